@@ -1,0 +1,67 @@
+# `make` alone lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+export AWS_DEFAULT_REGION ?= us-east-1
+
+PYTHON ?= python3.13
+ENVIRONMENT := .venv/.installed
+
+.PHONY: help demo up down token test check fix migrate identity-key schema lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(ENVIRONMENT): requirements-dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "MasStock needs Python 3.13 ($(PYTHON) was not found; set PYTHON=…)" >&2; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@echo "installing the environment into .venv …" >&2
+	@mkdir -p .build && sed -n '/^uv==/,/# via/p' requirements-dev.txt > .build/uv.txt
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .build/uv.txt
+	@.venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements-dev.txt
+	@touch $@
+
+demo: $(ENVIRONMENT) ## Run the main job: prompts in, images out (PROMPTS=file, STAY=1)
+	@python -m local demo
+
+up: $(ENVIRONMENT) ## Start the stack on this machine and leave it running (PORT=, LOCAL_DIR=)
+	@python -m local up
+
+down: $(ENVIRONMENT) ## Stop the stack; its data stays
+	@python -m local down
+
+token: $(ENVIRONMENT) ## Print a bearer token (USER=client_a, client_b, admin, an email or a user id)
+	@python -m local token $(if $(filter command,$(firstword $(origin USER))),--user '$(USER)')
+
+test: $(ENVIRONMENT) ## Run every test (ARGS="-k …" for some)
+	@python -m pytest $(ARGS)
+
+check: $(ENVIRONMENT) ## Lint, types, templates, import direction, lock files
+	ruff check .
+	ruff format --check .
+	pyright --warnings
+	cfn-lint template.yaml
+	sam validate --lint
+	python -m pytest -q tests/contract/test_architecture.py tests/contract/test_locks.py
+
+fix: $(ENVIRONMENT) ## Let the formatter and linter repair what they can
+	ruff check --fix .
+	ruff format .
+
+migrate: $(ENVIRONMENT) ## Apply the migrations (DATABASE_URL=…, DRY_RUN=1)
+	@python -m sql.migrate "$(DATABASE_URL)" $(if $(DRY_RUN),--dry-run)
+
+schema: $(ENVIRONMENT) ## Write sql/schema.sql from the migrations
+	@python -m local schema > sql/schema.sql
+
+lock: $(ENVIRONMENT) ## Pin the dependencies again (UPGRADE=1 for newer versions)
+	@for name in requirements-dev layers/common/requirements functions/generate/requirements; do \
+	  uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header \
+	    $(if $(UPGRADE),--upgrade) $$name.in --output-file $$name.txt || exit 1; \
+	done
+
+clean: ## Stop the stack and delete its data, caches and builds
+	@test ! -x .venv/bin/python || python -m local clean
+	@rm -rf .aws-sam .build .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

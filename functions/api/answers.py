@@ -1,0 +1,42 @@
+"""Successful responses."""
+
+import hashlib
+import json
+
+from aws_lambda_powertools.event_handler import Response
+
+JSON = "application/json"
+
+
+def json_answer(
+    body: str, status: int = 200, headers: dict[str, str] | None = None
+) -> Response[str]:
+    """JSON text as it is."""
+    return Response(status, JSON, body, dict(headers or {}))
+
+
+def cacheable_answer(
+    body: str, if_none_match: str | None, headers: dict[str, str] | None = None
+) -> Response[str]:
+    """JSON with an ETag; 304 without a body where the caller has it already."""
+    etag = f'W/"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    known = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    headers = {**(headers or {}), "ETag": etag, "Cache-Control": "private, no-cache"}
+    if etag.removeprefix("W/") in known or known == ["*"]:
+        return Response(304, None, None, dict(headers))
+    return Response(200, JSON, body, dict(headers))
+
+
+def page_answer(body: str) -> Response[str]:
+    """A page of a list."""
+    return Response(200, JSON, body, {"Cache-Control": "private, no-store"})
+
+
+def as_json(value: object) -> str:
+    """Compact JSON; dates and UUIDs in their usual text form."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
+
+
+def _plain(value: object) -> str:
+    isoformat = getattr(value, "isoformat", None)
+    return isoformat() if isoformat else str(value)

@@ -1,0 +1,100 @@
+"""Exceptions and SQLSTATEs → RFC 9457 problems. The only place that knows status numbers."""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import psycopg
+from aws_lambda_powertools.event_handler import Response
+
+from masstock import errors
+from masstock.errors import AppError
+
+PROBLEM_JSON = "application/problem+json"
+# Where docs/errors.md is published; a caller treats it as a name, it need not resolve.
+TYPE_BASE = "https://masstock.dev/errors#"
+
+STATUS: Mapping[type[AppError], int] = {
+    errors.Unauthenticated: 401,
+    errors.AccountInactive: 403,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.MalformedJson: 400,
+    errors.InvalidCursor: 400,
+    errors.UnsupportedMediaType: 415,
+    errors.BodyTooLarge: 413,
+    errors.ValidationFailed: 422,
+    errors.IdempotencyKeyReused: 422,
+    errors.Conflict: 409,
+    errors.InternalError: 500,
+    errors.DatabaseUnavailable: 503,
+    errors.OutcomeUnknown: 503,
+    errors.StorageUnavailable: 503,
+    errors.IdentityProviderUnavailable: 503,
+}
+RETRY_AFTER_SECONDS = "5"
+
+
+class Problem(NamedTuple):
+    """A problem's status and body, and the error it came from."""
+
+    error: AppError
+    status: int
+    title: str
+
+
+def problem_of(error: Exception) -> Problem:
+    """How an exception is told to the caller; what we did not expect becomes `internal_error`."""
+    known = error if isinstance(error, AppError) else _of_database(error)
+    status = STATUS.get(type(known))
+    if status is None:
+        known, status = errors.InternalError(), 500
+    return Problem(known, status, (type(known).__doc__ or "").strip().splitlines()[0])
+
+
+def respond(problem: Problem, instance: str, request_id: str) -> Response[str]:
+    """The problem as a response; `instance` is the path that was asked for."""
+    error = problem.error
+    body: dict[str, object] = {
+        "type": TYPE_BASE + error.code,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": error.detail,
+        "instance": instance,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    headers: dict[str, str | list[str]] = {}
+    if isinstance(error, errors.ValidationFailed):
+        body["errors"] = [field._asdict() for field in error.errors]
+    elif isinstance(error, errors.MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
+    elif isinstance(error, errors.Unauthenticated):
+        headers["WWW-Authenticate"] = 'Bearer realm="masstock"'
+    if problem.status == 503:
+        headers["Retry-After"] = RETRY_AFTER_SECONDS
+    return Response(problem.status, PROBLEM_JSON, json.dumps(body), headers)
+
+
+def _of_database(error: Exception) -> AppError:
+    """By SQLSTATE; Postgres' own text never reaches a caller."""
+    if not isinstance(error, psycopg.Error):
+        return errors.InternalError()
+    match error.sqlstate:
+        case "MS403":
+            return errors.AccountInactive()
+        case "42501":  # insufficient_privilege, a refused row included
+            return errors.Forbidden()
+        case "23505":
+            return errors.Conflict("Another resource already has this unique value.")
+        case "23503":
+            return errors.Conflict("The resource refers to one that does not exist.")
+        case "22P05" | "22021":  # what Postgres text cannot hold
+            return errors.ValidationFailed(
+                [errors.FieldError("", "Text may not contain the character U+0000.")]
+            )
+        case "57014" | "53300" | "55P03":  # timeout, too many connections, lock
+            return errors.DatabaseUnavailable()
+        case _:
+            return errors.InternalError()

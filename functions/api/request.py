@@ -1,0 +1,152 @@
+"""What a route may read of a request, checked: its body, its query string, its path, its caller."""
+
+import json
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+
+from masstock.errors import (
+    BodyTooLarge,
+    FieldError,
+    MalformedJson,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+
+if TYPE_CHECKING:
+    from masstock.models.api import RequestBody
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
+
+
+def raw_body(event: APIGatewayProxyEventV2) -> bytes:
+    """The body as it was sent; raises BodyTooLarge."""
+    text = event.body or ""
+    body = b64decode(text) if event.is_base64_encoded else text.encode()
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyTooLarge
+    return body
+
+
+def read_body[Body: "RequestBody"](event: APIGatewayProxyEventV2, shape: type[Body]) -> Body:
+    """The JSON body as its model; raises UnsupportedMediaType, BodyTooLarge, MalformedJson, or
+    ValidationFailed with a JSON pointer to every mistake."""
+    from pydantic import ValidationError
+
+    media_type = (event.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaType
+    try:
+        content = json.loads(raw_body(event), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise MalformedJson from error
+    try:
+        return shape.model_validate(content, strict=False)
+    except ValidationError as error:
+        raise ValidationFailed(
+            [
+                FieldError(_pointer(mistake["loc"]), mistake["msg"])
+                for mistake in error.errors(include_url=False, include_input=False)
+            ]
+        ) from error
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """RFC 6901."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+# --- query string and path -------------------------------------------------------------------
+
+
+def read_query(
+    event: APIGatewayProxyEventV2, parameters: Mapping[str, Callable[[str], Any]]
+) -> dict[str, Any]:
+    """Every known parameter, converted, None where absent; raises ValidationFailed for unknown
+    ones and for values that do not convert."""
+    given = event.query_string_parameters or {}
+    mistakes = [
+        FieldError(name, "There is no such parameter.") for name in given if name not in parameters
+    ]
+    values: dict[str, Any] = dict.fromkeys(parameters)
+    for name, convert in parameters.items():
+        if name in given:
+            try:
+                values[name] = convert(given[name])
+            except ValueError as error:
+                mistakes.append(FieldError(name, str(error)))
+    if mistakes:
+        raise ValidationFailed(mistakes)
+    return values
+
+
+def a_uuid(text: str) -> UUID:
+    """Raises ValueError telling the caller what to send."""
+    try:
+        # UUID() also takes braces, urn: and missing hyphens.
+        if len(text) == 36:
+            return UUID(text)
+    except ValueError:
+        pass
+    raise ValueError("Send a UUID.")
+
+
+def a_time(text: str) -> datetime:
+    """ISO 8601; UTC where it names no offset."""
+    try:
+        time = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        raise ValueError("Send a date or a date-time of ISO 8601.") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A converter that accepts the choices only."""
+
+    def convert(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"Send one of: {', '.join(choices)}.")
+        return text
+
+    return convert
+
+
+def between(lowest: int, highest: int) -> Callable[[str], int]:
+    """A converter for whole numbers in a range."""
+
+    def convert(text: str) -> int:
+        # int() also takes signs, underscores, spaces and other scripts' digits.
+        if text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest:
+            return int(text)
+        raise ValueError(f"Send a whole number from {lowest} to {highest}.")
+
+    return convert
+
+
+def path_uuid(text: str, name: str) -> UUID:
+    """A path segment that must be a UUID; raises ValidationFailed."""
+    try:
+        return a_uuid(text)
+    except ValueError as error:
+        raise ValidationFailed([FieldError(name, str(error))]) from error
+
+
+def idempotency_key(event: APIGatewayProxyEventV2) -> str | None:
+    """The Idempotency-Key header; raises ValidationFailed for one that cannot be a key."""
+    key = event.headers.get("idempotency-key")
+    if key is not None and not (
+        0 < len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH and key.isascii() and key.isprintable()
+    ):
+        raise ValidationFailed(
+            [FieldError("Idempotency-Key", "Send 1 to 255 printable ASCII characters.")]
+        )
+    return key

@@ -1,0 +1,1 @@
+"""One module per resource; thin: parse, ask the database as the caller, answer."""

@@ -1,0 +1,21 @@
+"""GET /health."""
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+from psycopg import OperationalError
+
+import session
+from answers import json_answer
+from masstock.errors import DatabaseUnavailable
+
+router = APIGatewayHttpRouter()
+
+
+@router.get("/health")
+def get_health() -> Response[str]:
+    """200 when the API can reach its database; 503 otherwise. Open to everybody, tells nothing."""
+    try:
+        session.database().flight([("SELECT 1", {})])
+    except OperationalError as error:
+        raise DatabaseUnavailable from error
+    return json_answer('{"status":"ok"}')

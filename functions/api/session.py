@@ -1,0 +1,59 @@
+"""Who is calling, and the database as they see it."""
+
+from contextlib import AbstractContextManager
+
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+
+from masstock.auth import Principal, authenticate
+from masstock.config import ApiSettings, read_settings
+from masstock.db import Caller, Database, TenantReader, TenantTransaction, tenant_transaction
+from masstock.errors import DatabaseUnavailable, Forbidden
+from masstock.secrets import SecretUnavailable, read_secret
+from masstock.telemetry import logger
+
+_database: Database | None = None
+
+
+def settings() -> ApiSettings:
+    """This function's environment."""
+    return read_settings(ApiSettings)
+
+
+def database() -> Database:
+    """The process's connection."""
+    global _database  # noqa: PLW0603 - kept across invocations
+    _database = _database or Database(settings().database_secret_id)
+    return _database
+
+
+def signing_key() -> str:
+    """The secret shared with the database; signs identities and, for other uses of ours, values
+    that only we must be able to make."""
+    try:
+        return read_secret(settings().identity_secret_id)
+    except SecretUnavailable as error:
+        raise DatabaseUnavailable from error
+
+
+def principal_of(event: APIGatewayProxyEventV2) -> Principal:
+    """The request's principal; raises Unauthenticated."""
+    principal = authenticate(event.headers.get("authorization"), settings())
+    logger.append_keys(user_id=str(principal.user_id))
+    return principal
+
+
+def reading(event: APIGatewayProxyEventV2) -> TenantReader:
+    """The database, to read as the caller: one flight a query."""
+    return TenantReader(database(), principal_of(event), signing_key())
+
+
+def writing(event: APIGatewayProxyEventV2) -> AbstractContextManager[TenantTransaction]:
+    """The database, to write as the caller, in one transaction."""
+    return tenant_transaction(database(), principal_of(event), signing_key())
+
+
+def require_admin(caller: Caller) -> None:
+    """Raises Forbidden for client users. The database refuses them too; this says so clearly where
+    row security would only show them nothing."""
+    if not caller.is_admin:
+        raise Forbidden("Only administrators may do this.")

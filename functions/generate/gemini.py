@@ -1,0 +1,158 @@
+"""Gemini, and the only use of google-genai: a prompt in, an image or a typed outcome out."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import httpx2
+from google import genai
+from google.genai import errors, types
+
+from masstock.errors import (
+    ContentBlocked,
+    InvalidApiKey,
+    InvalidImage,
+    InvalidRequest,
+    ModelUnavailable,
+    NoImage,
+    Outcome,
+    PromptBlocked,
+    ProviderThrottled,
+    ProviderTimeout,
+    ProviderUnavailable,
+    QuotaExhausted,
+    Recitation,
+)
+from masstock.storage import sniff_image
+
+# Finish reasons, as the API spells them; whatever is not listed counts as "no image".
+BLOCKED = {
+    "IMAGE_SAFETY",
+    "IMAGE_PROHIBITED_CONTENT",
+    "PROHIBITED_CONTENT",
+    "SAFETY",
+    "SPII",
+    "BLOCKLIST",
+}
+RECITED = {"IMAGE_RECITATION", "RECITATION"}
+
+
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """What the model painted, and the output tokens it charges for."""
+
+    content: bytes
+    mime_type: str
+    output_tokens: int | None
+
+
+def paint(
+    *,
+    api_key: str,
+    model: str,
+    prompt: str,
+    references: Sequence[tuple[bytes, str]],
+    timeout_seconds: float,
+) -> Painting:
+    """One call, never repeated here: the state machine owns retries. `references` are images as
+    (content, MIME type). Raises an Outcome that says what went wrong."""
+    options = types.HttpOptions(
+        timeout=int(timeout_seconds * 1000), retry_options=types.HttpRetryOptions(attempts=1)
+    )
+    parts = [types.Part.from_bytes(data=data, mime_type=mime) for data, mime in references]
+    try:
+        with genai.Client(api_key=api_key, http_options=options) as client:
+            response = client.models.generate_content(
+                model=model,
+                contents=[*parts, types.Part.from_text(text=prompt)],
+                config=types.GenerateContentConfig(response_modalities=["IMAGE"]),
+            )
+    except errors.APIError as error:
+        raise _refused(error) from error
+    except httpx2.TimeoutException as error:
+        raise ProviderTimeout from error
+    except (httpx2.HTTPError, OSError) as error:
+        raise ProviderUnavailable("The connection to the image model failed.") from error
+    except ValueError as error:
+        raise InvalidImage("The image model's answer could not be read.") from error
+    return _painting(response)
+
+
+def _painting(response: types.GenerateContentResponse) -> Painting:
+    """An answer of status 200 can still be a refusal."""
+    feedback = response.prompt_feedback
+    if feedback and feedback.block_reason:
+        raise PromptBlocked(f"The image model blocked the prompt ({_name(feedback.block_reason)}).")
+    candidate = response.candidates[0] if response.candidates else None
+    if candidate is None:
+        raise NoImage
+    reason = _name(candidate.finish_reason) if candidate.finish_reason else "STOP"
+    if reason in BLOCKED:
+        raise ContentBlocked(f"The image model blocked what it painted ({reason}).")
+    if reason in RECITED:
+        raise Recitation
+    for part in (candidate.content and candidate.content.parts) or []:
+        if part.inline_data and part.inline_data.data:
+            content = part.inline_data.data
+            usage = response.usage_metadata
+            return Painting(
+                content, sniff_image(content), usage.candidates_token_count if usage else None
+            )
+    raise NoImage(f"The image model answered without an image ({reason}).")
+
+
+def _name(value: Any) -> str:
+    # Unknown members of an enum pass through the SDK as they came.
+    return str(getattr(value, "value", value))
+
+
+def _refused(error: errors.APIError) -> Outcome:
+    details = _details(error)
+    match error.code:
+        case 429:
+            if any("PerDay" in quota for quota in _quota_ids(details)):
+                return QuotaExhausted()
+            return ProviderThrottled(retry_after=_retry_delay(details))
+        case 408 | 504:
+            return ProviderTimeout()
+        case code if code >= 500:
+            return ProviderUnavailable(f"The image model answered with status {code}.")
+        case 401 | 403:
+            return InvalidApiKey()
+        case 400 if any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
+            return InvalidApiKey()
+        case 404:
+            return ModelUnavailable()
+        case code:
+            return InvalidRequest(f"The image model refused the request (status {code}).")
+
+
+def _details(error: errors.APIError) -> list[dict[str, Any]]:
+    """google.rpc.Status.details of an error body; empty for a body of another shape."""
+    body = cast(Any, error.details)  # pyright: ignore[reportUnknownMemberType]
+    try:
+        found: list[Any] = body["error"]["details"]
+    except (KeyError, TypeError):
+        return []
+    return [detail for detail in found if isinstance(detail, dict)]
+
+
+def _quota_ids(details: list[dict[str, Any]]) -> list[str]:
+    return [
+        str(violation.get("quotaId", ""))
+        for detail in details
+        for violation in detail.get("violations", [])
+    ]
+
+
+def _retry_delay(details: list[dict[str, Any]]) -> float | None:
+    """Seconds that a RetryInfo asks for ("7s", "0.5s"), plus up to a tenth so that prompts
+    throttled together do not return together."""
+    for detail in details:
+        delay = str(detail.get("retryDelay", ""))
+        try:
+            return float(delay.removesuffix("s")) * random.uniform(1, 1.1)  # noqa: S311
+        except ValueError:
+            continue
+    return None

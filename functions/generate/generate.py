@@ -1,0 +1,135 @@
+"""One prompt of an execution: claim it, paint it, store it.
+
+No transaction is open while the model paints. Run twice, or dying anywhere, it never pays for an
+image that is already stored: the claim keeps a second invocation away until this one must be dead,
+and the stored object completes the row of the next.
+"""
+
+import math
+import time
+from typing import Any
+from uuid import UUID
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+import gemini
+from masstock import crypto, imports_done
+from masstock.config import GenerateSettings, read_settings
+from masstock.db import Database, Worker
+from masstock.errors import ApiKeyUnreadable, InvalidApiKey, Outcome, ProviderThrottled
+from masstock.models.workflow import Turn
+from masstock.queries import batch_results, executions
+from masstock.queries.batch_results import Claim, Held
+from masstock.secrets import read_secret
+from masstock.storage import Results, StoredImage, Uploads, image_key
+from masstock.telemetry import logger, new_metrics
+
+SETTLED: Turn = {"wait_seconds": 0}
+# Between our own end and the claim's: covers clocks that differ and a slow kill.
+LEASE_MARGIN_SECONDS = 2
+MAX_WAIT_SECONDS = 300
+
+_database: Database | None = None
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Turn:
+    """{execution_id, batch_index} → {wait_seconds}: 0 when the prompt is settled (painted, failed
+    for good, or not to be painted any more), else when to come again. Raises the retryable
+    Outcome of a failed attempt, DatabaseUnavailable or StorageUnavailable."""
+    global _database  # noqa: PLW0603 - kept across invocations
+    settings = read_settings(GenerateSettings)
+    _database = _database or Database(settings.database_secret_id)
+    execution_id, batch_index = UUID(event["execution_id"]), int(event["batch_index"])
+    logger.append_keys(execution_id=str(execution_id), batch_index=batch_index)
+    worker = Worker(_database)
+    remaining = context.get_remaining_time_in_millis() / 1000
+    claim = batch_results.claim_prompt(
+        worker, execution_id, batch_index, remaining + LEASE_MARGIN_SECONDS
+    )
+    if isinstance(claim, Held):
+        # An invocation whose end nobody saw may still be painting.
+        return {"wait_seconds": claim.seconds}
+    if claim is None:
+        return SETTLED
+    return settle(worker, claim, settings)
+
+
+def settle(worker: Worker, claim: Claim, settings: GenerateSettings) -> Turn:
+    """Paints a claimed prompt, or records or raises why there is no image."""
+    metrics = new_metrics()
+    try:
+        image = _image_of(claim, settings)
+    except Outcome as outcome:
+        metrics.add_metric("PromptAttemptFailed", "Count", 1)
+        metrics.flush_metrics()
+        return _settle_failure(worker, claim, outcome)
+    result_url = (
+        Results(settings.results_bucket).public_url(image.key)
+        if settings.image_access == "public"
+        else None
+    )
+    if not batch_results.complete_prompt(worker, claim, image, result_url):
+        logger.warning("the claim was overtaken; the image is stored under the same key")
+        return SETTLED
+    metrics.add_metric("ImagesGenerated", "Count", 1)
+    metrics.flush_metrics()
+    logger.info(
+        "image stored", processing_time_ms=image.processing_time_ms, size_bytes=image.size_bytes
+    )
+    return SETTLED
+
+
+def _image_of(claim: Claim, settings: GenerateSettings) -> StoredImage:
+    results = Results(settings.results_bucket)
+    if claim.attempt > 1 and (stored := results.find(claim.execution_id, claim.batch_index)):
+        logger.info("reusing the image that an earlier attempt stored")
+        return stored
+    uploads = Uploads(settings.uploads_bucket)
+    references = [uploads.read_reference(key) for key in claim.reference_images]
+    began = time.monotonic()
+    painting = gemini.paint(
+        api_key=_api_key(claim, settings),
+        model=claim.config["model"],
+        prompt=claim.prompt,
+        references=references,
+        timeout_seconds=settings.model_timeout_seconds,
+    )
+    elapsed_ms = round((time.monotonic() - began) * 1000)
+    key = image_key(claim.execution_id, claim.batch_index, claim.created_at, painting.mime_type)
+    return results.put(key, painting.content, painting.mime_type, elapsed_ms, None)
+
+
+def _api_key(claim: Claim, settings: GenerateSettings) -> str:
+    if claim.api_key is None:
+        raise InvalidApiKey("The execution was submitted without an API key.")
+    try:
+        return crypto.unseal(
+            claim.api_key,
+            claim.client_id,
+            claim.execution_id,
+            read_secret(settings.sealing_secret_id),
+        )
+    except ApiKeyUnreadable:
+        logger.error("a sealed API key does not open: altered, moved, or its key is gone")
+        raise
+
+
+def _settle_failure(worker: Worker, claim: Claim, outcome: Outcome) -> Turn:
+    throttled = isinstance(outcome, ProviderThrottled)
+    tried = claim.throttles if throttled else claim.failures
+    if tried < outcome.max_retries:
+        batch_results.release_prompt(worker, claim, throttled=throttled)
+        logger.info("attempt failed, another follows", error_code=outcome.code)
+        if isinstance(outcome, ProviderThrottled) and outcome.retry_after is not None:
+            # An ASL retry cannot wait as long as an answer says; a Wait state can.
+            return {"wait_seconds": min(MAX_WAIT_SECONDS, max(1, math.ceil(outcome.retry_after)))}
+        raise outcome
+    batch_results.fail_prompt(worker, claim, outcome)
+    if outcome.stops_execution:
+        executions.stop_execution(worker, claim.execution_id, outcome.code, outcome.detail)
+    logger.info("prompt failed", error_code=outcome.code)
+    return SETTLED
+
+
+imports_done()

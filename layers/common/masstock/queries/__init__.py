@@ -1,0 +1,1 @@
+"""The only SQL of the functions: one module per table, one function per statement, all literal."""

@@ -1,0 +1,260 @@
+"""workflow_executions."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from masstock.db import Executor, Row, Statement, only
+from masstock.models.workflow import ExecutionRun
+
+# --- as a tenant -------------------------------------------------------------------------------
+
+
+def insert_execution(
+    tx: Executor,
+    *,
+    execution_id: UUID,
+    workflow_id: UUID,
+    client_id: UUID,
+    user_id: UUID,
+    input_data: Mapping[str, Any],
+    deadline_seconds: int,
+) -> None:
+    """Records a submission; the state machine is started after the commit."""
+    tx.fetch_all(
+        """
+        INSERT INTO public.workflow_executions
+            (id, workflow_id, client_id, user_id, input_data, deadline_at)
+        VALUES (%(id)s, %(workflow_id)s, %(client_id)s, %(user_id)s, %(input_data)s,
+                now() + make_interval(secs => %(deadline_seconds)s))
+        """,
+        id=execution_id,
+        workflow_id=workflow_id,
+        client_id=client_id,
+        user_id=user_id,
+        input_data=Jsonb(input_data),
+        deadline_seconds=deadline_seconds,
+    )
+
+
+def fetch_execution(tx: Executor, execution_id: UUID) -> str:
+    """One execution as JSON, with its names and progress and without its API key; raises
+    NotFound."""
+    rows = tx.fetch_all(
+        """
+        SELECT row_to_json(x)::text AS json FROM (
+            SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status,
+                e.input_data - 'api_key' AS input_data, e.output_data, e.started_at,
+                e.completed_at, e.duration_seconds, e.error_code, e.error_message, e.created_at,
+                e.deadline_at, w.name AS workflow_name, u.name AS user_name,
+                c.name AS client_name,
+                (SELECT json_build_object(
+                    'total', t.total, 'successful', r.successful, 'failed', r.failed,
+                    'processing', t.total - r.successful - r.failed)
+                 FROM (SELECT count(*) FILTER (WHERE b.status = 'completed') AS successful,
+                              count(*) FILTER (WHERE b.status = 'failed') AS failed,
+                              count(*) AS laid_out
+                       FROM public.workflow_batch_results b WHERE b.execution_id = e.id) r,
+                 LATERAL (SELECT greatest(
+                    jsonb_array_length(e.input_data -> 'prompts'), r.laid_out) AS total) t
+                ) AS progress
+            FROM public.workflow_executions e
+            LEFT JOIN app.workflow_names w ON w.id = e.workflow_id
+            LEFT JOIN app.people u ON u.id = e.user_id
+            LEFT JOIN public.clients c ON c.id = e.client_id
+            WHERE e.id = %(id)s
+        ) x
+        """,
+        id=execution_id,
+    )
+    return only(rows)["json"]
+
+
+def list_executions(
+    tx: Executor,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+    status: str | None,
+    workflow_id: UUID | None,
+    client_id: UUID | None,
+    user_id: UUID | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
+) -> list[Row]:
+    """The newest `limit` executions before a position, each as {json, created_at, id}: without
+    input_data, which may be megabytes."""
+    # The page comes first: joined early, the planner starts from the few visible names.
+    return tx.fetch_all(
+        """
+        WITH page AS MATERIALIZED (
+            SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status, e.output_data,
+                e.started_at, e.completed_at, e.duration_seconds, e.error_code, e.error_message,
+                e.created_at, e.deadline_at
+            FROM public.workflow_executions e
+            WHERE (%(status)s::text IS NULL OR e.status = %(status)s)
+              AND (%(workflow_id)s::uuid IS NULL OR e.workflow_id = %(workflow_id)s)
+              AND (%(client_id)s::uuid IS NULL OR e.client_id = %(client_id)s)
+              AND (%(user_id)s::uuid IS NULL OR e.user_id = %(user_id)s)
+              AND (%(created_from)s::timestamptz IS NULL OR e.created_at >= %(created_from)s)
+              AND (%(created_to)s::timestamptz IS NULL OR e.created_at < %(created_to)s)
+              AND (e.created_at, e.id) < (%(before_created_at)s, %(before_id)s)
+            ORDER BY e.created_at DESC, e.id DESC
+            LIMIT %(limit)s
+        )
+        SELECT row_to_json(x)::text AS json, x.created_at, x.id FROM (
+            SELECT page.*, w.name AS workflow_name, u.name AS user_name, c.name AS client_name
+            FROM page
+            LEFT JOIN app.workflow_names w ON w.id = page.workflow_id
+            LEFT JOIN app.people u ON u.id = page.user_id
+            LEFT JOIN public.clients c ON c.id = page.client_id
+            ORDER BY page.created_at DESC, page.id DESC
+        ) x
+        """,
+        limit=limit,
+        before_created_at=before[0] if before else "infinity",
+        before_id=before[1] if before else UUID(int=2**128 - 1),
+        status=status,
+        workflow_id=workflow_id,
+        client_id=client_id,
+        user_id=user_id,
+        created_from=created_from,
+        created_to=created_to,
+    )
+
+
+# --- as the engine -----------------------------------------------------------------------------
+
+
+def start_execution(tx: Executor, run: ExecutionRun) -> Row | None:
+    """Marks the run's execution processing and returns {config, stopped}; None where it has ended
+    or another run works on it."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.workflow_executions e
+        SET status = 'processing', started_at = coalesce(e.started_at, now())
+        FROM public.workflows w
+        WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('pending', 'processing')
+          AND w.id = e.workflow_id
+        RETURNING w.config, e.error_code IS NOT NULL AS stopped
+        """,
+        id=run.execution_id,
+        run=run.run,
+    )
+    return rows[0] if rows else None
+
+
+def stop_execution(tx: Executor, execution_id: UUID, code: str, message: str) -> None:
+    """Makes every further claim of the execution fail; the first reason stays."""
+    tx.fetch_all(
+        """
+        UPDATE public.workflow_executions
+        SET error_code = %(code)s, error_message = %(message)s
+        WHERE id = %(id)s AND status = 'processing' AND error_code IS NULL
+        """,
+        id=execution_id,
+        code=code,
+        message=message,
+    )
+
+
+def lock_execution(run: ExecutionRun) -> Statement:
+    """Waits for claims in flight and keeps new ones out until the transaction ends."""
+    return (
+        """
+        SELECT FROM public.workflow_executions
+        WHERE id = %(id)s AND run = %(run)s AND status IN ('pending', 'processing') FOR UPDATE
+        """,
+        {"id": run.execution_id, "run": run.run},
+    )
+
+
+def end_execution(run: ExecutionRun) -> Statement:
+    """Counts the rows and writes the terminal state; touches nothing where the run has ended or
+    is not the current one. Returns {status, output_data, error_code, duration_seconds}."""
+    return (
+        """
+        WITH counts AS (
+            SELECT count(*) FILTER (WHERE r.status = 'completed') AS successful,
+                   count(*) FILTER (WHERE r.status = 'failed') AS failed,
+                   count(*) AS total
+            FROM public.workflow_batch_results r WHERE r.execution_id = %(id)s
+        ), reason AS (
+            SELECT r.error_code, min(r.error_message) AS error_message
+            FROM public.workflow_batch_results r
+            WHERE r.execution_id = %(id)s AND r.status = 'failed'
+            GROUP BY r.error_code ORDER BY count(*) DESC, r.error_code LIMIT 1
+        )
+        UPDATE public.workflow_executions e
+        SET status = CASE WHEN counts.successful > 0 AND e.error_code IS DISTINCT FROM 'cancelled'
+                          THEN 'completed' ELSE 'failed' END,
+            output_data = jsonb_build_object('successful', counts.successful,
+                'failed', counts.failed, 'total', counts.total),
+            completed_at = now(),
+            duration_seconds = round(extract(epoch FROM
+                now() - coalesce(e.started_at, e.created_at)))::integer,
+            error_code = coalesce(e.error_code,
+                CASE WHEN counts.successful = 0 THEN (SELECT error_code FROM reason) END),
+            error_message = coalesce(e.error_message,
+                CASE WHEN counts.successful = 0 THEN (SELECT error_message FROM reason) END)
+        FROM counts
+        WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('pending', 'processing')
+        RETURNING e.status, e.output_data, e.error_code, e.duration_seconds, e.client_id
+        """,
+        {"id": run.execution_id, "run": run.run},
+    )
+
+
+def list_live_executions(tx: Executor, limit: int) -> list[Row]:
+    """What the sweep looks after, oldest first: {id, run, status, age_seconds, overdue, painting}.
+    `painting` is whether some claim is still alive."""
+    return tx.fetch_all(
+        """
+        SELECT e.id, e.run, e.status,
+            extract(epoch FROM now() - e.created_at)::float8 AS age_seconds,
+            coalesce(e.deadline_at < now(), false) AS overdue,
+            EXISTS (SELECT FROM public.workflow_batch_results r
+                    WHERE r.execution_id = e.id AND r.status = 'processing'
+                      AND r.claimed_until > now()) AS painting
+        FROM public.workflow_executions e
+        WHERE e.status IN ('pending', 'processing')
+        ORDER BY e.created_at LIMIT %(limit)s
+        """,
+        limit=limit,
+    )
+
+
+def fetch_live_execution(tx: Executor, run: ExecutionRun) -> Row | None:
+    """One row as in `list_live_executions`; None where it has ended or another run works on it."""
+    rows = tx.fetch_all(
+        """
+        SELECT e.id, e.run, e.status,
+            extract(epoch FROM now() - e.created_at)::float8 AS age_seconds,
+            coalesce(e.deadline_at < now(), false) AS overdue,
+            EXISTS (SELECT FROM public.workflow_batch_results r
+                    WHERE r.execution_id = e.id AND r.status = 'processing'
+                      AND r.claimed_until > now()) AS painting
+        FROM public.workflow_executions e
+        WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('pending', 'processing')
+        """,
+        id=run.execution_id,
+        run=run.run,
+    )
+    return rows[0] if rows else None
+
+
+def advance_run(tx: Executor, run: ExecutionRun) -> ExecutionRun | None:
+    """Hands the execution to the next run; None where somebody else did so first."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.workflow_executions SET run = run + 1
+        WHERE id = %(id)s AND run = %(run)s AND status IN ('pending', 'processing')
+        RETURNING run
+        """,
+        id=run.execution_id,
+        run=run.run,
+    )
+    return ExecutionRun(run.execution_id, rows[0]["run"]) if rows else None

@@ -1,0 +1,177 @@
+"""Object storage: the only S3 calls, and the only place that knows object keys."""
+
+import hashlib
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# The bucket's limit in the schema document; generated images and references alike.
+MAX_IMAGE_BYTES = 10 * 1024 * 1024
+# A presigned URL dies with the credentials that signed it, an hour at the least.
+URL_SECONDS = 900
+
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+
+
+class ObjectMissing(Exception):
+    """There is no object under the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A finished image in the results bucket, with what completing its row needs."""
+
+    key: str
+    mime_type: str
+    size_bytes: int
+    sha256: str
+    processing_time_ms: int
+    cost_microusd: int | None
+
+
+def sniff_image(content: bytes) -> str:
+    """The MIME type by magic bytes; raises InvalidImage for anything but PNG, JPEG and WebP of at
+    most 10 MB."""
+    if len(content) > MAX_IMAGE_BYTES:
+        raise InvalidImage(f"The image has {len(content)} bytes; at most 10 MB are kept.")
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if content.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    raise InvalidImage
+
+
+def image_key(execution_id: UUID, batch_index: int, created_at: datetime, mime_type: str) -> str:
+    """`{execution_id}/{batch_index}_{timestamp}.{ext}`. The timestamp is the row's creation, so
+    that a task delivered twice writes one object."""
+    timestamp = int(created_at.timestamp())
+    return f"{execution_id}/{batch_index}_{timestamp}.{EXTENSIONS[mime_type]}"
+
+
+class Results:
+    """The bucket of finished images."""
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+
+    def put(
+        self, key: str, content: bytes, mime_type: str, processing_time_ms: int, cost: int | None
+    ) -> StoredImage:
+        """Stores an image; its metadata can complete the row should we die before that."""
+        digest = hashlib.sha256(content).hexdigest()
+        metadata = {"sha256": digest, "processing-time-ms": str(processing_time_ms)}
+        if cost is not None:
+            metadata["cost-microusd"] = str(cost)
+        with _storage_errors():
+            _s3().put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=content,
+                ContentType=mime_type,
+                Metadata=metadata,
+            )
+        return StoredImage(key, mime_type, len(content), digest, processing_time_ms, cost)
+
+    def find(self, execution_id: UUID, batch_index: int) -> StoredImage | None:
+        """The image that an earlier attempt has already stored for a prompt, if any."""
+        prefix = f"{execution_id}/{batch_index}_"
+        with _storage_errors():
+            listed = _s3().list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
+            if not (found := listed.get("Contents")):
+                return None
+            key = found[0].get("Key", "")
+            head = _s3().head_object(Bucket=self._bucket, Key=key)
+        return _described(key, head["ContentType"], head["ContentLength"], head["Metadata"])
+
+    def signed_url(self, key: str) -> str:
+        """A URL that shows the image to whoever has it, for 15 minutes."""
+        return _s3().generate_presigned_url(
+            "get_object", {"Bucket": self._bucket, "Key": key}, ExpiresIn=URL_SECONDS
+        )
+
+    def public_url(self, key: str) -> str:
+        """The permanent URL of an image in a public bucket."""
+        return self.signed_url(key).partition("?")[0]
+
+
+class Uploads:
+    """The bucket of reference images, always private; keys begin with the client's id."""
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+
+    def put_reference(self, client_id: UUID, content: bytes) -> str:
+        """Stores a reference image under a key named by its content and returns the key."""
+        mime_type = sniff_image(content)
+        digest = hashlib.sha256(content).hexdigest()
+        key = f"{client_id}/references/{digest}.{EXTENSIONS[mime_type]}"
+        with _storage_errors():
+            _s3().put_object(Bucket=self._bucket, Key=key, Body=content, ContentType=mime_type)
+        return key
+
+    def read_reference(self, key: str) -> tuple[bytes, str]:
+        """Content and MIME type of a reference image; raises ReferenceGone."""
+        try:
+            with _storage_errors():
+                content = _s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            return content, sniff_image(content)
+        except (ObjectMissing, InvalidImage) as error:
+            raise ReferenceGone from error
+
+
+def _described(key: str, mime_type: str, size: int, metadata: Mapping[str, str]) -> StoredImage:
+    cost = metadata.get("cost-microusd")
+    return StoredImage(
+        key=key,
+        mime_type=mime_type,
+        size_bytes=size,
+        sha256=metadata["sha256"],
+        processing_time_ms=int(metadata["processing-time-ms"]),
+        cost_microusd=int(cost) if cost else None,
+    )
+
+
+@cache
+def _s3() -> "S3Client":
+    # Here, not at the top: most requests need no S3, and boto3 doubles a cold start.
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(  # pyright: ignore[reportUnknownMemberType]
+        "s3",
+        config=Config(
+            signature_version="s3v4",
+            retries={"mode": "standard", "max_attempts": 3},
+            connect_timeout=3,
+            read_timeout=20,
+            # The body's integrity is ours to check (sha256 in the metadata); saves CPU per image.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+@contextmanager
+def _storage_errors() -> Generator[None]:
+    """S3's failures become StorageUnavailable, a missing object ObjectMissing."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
+            raise ObjectMissing from error
+        raise StorageUnavailable from error
+    except BotoCoreError as error:
+        raise StorageUnavailable from error
