@@ -15,11 +15,21 @@ def json_answer(
     return Response(status, JSON, body, dict(headers or {}))
 
 
+def created(body: str, location: str) -> Response[str]:
+    """201 with the new resource."""
+    return Response(201, JSON, body, {"Location": location, "ETag": etag_of(body)})
+
+
+def etag_of(body: str) -> str:
+    """The version of a resource: one version has one JSON text."""
+    return f'W/"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+
+
 def cacheable_answer(
     body: str, if_none_match: str | None, headers: dict[str, str] | None = None
 ) -> Response[str]:
     """JSON with an ETag; 304 without a body where the caller has it already."""
-    etag = f'W/"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    etag = etag_of(body)
     known = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
     headers = {**(headers or {}), "ETag": etag, "Cache-Control": "private, no-cache"}
     if etag.removeprefix("W/") in known or known == ["*"]:

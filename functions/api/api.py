@@ -1,7 +1,7 @@
 """HTTP: every request enters here, finds its route, and leaves as JSON or as a problem."""
 
 import time
-from typing import Any
+from typing import Any, cast
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
@@ -12,17 +12,38 @@ from masstock import imports_done
 from masstock.errors import MethodNotAllowed, NotFound
 from masstock.telemetry import logger
 from problems import problem_of, respond
-from routes import executions, health, me, workflows
+from routes import (
+    analytics,
+    clients,
+    executions,
+    health,
+    me,
+    support_tickets,
+    uploads,
+    users,
+    workflow_requests,
+    workflows,
+)
 
 app = APIGatewayHttpResolver()
 app.include_router(health.router)
-for resource in (me, workflows, executions):
+for resource in (
+    me,
+    users,
+    clients,
+    workflows,
+    workflow_requests,
+    executions,
+    support_tickets,
+    uploads,
+    analytics,
+):
     app.include_router(resource.router, prefix="/v1")
 
 
 def _note_route(app: APIGatewayHttpResolver, proceed: NextMiddleware) -> Response[Any]:
     """The route's pattern in the log line: paths carry ids, patterns can be counted."""
-    logger.append_keys(route=app.context["_route"].path)
+    logger.append_keys(route=cast(Any, app).context["_route"].path)
     return proceed(app)  # pyright: ignore[reportUnknownVariableType]
 
 

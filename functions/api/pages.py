@@ -3,12 +3,14 @@
 import base64
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from masstock.db import Row
 from masstock.errors import InvalidCursor
+from request import between
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -42,6 +44,19 @@ def decode_cursor(cursor: str, list_name: str, key: str) -> list[str | int]:
 def _sign(payload: bytes, list_name: str, key: str) -> bytes:
     message = b"cursor|" + list_name.encode() + b"|" + payload
     return hmac.digest(key.encode(), message, "sha256")[:SIGNATURE_BYTES]
+
+
+PAGE_PARAMETERS: dict[str, Callable[[str], object]] = {
+    "limit": between(1, MAX_LIMIT),
+    "cursor": str,
+}
+
+
+def page_start(
+    query: Mapping[str, Any], list_name: str, key: str
+) -> tuple[int, tuple[datetime, UUID] | None]:
+    """How long the page may be, and the (created_at, id) after which it begins."""
+    return query["limit"] or DEFAULT_LIMIT, time_position(query["cursor"], list_name, key)
 
 
 def time_position(cursor: str | None, list_name: str, key: str) -> tuple[datetime, UUID] | None:

@@ -27,6 +27,7 @@ STATUS: Mapping[type[AppError], int] = {
     errors.ValidationFailed: 422,
     errors.IdempotencyKeyReused: 422,
     errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
     errors.InternalError: 500,
     errors.DatabaseUnavailable: 503,
     errors.OutcomeUnknown: 503,
@@ -86,6 +87,8 @@ def _of_database(error: Exception) -> AppError:
             return errors.AccountInactive()
         case "42501":  # insufficient_privilege, a refused row included
             return errors.Forbidden()
+        case "MS409":  # raised by our own functions, in words meant for callers
+            return errors.Conflict(error.diag.message_primary)
         case "23505":
             return errors.Conflict("Another resource already has this unique value.")
         case "23503":

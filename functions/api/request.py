@@ -109,6 +109,13 @@ def a_time(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
+def a_text(text: str) -> str:
+    """Something to look for."""
+    if 0 < len(text) <= 200 and "\x00" not in text:
+        return text
+    raise ValueError("Send 1 to 200 characters.")
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """A converter that accepts the choices only."""
 

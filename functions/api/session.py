@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from masstock.auth import Principal, authenticate
 from masstock.config import ApiSettings, read_settings
 from masstock.db import Caller, Database, TenantReader, TenantTransaction, tenant_transaction
-from masstock.errors import DatabaseUnavailable, Forbidden
+from masstock.errors import ADMINS_ONLY, DatabaseUnavailable, Forbidden
 from masstock.secrets import SecretUnavailable, read_secret
 from masstock.telemetry import logger
 
@@ -47,13 +47,17 @@ def reading(event: APIGatewayProxyEventV2) -> TenantReader:
     return TenantReader(database(), principal_of(event), signing_key())
 
 
+def reading_as_admin(event: APIGatewayProxyEventV2) -> TenantReader:
+    """The same, for administrators only: raises Forbidden instead of showing the caller's part."""
+    return TenantReader(database(), principal_of(event), signing_key(), admins_only=True)
+
+
 def writing(event: APIGatewayProxyEventV2) -> AbstractContextManager[TenantTransaction]:
     """The database, to write as the caller, in one transaction."""
     return tenant_transaction(database(), principal_of(event), signing_key())
 
 
 def require_admin(caller: Caller) -> None:
-    """Raises Forbidden for client users. The database refuses them too; this says so clearly where
-    row security would only show them nothing."""
+    """Raises Forbidden for client users. The database refuses them too; this says so before."""
     if not caller.is_admin:
-        raise Forbidden("Only administrators may do this.")
+        raise Forbidden(ADMINS_ONLY)

@@ -13,6 +13,7 @@ from masstock.db import Database, Row, Worker
 from masstock.errors import DeadlineExceeded, NotFinished, Outcome
 from masstock.models.workflow import ExecutionRun
 from masstock.queries import batch_results, executions, idempotency_keys
+from masstock.storage import Results
 from masstock.telemetry import logger, new_metrics
 
 if TYPE_CHECKING:
@@ -83,11 +84,20 @@ def finalize(worker: Worker, run: ExecutionRun, reason: Outcome) -> str:
 
 def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
     """Looks at every live execution: starts what was committed but never started, resumes what
-    lost its machine, ends what is past its deadline."""
+    lost its machine, ends what is past its deadline. Removes the images of deleted ones."""
     rows = executions.list_live_executions(worker, SWEEP_LIMIT)
-    recovered = sum(recover(worker, row, settings) for row in rows)
-    worker.fetch_together([idempotency_keys.forget_expired_keys()])
-    return {"live": len(rows), "recovered": recovered}
+    recovered = failed = 0
+    for row in rows:
+        try:
+            recovered += recover(worker, row, settings)
+        except Exception:  # one that cannot be helped must not keep the others waiting
+            failed += 1
+            logger.exception("could not look after an execution", execution_id=str(row["id"]))
+    worker.fetch_together([idempotency_keys.forget_expired_keys(), executions.fold_counts()])
+    for execution_id in executions.list_deleted_executions(worker, SWEEP_LIMIT):
+        Results(settings.results_bucket).remove_all(execution_id)
+        executions.forget_deleted_execution(worker, execution_id)
+    return {"live": len(rows), "recovered": recovered, "failed": failed}
 
 
 def recover(worker: Worker, row: Row, settings: FinalizeSettings) -> bool:

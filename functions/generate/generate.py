@@ -86,7 +86,7 @@ def _image_of(claim: Claim, settings: GenerateSettings) -> StoredImage:
         logger.info("reusing the image that an earlier attempt stored")
         return stored
     uploads = Uploads(settings.uploads_bucket)
-    references = [uploads.read_reference(key) for key in claim.reference_images]
+    references = [uploads.read_reference(key, etag) for key, etag in claim.references]
     began = time.monotonic()
     painting = gemini.paint(
         api_key=_api_key(claim, settings),

@@ -99,6 +99,8 @@ CREATE FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text)
 RETURNS TABLE (role text, client_id uuid, last_login timestamptz)
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
+    -- A pooled session may have been told otherwise; then every query would fail.
+    PERFORM pg_catalog.set_config('row_security', 'on', true);
     SELECT b.role, b.client_id, b.last_login INTO role, client_id, last_login
     FROM app.begin_request(p_sub, p_exp, p_mac) AS b;
     PERFORM pg_catalog.set_config(
@@ -161,8 +163,9 @@ CREATE VIEW app.workflow_names WITH (security_barrier) AS
     SELECT w.id, w.name FROM public.workflows w WHERE (SELECT app.is_active());
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA app, app_private FROM PUBLIC;
+-- To the persona too: a session may have been left in it.
 GRANT EXECUTE ON FUNCTION app.begin_request(uuid, bigint, text), app.enter(uuid, bigint, text)
-    TO masstock_api;
+    TO masstock_api, masstock_admin;
 GRANT EXECUTE ON FUNCTION app.uid(), app.client_id(), app.is_admin(), app.is_active(), app.record_login()
     TO masstock_api, masstock_admin, authenticated;
 GRANT SELECT ON app.people, app.workflow_names TO masstock_api, masstock_admin, authenticated;

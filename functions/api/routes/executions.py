@@ -1,8 +1,7 @@
 """Executions and their results."""
 
-import hmac
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
@@ -10,33 +9,32 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 import machine
 import session
 from answers import as_json, cacheable_answer, json_answer, page_answer
-from masstock.db import Caller, Row, TenantTransaction
-from masstock.errors import FieldError, Forbidden, NotFound, ValidationFailed, retryable_codes
+from masstock.db import Row, TenantTransaction
+from masstock.errors import Conflict, FieldError, NotFound, ValidationFailed, retryable_codes
 from masstock.limits import PROMPTS_LIMIT
 from masstock.models.workflow import ExecutionRun
-from masstock.queries import batch_results, executions, idempotency_keys, workflows
+from masstock.queries import batch_results, clients, executions, workflows
 from masstock.secrets import read_secret
 from masstock.storage import Results, Uploads
 from pages import (
     DEFAULT_LIMIT,
-    MAX_LIMIT,
     MAX_PAGE_BYTES,
+    PAGE_PARAMETERS,
     decode_cursor,
     encode_cursor,
     page_of_rows,
-    time_position,
+    page_start,
 )
 from request import (
     a_time,
     a_uuid,
     between,
-    idempotency_key,
     one_of,
     path_uuid,
-    raw_body,
     read_body,
     read_query,
 )
+from writes import check_precondition, client_named_by, create_once
 
 if TYPE_CHECKING:
     from masstock.models.api import ExecutionCreate
@@ -52,13 +50,11 @@ LIST_PARAMETERS = {
     "user_id": a_uuid,
     "from": a_time,
     "to": a_time,
-    "limit": between(1, MAX_LIMIT),
-    "cursor": str,
+    **PAGE_PARAMETERS,
 }
 RESULT_PARAMETERS = {
     "status": one_of("processing", "completed", "failed"),
-    "limit": between(1, MAX_LIMIT),
-    "cursor": str,
+    **PAGE_PARAMETERS,
 }
 
 
@@ -68,38 +64,22 @@ def create_execution() -> Response[str]:
     from masstock.models.api import ExecutionCreate
 
     event = router.current_event
+    read_query(event, {})
     body = read_body(event, ExecutionCreate)
-    key = idempotency_key(event)
     with session.writing(event) as tx:
-        client_id = _client_of(tx.caller, body.client_id)
-        execution_id = fresh_id = uuid4()
-        if key is not None:
-            execution_id = idempotency_keys.claim_key(
-                tx,
-                client_id=tx.caller.client_id,
-                user_id=tx.caller.user_id,
-                route="POST /v1/executions",
-                key=key,
-                request_hmac=_digest(raw_body(event)),
-                response_ref=fresh_id,
-            )
-        if execution_id == fresh_id:
-            _insert(tx, body, client_id, execution_id)
+        client_id = client_named_by(tx.caller, body.client_id)
+        execution_id, is_new = create_once(
+            tx, event, lambda new_id: _insert(tx, body, client_id, new_id)
+        )
         answer = executions.fetch_execution(tx, execution_id)
-    if execution_id == fresh_id:
+    if is_new:
         machine.start(ExecutionRun(execution_id, 0), session.settings().state_machine_arn)
+    return _accepted(answer, execution_id)
+
+
+def _accepted(answer: str, execution_id: UUID) -> Response[str]:
     location = f"/v1/executions/{execution_id}"
     return json_answer(answer, 202, {"Location": location, "Retry-After": POLL_SECONDS})
-
-
-def _client_of(caller: Caller, named: UUID | None) -> UUID:
-    if caller.client_id is not None:
-        if named is not None:
-            raise Forbidden("Only administrators may name a client_id.")
-        return caller.client_id
-    if named is None:
-        raise ValidationFailed([FieldError("/client_id", "Administrators must name the client.")])
-    return named
 
 
 def _insert(
@@ -111,7 +91,10 @@ def _insert(
     config = workflows.fetch_active_config(tx, body.workflow_id)
     if config is None:
         raise ValidationFailed([FieldError("/workflow_id", "There is no such active workflow.")])
-    references = submissions.check(body, WorkflowConfig.model_validate(config))
+    # Through the policies first: a foreign key would tell that a hidden row exists.
+    if not clients.client_exists(tx, client_id):
+        raise ValidationFailed([FieldError("/client_id", "There is no such client.")])
+    submissions.check(body, WorkflowConfig.model_validate(config))
     settings = session.settings()
     executions.insert_execution(
         tx,
@@ -121,7 +104,6 @@ def _insert(
         user_id=tx.caller.user_id,
         input_data=submissions.input_data(
             body,
-            references,
             client_id=client_id,
             execution_id=execution_id,
             uploads=Uploads(settings.uploads_bucket),
@@ -131,21 +113,16 @@ def _insert(
     )
 
 
-def _digest(body: bytes) -> str:
-    # Keyed: a body holds an API key, and a plain hash of it could be guessed at.
-    return hmac.digest(session.signing_key().encode(), b"request|" + body, "sha256").hex()
-
-
 @router.get("/executions")
 def list_executions() -> Response[str]:
     """Newest first, with the names of workflow, user and client; input_data is left out."""
     query = read_query(router.current_event, LIST_PARAMETERS)
-    limit = query["limit"] or DEFAULT_LIMIT
     key = session.signing_key()
+    limit, before = page_start(query, "executions", key)
     rows = executions.list_executions(
         session.reading(router.current_event),
         limit=limit + 1,
-        before=time_position(query["cursor"], "executions", key),
+        before=before,
         status=query["status"],
         workflow_id=query["workflow_id"],
         client_id=query["client_id"],
@@ -164,6 +141,54 @@ def get_execution(execution_id: str) -> Response[str]:
     tx = session.reading(event)
     body = executions.fetch_execution(tx, path_uuid(execution_id, "execution_id"))
     return cacheable_answer(body, event.headers.get("if-none-match"), {"Retry-After": POLL_SECONDS})
+
+
+@router.post("/executions/<execution_id>/cancel")
+def cancel_execution(execution_id: str) -> Response[str]:
+    """200 with the execution. Nothing is claimed any more; calls to the model already under way
+    finish and their images are kept. Cancelling twice changes nothing; 409 after the end."""
+    event = router.current_event
+    read_query(event, {})
+    wanted = path_uuid(execution_id, "execution_id")
+    with session.writing(event) as tx:
+        executions.cancel_execution(tx, wanted)
+        answer = executions.fetch_execution(tx, wanted)
+    return json_answer(answer, 200, {"Retry-After": POLL_SECONDS})
+
+
+@router.post("/executions/<execution_id>/retry")
+def retry_execution(execution_id: str) -> Response[str]:
+    """202 with the execution, running again for its failed prompts only."""
+    from masstock.models.api import ExecutionRetry
+
+    event = router.current_event
+    read_query(event, {})
+    wanted = path_uuid(execution_id, "execution_id")
+    body = read_body(event, ExecutionRetry) if event.body else ExecutionRetry()
+    settings = session.settings()
+    with session.writing(event) as tx:
+        run = executions.reopen_failed(
+            tx,
+            wanted,
+            retryable_codes() if body.only_retryable else None,
+            settings.execution_deadline_seconds,
+        )
+        answer = executions.fetch_execution(tx, wanted)
+    machine.start(run, settings.state_machine_arn)
+    return _accepted(answer, wanted)
+
+
+@router.delete("/executions/<execution_id>")
+def delete_execution(execution_id: str) -> Response[str]:
+    """204; an ended execution, its results and, within minutes, its images."""
+    event = router.current_event
+    read_query(event, {})
+    wanted = path_uuid(execution_id, "execution_id")
+    with session.writing(event) as tx:
+        check_precondition(event, executions.fetch_execution(tx, wanted))
+        if not executions.delete_execution(tx, wanted):
+            raise Conflict("The execution has not ended; cancel it first.")
+    return Response(204)
 
 
 @router.get("/executions/<execution_id>/results")

@@ -4,30 +4,93 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 import session
-from answers import page_answer
+from answers import cacheable_answer, created, page_answer
 from masstock.queries import workflows
-from pages import DEFAULT_LIMIT, MAX_LIMIT, page_of_rows, time_position
-from request import between, one_of, read_query
+from pages import PAGE_PARAMETERS, page_of_rows, page_start
+from request import one_of, path_uuid, read_body, read_query
+from writes import check_precondition, create_once
 
 router = APIGatewayHttpRouter()
 
-LIST_PARAMETERS = {
-    "status": one_of("active", "inactive"),
-    "limit": between(1, MAX_LIMIT),
-    "cursor": str,
-}
+LIST_PARAMETERS = {"status": one_of("active", "inactive"), **PAGE_PARAMETERS}
 
 
 @router.get("/workflows")
 def list_workflows() -> Response[str]:
     """Newest first. Client users see the active ones."""
     query = read_query(router.current_event, LIST_PARAMETERS)
-    limit = query["limit"] or DEFAULT_LIMIT
     key = session.signing_key()
+    limit, before = page_start(query, "workflows", key)
     rows = workflows.list_workflows(
         session.reading(router.current_event),
         limit=limit + 1,
-        before=time_position(query["cursor"], "workflows", key),
+        before=before,
         status=query["status"],
     )
     return page_answer(page_of_rows(rows, limit, "workflows", key))
+
+
+@router.post("/workflows")
+def create_workflow() -> Response[str]:
+    """201 with the workflow."""
+    from masstock.models.api import WorkflowCreate
+
+    event = router.current_event
+    body = read_body(event, WorkflowCreate)
+    with session.writing(event) as tx:
+        session.require_admin(tx.caller)
+        workflow_id, _ = create_once(
+            tx,
+            event,
+            lambda new_id: workflows.insert_workflow(
+                tx,
+                workflow_id=new_id,
+                name=body.name,
+                description=body.description,
+                status=body.status,
+                config=body.config.model_dump(mode="json", exclude_unset=True),
+            ),
+        )
+        answer = workflows.fetch_workflow(tx, workflow_id)
+    return created(answer, f"/v1/workflows/{workflow_id}")
+
+
+@router.get("/workflows/<workflow_id>")
+def get_workflow(workflow_id: str) -> Response[str]:
+    """One workflow."""
+    event = router.current_event
+    read_query(event, {})
+    wanted = path_uuid(workflow_id, "workflow_id")
+    answer = workflows.fetch_workflow(session.reading(event), wanted)
+    return cacheable_answer(answer, event.headers.get("if-none-match"))
+
+
+@router.patch("/workflows/<workflow_id>")  # pyright: ignore[reportUnknownMemberType]
+def update_workflow(workflow_id: str) -> Response[str]:
+    """200 with the changed workflow."""
+    from masstock.models.api import WorkflowUpdate
+
+    event = router.current_event
+    wanted = path_uuid(workflow_id, "workflow_id")
+    changes = read_body(event, WorkflowUpdate).changes()
+    with session.writing(event) as tx:
+        workflows.fetch_workflow(tx, wanted)
+        session.require_admin(tx.caller)
+        check_precondition(event, workflows.fetch_workflow(tx, wanted, for_update=True))
+        if changes:
+            workflows.update_workflow(tx, wanted, changes)
+        answer = workflows.fetch_workflow(tx, wanted)
+    return cacheable_answer(answer, None)
+
+
+@router.delete("/workflows/<workflow_id>")
+def delete_workflow(workflow_id: str) -> Response[str]:
+    """204; the workflow stays, with status inactive."""
+    event = router.current_event
+    wanted = path_uuid(workflow_id, "workflow_id")
+    with session.writing(event) as tx:
+        workflows.fetch_workflow(tx, wanted)
+        session.require_admin(tx.caller)
+        check_precondition(event, workflows.fetch_workflow(tx, wanted, for_update=True))
+        workflows.update_workflow(tx, wanted, {"status": "inactive"})
+    return Response(204)

@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 class Settings(BaseModel):
     """What every function needs."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+    # The environment holds credentials, and errors travel into logs and history.
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", defer_build=True, hide_input_in_errors=True
+    )
 
     database_secret_id: str
 
@@ -52,6 +55,7 @@ class GenerateSettings(Settings):
 class FinalizeSettings(Settings):
     """functions/finalize."""
 
+    results_bucket: str
     state_machine_arn: str
 
 

@@ -18,7 +18,7 @@ from psycopg import pq
 from psycopg.rows import dict_row
 
 from masstock.auth import Principal
-from masstock.errors import DatabaseUnavailable, NotFound, OutcomeUnknown
+from masstock.errors import ADMINS_ONLY, DatabaseUnavailable, Forbidden, NotFound, OutcomeUnknown
 from masstock.secrets import SecretUnavailable, forget_secrets, read_secret
 from masstock.telemetry import logger
 
@@ -28,8 +28,9 @@ type Statement = tuple[LiteralString, Mapping[str, object]]
 
 # Signed identities live this long: enough for a slow commit, short for one that leaks.
 IDENTITY_SECONDS = 120
-BEGIN: Statement = ("BEGIN", {})
-BEGIN_READ_ONLY: Statement = ("BEGIN READ ONLY", {})
+# Spelled out: a pooled session may have been left with other defaults.
+BEGIN: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", {})
+BEGIN_READ_ONLY: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", {})
 COMMIT: Statement = ("COMMIT", {})
 RECORD_LOGIN: Statement = ("SELECT app.record_login()", {})
 
@@ -67,7 +68,7 @@ class Database:
         except psycopg.Error:
             self.roll_back()
             raise
-        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+        return [cursor.fetchall() if cursor.description is not None else [] for cursor in cursors]
 
     def roll_back(self) -> None:
         """Ends whatever transaction is open; a connection that cannot is dropped."""
@@ -153,13 +154,22 @@ class TenantReader:
 
     caller: Caller
 
-    def __init__(self, database: Database, principal: Principal, identity_key: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        principal: Principal,
+        identity_key: str,
+        *,
+        admins_only: bool = False,
+    ) -> None:
         self._database = database
+        self._admins_only = admins_only
         self.principal = principal
         self._identity_key = identity_key
 
     def fetch_all(self, query: LiteralString, **values: object) -> list[Row]:
-        """The rows of one query; raises DatabaseUnavailable."""
+        """The rows of one query; raises DatabaseUnavailable, and Forbidden where it is for
+        administrators only and the caller is none."""
         enter = _enter(self.principal, self._identity_key)
         statement: Statement = (query, values)
         statements = [BEGIN_READ_ONLY, enter, statement, COMMIT]
@@ -174,6 +184,8 @@ class TenantReader:
                 raise DatabaseUnavailable from error
         self.caller = _caller(self.principal, entered[0])
         _record_login(self._database, self.principal, self._identity_key, entered[0])
+        if self._admins_only and not self.caller.is_admin:
+            raise Forbidden(ADMINS_ONLY)
         return rows
 
 

@@ -43,6 +43,9 @@ class Forbidden(AppError):
     code = "forbidden"
 
 
+ADMINS_ONLY = "Only administrators may do this."
+
+
 class NotFound(AppError):
     """There is no such resource, or it is not yours."""
 
@@ -97,6 +100,12 @@ class IdempotencyKeyReused(AppError):
     """This Idempotency-Key was used with another request body."""
 
     code = "idempotency_key_reused"
+
+
+class PreconditionFailed(AppError):
+    """The resource has changed since you read it; read it again."""
+
+    code = "precondition_failed"
 
 
 class Conflict(AppError):

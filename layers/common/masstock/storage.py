@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
 
@@ -23,7 +23,10 @@ EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 class ObjectMissing(Exception):
-    """There is no object under the key."""
+    """There is no object under the key, or no longer the one that was asked for."""
+
+
+MISSING_OR_CHANGED = {"NoSuchKey", "404", "InvalidRange", "416", "PreconditionFailed", "412"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,21 @@ class Results:
             head = _s3().head_object(Bucket=self._bucket, Key=key)
         return _described(key, head["ContentType"], head["ContentLength"], head["Metadata"])
 
+    def remove_all(self, execution_id: UUID) -> int:
+        """Deletes every image of an execution; returns how many there were."""
+        removed = 0
+        with _storage_errors():
+            pages = _s3().get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=f"{execution_id}/"):
+                keys = [found.get("Key", "") for found in page.get("Contents", [])]
+                if keys:
+                    _s3().delete_objects(
+                        Bucket=self._bucket,
+                        Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+                    )
+                    removed += len(keys)
+        return removed
+
     def signed_url(self, key: str) -> str:
         """A URL that shows the image to whoever has it, for 15 minutes."""
         return _s3().generate_presigned_url(
@@ -111,20 +129,52 @@ class Uploads:
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
 
-    def put_reference(self, client_id: UUID, content: bytes) -> str:
-        """Stores a reference image under a key named by its content and returns the key."""
+    def put_reference(self, client_id: UUID, content: bytes) -> tuple[str, str]:
+        """Stores a reference image under a key named by its content; returns key and ETag."""
         mime_type = sniff_image(content)
         digest = hashlib.sha256(content).hexdigest()
         key = f"{client_id}/references/{digest}.{EXTENSIONS[mime_type]}"
         with _storage_errors():
-            _s3().put_object(Bucket=self._bucket, Key=key, Body=content, ContentType=mime_type)
-        return key
+            stored = _s3().put_object(
+                Bucket=self._bucket, Key=key, Body=content, ContentType=mime_type
+            )
+        return key, stored["ETag"].strip('"')
 
-    def read_reference(self, key: str) -> tuple[bytes, str]:
-        """Content and MIME type of a reference image; raises ReferenceGone."""
+    def new_upload(self, client_id: UUID, mime_type: str) -> dict[str, object]:
+        """A form that uploads one image: {key, url, fields, expires_at}. The signed policy fixes
+        the key, the content type and 10 MB."""
+        key = f"{client_id}/references/{uuid4()}.{EXTENSIONS[mime_type]}"
+        form = _s3().generate_presigned_post(
+            self._bucket,
+            key,
+            Fields={"Content-Type": mime_type},
+            Conditions=[
+                {"Content-Type": mime_type},
+                ["content-length-range", 1, MAX_IMAGE_BYTES],
+            ],
+            ExpiresIn=URL_SECONDS,
+        )
+        expires_at = datetime.now(UTC) + timedelta(seconds=URL_SECONDS)
+        return {"key": key, **form, "expires_at": expires_at.replace(microsecond=0)}
+
+    def version_of(self, key: str) -> str:
+        """The ETag of an uploaded reference image; raises ObjectMissing or InvalidImage."""
+        with _storage_errors():
+            found = _s3().get_object(Bucket=self._bucket, Key=key, Range="bytes=0-15")
+            beginning = found["Body"].read()
+        size = int(found["ContentRange"].rpartition("/")[2])
+        if size > MAX_IMAGE_BYTES:
+            raise InvalidImage
+        sniff_image(beginning)
+        return found["ETag"].strip('"')
+
+    def read_reference(self, key: str, version: str) -> tuple[bytes, str]:
+        """Content and MIME type of a reference image as it was at submission; raises
+        ReferenceGone."""
         try:
             with _storage_errors():
-                content = _s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
+                found = _s3().get_object(Bucket=self._bucket, Key=key, IfMatch=f'"{version}"')
+                content = found["Body"].read()
             return content, sniff_image(content)
         except (ObjectMissing, InvalidImage) as error:
             raise ReferenceGone from error
@@ -170,7 +220,7 @@ def _storage_errors() -> Generator[None]:
     try:
         yield
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
+        if error.response.get("Error", {}).get("Code") in MISSING_OR_CHANGED:
             raise ObjectMissing from error
         raise StorageUnavailable from error
     except BotoCoreError as error:

@@ -1,20 +1,49 @@
 """What callers send. Unknown fields are refused: a misspelt option must not be ignored in silence.
 
-Loaded only by the routes that read a body; what callers get is built by Postgres and described in
-`masstock.models.resources`.
+Loaded only by the routes that read a body. What callers get is built by Postgres; its description
+is `masstock.models.resources`.
 """
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from masstock.models.config import WorkflowConfig
+
 PROMPT_LENGTH = 10_000
 
-Prompt = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=PROMPT_LENGTH)
+
+def _text(max_length: int) -> StringConstraints:
+    """Trimmed and not empty; without U+0000, which Postgres cannot hold."""
+    return StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=max_length, pattern=r"^[^\x00]*$"
+    )
+
+
+Name = Annotated[str, _text(200)]
+Notes = Annotated[str, _text(10_000)]
+Prompt = Annotated[str, _text(PROMPT_LENGTH)]
+Email = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, max_length=320, pattern=r"^[^\s@\x00]+@[^\s@\x00]+\.[^\s@\x00]+$"
+    ),
 ]
 ApiKey = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=r"^[\x20-\x7e]+$")]
+
+AccountStatus = Literal["active", "suspended", "deleted"]
+Role = Literal["admin", "client"]
+RequestStatus = Literal["pending", "approved", "rejected"]
+TicketStatus = Literal["open", "in_progress", "resolved", "closed"]
+TicketPriority = Literal["low", "medium", "high", "urgent"]
+WorkflowStatus = Literal["active", "inactive"]
+
+# For PATCH: a field may be left out, and its absence is no value of it.
+UNSET: Any = Field(default_factory=lambda: None)
+ForAdmins: Any = Field(
+    default=None, description="Administrators name the client; client users leave it out."
+)
 
 
 class RequestBody(BaseModel):
@@ -22,22 +51,128 @@ class RequestBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
+    def changes(self) -> dict[str, Any]:
+        """What the caller named, null included; for PATCH."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class UserCreate(RequestBody):
+    """An account; `id` is the identity provider's `sub`, made up where it is left out."""
+
+    id: UUID | None = None
+    email: Email
+    name: Name
+    role: Role
+    client_id: UUID | None = Field(
+        default=None, description="Required for role client, absent for admin."
+    )
+
+
+class UserUpdate(RequestBody):
+    """Changes of an account."""
+
+    email: Email = UNSET
+    name: Name = UNSET
+    role: Role = UNSET
+    status: AccountStatus = UNSET
+    client_id: UUID | None = UNSET
+
+
+class ClientCreate(RequestBody):
+    """A client organization."""
+
+    name: Name
+    email: Email
+
+
+class ClientUpdate(RequestBody):
+    """Changes of a client."""
+
+    name: Name = UNSET
+    email: Email = UNSET
+    status: AccountStatus = UNSET
+
+
+class WorkflowCreate(RequestBody):
+    """A workflow definition."""
+
+    name: Name
+    description: Notes | None = None
+    status: WorkflowStatus = "active"
+    config: WorkflowConfig
+
+
+class WorkflowUpdate(RequestBody):
+    """Changes of a workflow; `config` is replaced as a whole."""
+
+    name: Name = UNSET
+    description: Notes | None = UNSET
+    status: WorkflowStatus = UNSET
+    config: WorkflowConfig = UNSET
+
+
+class WorkflowRequestCreate(RequestBody):
+    """Asks for a workflow."""
+
+    workflow_id: UUID
+    client_id: UUID | None = ForAdmins
+    notes: Notes | None = None
+
+
+class WorkflowRequestUpdate(RequestBody):
+    """Changes of a request: `notes` while it is pending; `status` by administrators only."""
+
+    notes: Notes | None = UNSET
+    status: RequestStatus = UNSET
+
+
+class SupportTicketCreate(RequestBody):
+    """A support ticket."""
+
+    client_id: UUID | None = ForAdmins
+    subject: Name
+    description: Notes
+    priority: TicketPriority = "medium"
+
+
+class SupportTicketUpdate(RequestBody):
+    """Changes of a ticket while it is open; `status` by administrators only."""
+
+    subject: Name = UNSET
+    description: Notes = UNSET
+    priority: TicketPriority = UNSET
+    status: TicketStatus = UNSET
+
 
 class ExecutionCreate(RequestBody):
     """Submits prompts to a workflow."""
 
     workflow_id: UUID
-    client_id: UUID | None = Field(
-        None, description="Administrators name the client; client users leave it out."
-    )
+    client_id: UUID | None = ForAdmins
     prompts: list[Prompt] = Field(
         min_length=1, description="At most `max_prompts` of the workflow's config."
     )
     reference_images: list[str] = Field(
         default_factory=list,
         max_length=14,
-        description="Base64 of PNG, JPEG or WebP images; where the workflow supports them.",
+        description="Base64 of PNG, JPEG or WebP images, 2 MB together, or keys of uploads; "
+        "where the workflow supports them.",
     )
     api_key: ApiKey | None = Field(
-        None, description="The image model's key; kept sealed and never returned."
+        default=None, description="The image model's key; kept sealed and never returned."
     )
+
+
+class ExecutionRetry(RequestBody):
+    """Which failed prompts to paint again."""
+
+    only_retryable: bool = Field(
+        default=False, description="Leave out those whose outcome another try could not change."
+    )
+
+
+class UploadCreate(RequestBody):
+    """One reference image to upload."""
+
+    client_id: UUID | None = ForAdmins
+    content_type: Literal["image/png", "image/jpeg", "image/webp"]

@@ -122,7 +122,8 @@ class Claim:
     created_at: datetime
     client_id: UUID
     prompt: str
-    reference_images: list[str]
+    # (key, ETag) of the reference images.
+    references: list[tuple[str, str]]
     api_key: str | None
     config: dict[str, Any]
 
@@ -158,6 +159,7 @@ def claim_prompt(
               AND w.id = e.workflow_id
             RETURNING r.attempts, r.failures, r.throttles, r.created_at, r.prompt_text,
                 e.client_id, e.input_data -> 'reference_images' AS reference_images,
+                e.input_data -> 'reference_etags' AS reference_etags,
                 e.input_data ->> 'api_key' AS api_key, w.config
         )
         SELECT claimed.*, ceil(extract(epoch FROM (
@@ -182,7 +184,9 @@ def claim_prompt(
             created_at=row["created_at"],
             client_id=row["client_id"],
             prompt=row["prompt_text"],
-            reference_images=row["reference_images"] or [],
+            references=list(
+                zip(row["reference_images"] or [], row["reference_etags"] or [], strict=True)
+            ),
             api_key=row["api_key"],
             config=row["config"],
         )

@@ -8,7 +8,9 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from masstock.db import Executor, Row, Statement, only
+from masstock.errors import Cancelled, Conflict, NotFound
 from masstock.models.workflow import ExecutionRun
+from masstock.queries.keyset import start_of
 
 # --- as a tenant -------------------------------------------------------------------------------
 
@@ -87,6 +89,7 @@ def list_executions(
 ) -> list[Row]:
     """The newest `limit` executions before a position, each as {json, created_at, id}: without
     input_data, which may be megabytes."""
+    created_at, row_id = start_of(before)
     # The page comes first: joined early, the planner starts from the few visible names.
     return tx.fetch_all(
         """
@@ -115,14 +118,59 @@ def list_executions(
         ) x
         """,
         limit=limit,
-        before_created_at=before[0] if before else "infinity",
-        before_id=before[1] if before else UUID(int=2**128 - 1),
+        before_created_at=created_at,
+        before_id=row_id,
         status=status,
         workflow_id=workflow_id,
         client_id=client_id,
         user_id=user_id,
         created_from=created_from,
         created_to=created_to,
+    )
+
+
+def cancel_execution(tx: Executor, execution_id: UUID) -> None:
+    """Stops an execution: no prompt is claimed after this is committed. Stopping what is already
+    being stopped changes nothing; raises Conflict where it has ended, NotFound."""
+    message = Cancelled().detail
+    [row] = tx.fetch_all(
+        "SELECT app.cancel_execution(%(id)s, %(message)s) AS outcome",
+        id=execution_id,
+        message=message,
+    )
+    if row["outcome"] is None:
+        raise NotFound
+    if row["outcome"] == "ended":
+        raise Conflict("The execution has already ended.")
+
+
+def reopen_failed(
+    tx: Executor, execution_id: UUID, codes: list[str] | None, deadline_seconds: int
+) -> ExecutionRun:
+    """Re-opens the failed prompts of an ended execution, or those with the given codes, and returns
+    the run that must be started; raises NotFound."""
+    [row] = tx.fetch_all(
+        "SELECT app.reopen_failed(%(id)s, %(codes)s, %(deadline_seconds)s) AS run",
+        id=execution_id,
+        codes=codes,
+        deadline_seconds=deadline_seconds,
+    )
+    if row["run"] is None:
+        raise NotFound
+    return ExecutionRun(execution_id, row["run"])
+
+
+def delete_execution(tx: Executor, execution_id: UUID) -> bool:
+    """Deletes an ended execution with its results; False where it has not ended. Its images are
+    removed by the sweep."""
+    return bool(
+        tx.fetch_all(
+            """
+            DELETE FROM public.workflow_executions
+            WHERE id = %(id)s AND status IN ('completed', 'failed') RETURNING id
+            """,
+            id=execution_id,
+        )
     )
 
 
@@ -244,6 +292,22 @@ def fetch_live_execution(tx: Executor, run: ExecutionRun) -> Row | None:
         run=run.run,
     )
     return rows[0] if rows else None
+
+
+def list_deleted_executions(tx: Executor, limit: int) -> list[UUID]:
+    """Executions whose objects may still be there."""
+    rows = tx.fetch_all("SELECT app.list_deleted_executions(%(limit)s) AS id", limit=limit)
+    return [row["id"] for row in rows]
+
+
+def forget_deleted_execution(tx: Executor, execution_id: UUID) -> None:
+    """Called when its objects are gone; it is kept for as long as a late one may appear."""
+    tx.fetch_all("SELECT app.forget_deleted_execution(%(id)s)", id=execution_id)
+
+
+def fold_counts() -> Statement:
+    """Keeps the reports' counts short."""
+    return ("SELECT app.fold_execution_counts()", {})
 
 
 def advance_run(tx: Executor, run: ExecutionRun) -> ExecutionRun | None:

@@ -1,8 +1,14 @@
 """users."""
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from masstock.db import Executor, only
+from psycopg.types.json import Jsonb
+
+from masstock.db import Executor, Row, only
+from masstock.queries.keyset import start_of
 
 
 def fetch_profile(tx: Executor, user_id: UUID) -> str:
@@ -19,3 +25,81 @@ def fetch_profile(tx: Executor, user_id: UUID) -> str:
         id=user_id,
     )
     return only(rows)["json"]
+
+
+def list_users(
+    tx: Executor,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+    role: str | None,
+    status: str | None,
+    client_id: UUID | None,
+    q: str | None,
+) -> list[Row]:
+    """The newest `limit` users before a position, each as {json, created_at, id}; `q` is part of
+    a name or an email."""
+    created_at, row_id = start_of(before)
+    return tx.fetch_all(
+        """
+        SELECT row_to_json(x)::text AS json, x.created_at, x.id FROM (
+            SELECT * FROM public.users u
+            WHERE (%(role)s::text IS NULL OR u.role = %(role)s)
+              AND (%(status)s::text IS NULL OR u.status = %(status)s)
+              AND (%(client_id)s::uuid IS NULL OR u.client_id = %(client_id)s)
+              AND (%(q)s::text IS NULL
+                   OR position(lower(%(q)s) IN lower(u.name || ' ' || u.email)) > 0)
+              AND (u.created_at, u.id) < (%(created_at)s, %(row_id)s)
+            ORDER BY u.created_at DESC, u.id DESC LIMIT %(limit)s
+        ) x
+        """,
+        role=role,
+        status=status,
+        client_id=client_id,
+        q=q,
+        limit=limit,
+        created_at=created_at,
+        row_id=row_id,
+    )
+
+
+def fetch_user(tx: Executor, user_id: UUID, *, for_update: bool = False) -> str:
+    """One user as JSON; raises NotFound. `for_update` holds the row until the commit."""
+    if for_update:
+        tx.fetch_all("SELECT FROM public.users WHERE id = %(id)s FOR UPDATE", id=user_id)
+    rows = tx.fetch_all(
+        "SELECT row_to_json(u)::text AS json FROM public.users u WHERE u.id = %(id)s", id=user_id
+    )
+    return only(rows)["json"]
+
+
+def insert_user(
+    tx: Executor, *, user_id: UUID, email: str, name: str, role: str, client_id: UUID | None
+) -> None:
+    """Creates an account."""
+    tx.fetch_all(
+        """
+        INSERT INTO public.users (id, email, name, role, client_id)
+        VALUES (%(id)s, %(email)s, %(name)s, %(role)s, %(client_id)s)
+        """,
+        id=user_id,
+        email=email,
+        name=name,
+        role=role,
+        client_id=client_id,
+    )
+
+
+def update_user(tx: Executor, user_id: UUID, changes: Mapping[str, Any]) -> Row:
+    """Applies the changes and returns {role, client_id}; raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.users u SET (email, name, role, status, client_id) = (
+            SELECT p.email, p.name, p.role, p.status, p.client_id
+            FROM jsonb_populate_record(u, %(changes)s) p)
+        WHERE u.id = %(id)s RETURNING u.role, u.client_id
+        """,
+        id=user_id,
+        changes=Jsonb(changes),
+    )
+    return only(rows)

@@ -1,9 +1,14 @@
 """workflows."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from masstock.db import Executor, Row
+from psycopg.types.json import Jsonb
+
+from masstock.db import Executor, Row, only
+from masstock.queries.keyset import start_of
 
 
 def fetch_active_config(tx: Executor, workflow_id: UUID) -> dict[str, Any] | None:
@@ -16,22 +21,74 @@ def fetch_active_config(tx: Executor, workflow_id: UUID) -> dict[str, Any] | Non
 
 
 def list_workflows(
-    tx: Executor, *, limit: int, before: tuple[object, UUID] | None, status: str | None
+    tx: Executor,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+    status: str | None,
 ) -> list[Row]:
     """The newest `limit` workflows before a position, each as {json, created_at, id}."""
+    created_at, row_id = start_of(before)
     return tx.fetch_all(
         """
         SELECT row_to_json(x)::text AS json, x.created_at, x.id FROM (
-            SELECT w.id, w.name, w.description, w.status, w.config, w.created_at, w.updated_at
-            FROM public.workflows w
+            SELECT * FROM public.workflows w
             WHERE (%(status)s::text IS NULL OR w.status = %(status)s)
-              AND (w.created_at, w.id) < (%(before_created_at)s, %(before_id)s)
-            ORDER BY w.created_at DESC, w.id DESC
-            LIMIT %(limit)s
+              AND (w.created_at, w.id) < (%(created_at)s, %(row_id)s)
+            ORDER BY w.created_at DESC, w.id DESC LIMIT %(limit)s
         ) x
         """,
         status=status,
         limit=limit,
-        before_created_at=before[0] if before else "infinity",
-        before_id=before[1] if before else UUID(int=2**128 - 1),
+        created_at=created_at,
+        row_id=row_id,
     )
+
+
+def fetch_workflow(tx: Executor, workflow_id: UUID, *, for_update: bool = False) -> str:
+    """One workflow as JSON; raises NotFound. `for_update` holds the row until the commit."""
+    if for_update:
+        tx.fetch_all("SELECT FROM public.workflows WHERE id = %(id)s FOR UPDATE", id=workflow_id)
+    rows = tx.fetch_all(
+        "SELECT row_to_json(w)::text AS json FROM public.workflows w WHERE w.id = %(id)s",
+        id=workflow_id,
+    )
+    return only(rows)["json"]
+
+
+def insert_workflow(
+    tx: Executor,
+    *,
+    workflow_id: UUID,
+    name: str,
+    description: str | None,
+    status: str,
+    config: Mapping[str, Any],
+) -> None:
+    """Creates a workflow."""
+    tx.fetch_all(
+        """
+        INSERT INTO public.workflows (id, name, description, status, config)
+        VALUES (%(id)s, %(name)s, %(description)s, %(status)s, %(config)s)
+        """,
+        id=workflow_id,
+        name=name,
+        description=description,
+        status=status,
+        config=Jsonb(config),
+    )
+
+
+def update_workflow(tx: Executor, workflow_id: UUID, changes: Mapping[str, Any]) -> None:
+    """Applies the changes; raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.workflows w SET (name, description, status, config) = (
+            SELECT p.name, p.description, p.status, p.config
+            FROM jsonb_populate_record(w, %(changes)s) p)
+        WHERE w.id = %(id)s RETURNING w.id
+        """,
+        id=workflow_id,
+        changes=Jsonb(changes),
+    )
+    only(rows)

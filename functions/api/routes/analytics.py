@@ -1,0 +1,37 @@
+"""Reports; for administrators."""
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+
+import session
+from answers import json_answer
+from masstock.queries import analytics
+from request import a_time, read_query
+
+router = APIGatewayHttpRouter()
+
+PARAMETERS = {"from": a_time, "to": a_time}
+
+
+@router.get("/analytics/clients")
+def report_clients() -> Response[str]:
+    """Executions and success rate by client, busiest first."""
+    query = read_query(router.current_event, PARAMETERS)
+    tx = session.reading_as_admin(router.current_event)
+    if query["from"] or query["to"]:
+        return _report(analytics.report_clients_between(tx, query["from"], query["to"]))
+    return _report(analytics.report_clients(tx))
+
+
+@router.get("/analytics/workflows")
+def report_workflows() -> Response[str]:
+    """The ten most used workflows."""
+    query = read_query(router.current_event, PARAMETERS)
+    tx = session.reading_as_admin(router.current_event)
+    if query["from"] or query["to"]:
+        return _report(analytics.report_workflows_between(tx, query["from"], query["to"]))
+    return _report(analytics.report_workflows(tx))
+
+
+def _report(items: str) -> Response[str]:
+    return json_answer(f'{{"items":{items}}}')

@@ -1,0 +1,96 @@
+"""Client organizations."""
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+
+import session
+from answers import cacheable_answer, created, page_answer
+from masstock.queries import clients
+from pages import PAGE_PARAMETERS, page_of_rows, page_start
+from request import a_text, one_of, path_uuid, read_body, read_query
+from writes import check_precondition, create_once
+
+router = APIGatewayHttpRouter()
+
+LIST_PARAMETERS = {
+    "status": one_of("active", "suspended", "deleted"),
+    "q": a_text,
+    **PAGE_PARAMETERS,
+}
+
+
+@router.get("/clients")
+def list_clients() -> Response[str]:
+    """Newest first. A client user's list has the one own client."""
+    query = read_query(router.current_event, LIST_PARAMETERS)
+    key = session.signing_key()
+    limit, before = page_start(query, "clients", key)
+    rows = clients.list_clients(
+        session.reading(router.current_event),
+        limit=limit + 1,
+        before=before,
+        status=query["status"],
+        q=query["q"],
+    )
+    return page_answer(page_of_rows(rows, limit, "clients", key))
+
+
+@router.post("/clients")
+def create_client() -> Response[str]:
+    """201 with the client."""
+    from masstock.models.api import ClientCreate
+
+    event = router.current_event
+    body = read_body(event, ClientCreate)
+    with session.writing(event) as tx:
+        session.require_admin(tx.caller)
+        client_id, _ = create_once(
+            tx,
+            event,
+            lambda new_id: clients.insert_client(
+                tx, client_id=new_id, name=body.name, email=body.email
+            ),
+        )
+        answer = clients.fetch_client(tx, client_id)
+    return created(answer, f"/v1/clients/{client_id}")
+
+
+@router.get("/clients/<client_id>")
+def get_client(client_id: str) -> Response[str]:
+    """One client."""
+    event = router.current_event
+    read_query(event, {})
+    wanted = path_uuid(client_id, "client_id")
+    answer = clients.fetch_client(session.reading(event), wanted)
+    return cacheable_answer(answer, event.headers.get("if-none-match"))
+
+
+@router.patch("/clients/<client_id>")  # pyright: ignore[reportUnknownMemberType]
+def update_client(client_id: str) -> Response[str]:
+    """200 with the changed client. Suspending it locks its users out from the next request on."""
+    from masstock.models.api import ClientUpdate
+
+    event = router.current_event
+    wanted = path_uuid(client_id, "client_id")
+    changes = read_body(event, ClientUpdate).changes()
+    with session.writing(event) as tx:
+        clients.fetch_client(tx, wanted)
+        session.require_admin(tx.caller)
+        check_precondition(event, clients.fetch_client(tx, wanted, for_update=True))
+        if changes:
+            clients.update_client(tx, wanted, changes)
+        answer = clients.fetch_client(tx, wanted)
+    return cacheable_answer(answer, None)
+
+
+@router.delete("/clients/<client_id>")
+def delete_client(client_id: str) -> Response[str]:
+    """204; the client stays, with status deleted."""
+    event = router.current_event
+    wanted = path_uuid(client_id, "client_id")
+    with session.writing(event) as tx:
+        clients.fetch_client(tx, wanted)
+        session.require_admin(tx.caller)
+        check_precondition(event, clients.fetch_client(tx, wanted, for_update=True))
+        clients.update_client(tx, wanted, {"status": "deleted"})
+    return Response(204)

@@ -1,0 +1,85 @@
+"""clients."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from masstock.db import Executor, Row, only
+from masstock.queries.keyset import start_of
+
+
+def list_clients(
+    tx: Executor,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+    status: str | None,
+    q: str | None,
+) -> list[Row]:
+    """The newest `limit` clients before a position, each as {json, created_at, id}; `q` is part
+    of a name or an email."""
+    created_at, row_id = start_of(before)
+    return tx.fetch_all(
+        """
+        SELECT row_to_json(x)::text AS json, x.created_at, x.id FROM (
+            SELECT * FROM public.clients c
+            WHERE (%(status)s::text IS NULL OR c.status = %(status)s)
+              AND (%(q)s::text IS NULL
+                   OR position(lower(%(q)s) IN lower(c.name || ' ' || c.email)) > 0)
+              AND (c.created_at, c.id) < (%(created_at)s, %(row_id)s)
+            ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s
+        ) x
+        """,
+        status=status,
+        q=q,
+        limit=limit,
+        created_at=created_at,
+        row_id=row_id,
+    )
+
+
+def fetch_client(tx: Executor, client_id: UUID, *, for_update: bool = False) -> str:
+    """One client as JSON; raises NotFound. `for_update` holds the row until the commit."""
+    if for_update:
+        tx.fetch_all("SELECT FROM public.clients WHERE id = %(id)s FOR UPDATE", id=client_id)
+    rows = tx.fetch_all(
+        "SELECT row_to_json(c)::text AS json FROM public.clients c WHERE c.id = %(id)s",
+        id=client_id,
+    )
+    return only(rows)["json"]
+
+
+def client_exists(tx: Executor, client_id: UUID) -> bool:
+    """Whether the caller sees such an active client."""
+    return bool(
+        tx.fetch_all(
+            "SELECT FROM public.clients WHERE id = %(id)s AND status = 'active'", id=client_id
+        )
+    )
+
+
+def insert_client(tx: Executor, *, client_id: UUID, name: str, email: str) -> None:
+    """Creates a client."""
+    tx.fetch_all(
+        "INSERT INTO public.clients (id, name, email) VALUES (%(id)s, %(name)s, %(email)s)",
+        id=client_id,
+        name=name,
+        email=email,
+    )
+
+
+def update_client(tx: Executor, client_id: UUID, changes: Mapping[str, Any]) -> None:
+    """Applies the changes; raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.clients c SET (name, email, status) = (
+            SELECT p.name, p.email, p.status FROM jsonb_populate_record(c, %(changes)s) p)
+        WHERE c.id = %(id)s RETURNING c.id
+        """,
+        id=client_id,
+        changes=Jsonb(changes),
+    )
+    only(rows)

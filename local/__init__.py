@@ -1,0 +1,1 @@
+"""The whole stack on one Linux machine, without Docker and without AWS. Development only."""

@@ -1,0 +1,82 @@
+"""`python -m local up | down | clean | token | demo`: the stack on this machine.
+
+Environment: LOCAL_DIR (.local), PORT, CONCURRENCY, DATABASE_URL, GEMINI_API_KEY, SWEEP_SECONDS,
+MODEL_TIMEOUT_SECONDS, EXECUTION_DEADLINE_SECONDS, IMAGE_ACCESS, LOG_LEVEL.
+"""
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from local import lifecycle
+from local.children import StackError
+from local.settings import Settings
+
+
+def main() -> int:
+    """Exit status 1 and one line on standard error when something cannot be done."""
+    parser = argparse.ArgumentParser(
+        prog="python -m local", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="start the stack and return when it answers")
+    commands.add_parser("down", help="stop it; the data stays")
+    commands.add_parser("clean", help="stop it and delete the data")
+    commands.add_parser("supervise")
+    token = commands.add_parser("token", help="print a bearer token")
+    token.add_argument("--user", default="client_a", help="admin, client_a, client_b, id or e-mail")
+    demo = commands.add_parser("demo", help="run the demo", add_help=False)
+    demo.add_argument("rest", nargs=argparse.REMAINDER)
+    arguments = parser.parse_args()
+    try:
+        return run(Settings.from_environment(), arguments)
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Do what the command line says."""
+    match arguments.command:
+        case "up":
+            print(lifecycle.describe(settings, lifecycle.up(settings)))
+        case "down":
+            running = lifecycle.down(settings)
+            print("The stack is down." if running else "No stack was running.")
+        case "clean":
+            lifecycle.clean(settings)
+        case "token":
+            print(lifecycle.token(settings, arguments.user))
+        case "demo":
+            from local.demo import main as run_demo
+
+            return run_demo(arguments.rest)
+        case "supervise":
+            return supervise(settings)
+    return 0
+
+
+def supervise(settings: Settings) -> int:
+    """Be the supervisor that `up` started, and tell it through its pipe."""
+    from local.supervisor import supervise
+
+    descriptor = int(os.environ.pop(lifecycle.READY_FD, "1"))
+    os.set_inheritable(descriptor, False)
+
+    def report(outcome: dict[str, Any]) -> None:
+        try:
+            os.write(descriptor, json.dumps(outcome).encode() + b"\n")
+            os.close(descriptor)
+        except OSError:
+            # `up` did not wait for us.
+            return
+
+    return supervise(settings, report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

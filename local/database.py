@@ -1,0 +1,109 @@
+"""Brings a database to where the functions can use it: schema, runtime logins, demo data."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from local.keys import Keys
+from sql.migrate import install_identity_key, load_seed, migrate
+
+DATABASE = "masstock"
+API_ROLE = "masstock_api"
+WORKER_ROLE = "masstock_worker"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrls:
+    """libpq URLs of one database, per login."""
+
+    owner: str
+    api: str
+    worker: str
+
+
+def create_database(server_url: str) -> str:
+    """A database of our own on the embedded server; its URL."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        query = "SELECT 1 FROM pg_database WHERE datname = %s"
+        if connection.execute(query, [DATABASE]).fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+    return with_login(server_url, database=DATABASE)
+
+
+def prepare(owner_url: str, keys: Keys) -> DatabaseUrls:
+    """Migrate, install the identity key and give the runtime logins this stack's passwords."""
+    migrate(owner_url)
+    install_identity_key(owner_url, keys.secret("identity-key"))
+    passwords = {role: keys.secret(f"{role}-password") for role in (API_ROLE, WORKER_ROLE)}
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        for role, password in passwords.items():
+            connection.execute(
+                sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), password)
+            )
+    return DatabaseUrls(
+        owner=with_login(owner_url),
+        api=with_login(owner_url, API_ROLE, passwords[API_ROLE]),
+        worker=with_login(owner_url, WORKER_ROLE, passwords[WORKER_ROLE]),
+    )
+
+
+def seed(owner_url: str, *, embedded: bool) -> bool:
+    """Load the demo data where it belongs: in our own database, or in one without users."""
+    with psycopg.connect(owner_url) as connection:
+        populated = connection.execute("SELECT 1 FROM public.users LIMIT 1").fetchone()
+    if populated and not embedded:
+        return False
+    load_seed(owner_url)
+    return True
+
+
+def completed_images(owner_url: str) -> Iterator[tuple[str, str]]:
+    """Object key and prompt of every completed result."""
+    with psycopg.connect(owner_url) as connection:
+        yield from connection.execute(
+            "SELECT result_storage_path, prompt_text FROM public.workflow_batch_results"
+            " WHERE status = 'completed' AND result_storage_path IS NOT NULL"
+        )
+
+
+def find_user(owner_url: str, email: str) -> str | None:
+    """The id of the user with this address."""
+    with psycopg.connect(owner_url) as connection:
+        query = "SELECT id::text FROM public.users WHERE lower(email) = lower(%s)"
+        row = connection.execute(query, [email]).fetchone()
+    return row[0] if row else None
+
+
+def first_workflow(owner_url: str) -> str | None:
+    """The id of an active workflow, for the examples `up` prints."""
+    with psycopg.connect(owner_url) as connection:
+        row = connection.execute(
+            "SELECT id::text FROM public.workflows WHERE status = 'active'"
+            " ORDER BY created_at, id LIMIT 1"
+        ).fetchone()
+    return row[0] if row else None
+
+
+def with_login(
+    conninfo: str,
+    user: str | None = None,
+    password: str | None = None,
+    *,
+    database: str | None = None,
+) -> str:
+    """`conninfo` (URL or key=value) as a complete URL, with another login or database."""
+    parts = {name: str(value) for name, value in conninfo_to_dict(conninfo).items() if value}
+    user = user or parts.pop("user", "postgres")
+    password = password or parts.pop("password", "")
+    parts.pop("user", None)
+    parts.pop("password", None)
+    host = parts.pop("host", "127.0.0.1")
+    port = parts.pop("port", "5432")
+    name = database or parts.pop("dbname", "postgres")
+    parts.pop("dbname", None)
+    url = f"postgresql://{quote(user, '')}:{quote(password, '')}@{host}:{port}/{quote(name, '')}"
+    return f"{url}?{urlencode(parts)}" if parts else url

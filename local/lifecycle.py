@@ -1,0 +1,151 @@
+"""Starting, stopping and deleting the stack from outside."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from local import database
+from local.children import StackError
+from local.files import lock_holder
+from local.keys import USERS, Keys
+from local.settings import CONTENTS, ROOT, Settings
+
+READY_FD = "MASSTOCK_READY_FD"
+START_SECONDS = 180
+STOP_SECONDS = 60
+
+
+def up(settings: Settings) -> dict[str, Any]:
+    """Start the stack unless it runs; returns stack.json once /health answers 200."""
+    stack = _running_stack(settings)
+    if stack is None:
+        _start(settings)
+        stack = json.loads(settings.stack_file.read_text())
+    return stack
+
+
+def _running_stack(settings: Settings) -> dict[str, Any] | None:
+    """stack.json of a stack that runs, or of one that is coming up; None when neither is there."""
+    deadline = time.monotonic() + START_SECONDS
+    while (pid := lock_holder(settings.lock_file)) is not None:
+        with contextlib.suppress(FileNotFoundError):
+            stack = json.loads(settings.stack_file.read_text())
+            # Not one that a killed stack left behind.
+            if stack["pid"] == pid:
+                return stack
+        if time.monotonic() > deadline:
+            raise StackError(f"The stack does not get ready; see {settings.logs}/supervisor.log")
+        time.sleep(0.1)
+    return None
+
+
+def _start(settings: Settings) -> None:
+    settings.logs.mkdir(parents=True, exist_ok=True)
+    reading, writing = os.pipe()
+    with (settings.logs / "supervisor.log").open("ab") as log, os.fdopen(reading) as outcome:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local", "supervise"],
+            cwd=ROOT,
+            env={**os.environ, READY_FD: str(writing)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[writing],
+            start_new_session=True,
+        )
+        os.close(writing)
+        try:
+            line = outcome.readline()
+        except BaseException:
+            # Ctrl-C reached us alone: the supervisor has a session of its own.
+            process.terminate()
+            process.wait(STOP_SECONDS)
+            raise
+    report = json.loads(line) if line else {"error": f"The supervisor died; see {log.name}"}
+    if "error" in report:
+        process.wait(STOP_SECONDS)
+        raise StackError(report["error"])
+
+
+def down(settings: Settings) -> bool:
+    """Stop the stack, keeping its data; whether one was running."""
+    pid = lock_holder(settings.lock_file)
+    if pid is not None:
+        _send(pid, signal.SIGTERM)
+        if not _released(settings, STOP_SECONDS):
+            _send(pid, signal.SIGKILL)
+            _released(settings, STOP_SECONDS)
+    # After a SIGKILL of everything else, Postgres may be the last to leave.
+    settings.postgres().end_leftover()
+    settings.stack_file.unlink(missing_ok=True)
+    return pid is not None
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    if pid == 0:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _released(settings: Settings, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while lock_holder(settings.lock_file) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def clean(settings: Settings) -> None:
+    """Stop the stack and delete its data, wherever that is; nothing else in LOCAL_DIR."""
+    down(settings)
+    settings.postgres().destroy()
+    for name in CONTENTS:
+        path = settings.directory / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    # Unless somebody keeps files of their own there, or it never existed.
+    with contextlib.suppress(OSError):
+        settings.directory.rmdir()
+
+
+def token(settings: Settings, user: str) -> str:
+    """A bearer token for `admin`, `client_a`, `client_b`, a user id or an e-mail address."""
+    user_id: str | None = USERS.get(user, user)
+    if "@" in user:
+        if not settings.stack_file.exists():
+            raise StackError("An e-mail address needs a running stack: `make up` first.")
+        stack = json.loads(settings.stack_file.read_text())
+        user_id = database.find_user(stack["database_url"], user)
+    if user_id is None:
+        raise StackError(f"No user {user}.")
+    return Keys(settings.directory / "keys").mint(user_id)
+
+
+def describe(settings: Settings, stack: dict[str, Any]) -> str:
+    """What a newcomer does next."""
+    workflow = database.first_workflow(stack["database_url"]) or "<workflow id>"
+    base = f"{stack['base_url']}/v1/executions"
+    body = json.dumps({"workflow_id": workflow, "prompts": ["a red fox"], "api_key": "any-key"})
+    return f"""\
+MasStock is up: {stack["base_url"]} (API reference at {stack["base_url"]}/docs)
+  logs        {settings.logs}
+  everything  {settings.stack_file}
+
+# Submit as client A, watch, fetch the image; client B gets a 404.
+A="Authorization: Bearer $(make -s token USER=client_a)"
+B="Authorization: Bearer $(make -s token USER=client_b)"
+ID=$(curl -s -H "$A" -H 'Content-Type: application/json' {base} \\
+  -d '{body}' | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
+curl -s -H "$A" {base}/$ID
+curl -sL -H "$A" {base}/$ID/results/0/image -o fox.png
+curl -s -H "$B" {base}/$ID"""

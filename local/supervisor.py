@@ -1,0 +1,278 @@
+"""The stack itself: one process that starts every other, and ends with all of them.
+
+Postgres, `local.aws` and `local.model` are its children, and so is every execution environment.
+The functions' pool, the HTTP API and the inner endpoints are threads of it.
+"""
+
+import contextlib
+import http.client
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import boto3
+
+from local import children, database
+from local.children import HOST, StackError
+from local.files import lock, write_private
+from local.http_api import HttpApi
+from local.keys import USERS, Keys
+from local.painter import paint
+from local.pool import Pools
+from local.postgres import PostgresServer
+from local.resources import REGION
+from local.servers import InnerEndpoints, ThreadedServer
+from local.services import Service, Timer
+from local.settings import RESULTS_BUCKET, ROOT, Settings
+from local.wiring import (
+    aws_configuration,
+    bypass_proxies,
+    function_variables,
+    template_parameters,
+)
+
+logger = logging.getLogger(__name__)
+
+HEALTH_SECONDS = 90
+LOOK_AFTER_SECONDS = 0.5
+
+type Report = Callable[[dict[str, Any]], None]
+
+
+class Stopped(BaseException):
+    """SIGTERM or SIGINT arrived."""
+
+
+def supervise(settings: Settings, report: Report) -> int:
+    """Run the stack until SIGTERM; `report` learns once that it is ready, or why it is not."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    os.environ.update(bypass_proxies())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _stop)
+    try:
+        lock(settings.lock_file)
+        with contextlib.ExitStack() as resources:
+            stack = Stack(settings, resources)
+            stack.start()
+            report({"ready": True})
+            stack.look_after()
+    except Stopped:
+        pass
+    except StackError as error:
+        report({"error": str(error)})
+        logger.info("Not started: %s", error)
+        return 1
+    except Exception as error:
+        report({"error": f"{type(error).__name__}: {error}; see {settings.logs}/supervisor.log"})
+        logger.exception("The stack ends")
+        return 1
+    return 0
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # From here on everything is being taken down; a second signal must not interrupt that.
+    for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    raise Stopped
+
+
+class Stack:
+    """Everything that runs; `resources` ends it in reverse order."""
+
+    def __init__(self, settings: Settings, resources: contextlib.ExitStack) -> None:
+        self._settings = settings
+        self._resources = resources
+        self._keys = Keys(settings.directory / "keys")
+        self._ports = _Ports(settings)
+        self._postgres: PostgresServer | None = None
+        self._services: list[Service] = []
+
+    def start(self) -> None:
+        """Returns when /health answers 200 and stack.json says where."""
+        settings = self._settings
+        settings.logs.mkdir(parents=True, exist_ok=True)
+        settings.stack_file.unlink(missing_ok=True)
+        api_port = self._ports.take_api_port()
+        owner_url = self._start_postgres()
+
+        # Imported late: SAM CLI takes seconds, which Postgres can use.
+        from local.template import read_template
+
+        inner_port = self._ports.take("inner")
+        aws_port = self._ports.take("aws")
+        inner_url, aws_url = (f"http://{HOST}:{port}" for port in (inner_port, aws_port))
+        template = read_template(
+            ROOT / "template.yaml", template_parameters(settings, f"{inner_url}/jwks.json")
+        )
+        model = self._start_model()
+        urls = database.prepare(owner_url, self._keys)
+        seeded = database.seed(owner_url, embedded=settings.database_url is None)
+
+        variables = {
+            function.logical_id: function_variables(
+                function, aws_url=aws_url, model_url=None if settings.real_model else model.url
+            )
+            for function in template.functions
+        }
+        pools = Pools(template.functions, variables, settings.logs, settings.pool_capacity)
+        self._resources.callback(pools.close)
+        pools.start()
+        self._serve(InnerEndpoints(pools, self._keys.key_set()), inner_port)
+        configuration = aws_configuration(settings, template, self._keys, urls, inner_url)
+        aws = self._start_service(
+            "local.aws", [str(aws_port)], aws_port, stdin=json.dumps(configuration)
+        )
+        model.wait_until_ready()
+        aws.wait_until_ready()
+        if seeded:
+            paint_missing_images(urls.owner, aws_url)
+        base_url = self._serve(HttpApi(pools[template.default_route].invoke), api_port)
+        wait_for_health(api_port)
+        for schedule in template.schedules:
+            timer = Timer(
+                pools[schedule.function],
+                schedule.event,
+                settings.sweep_seconds or schedule.seconds,
+            )
+            self._resources.callback(timer.stop)
+            timer.start()
+        self._write_stack_file(base_url, urls, model.url, aws_url)
+
+    def look_after(self) -> None:
+        """Start again whatever dies, until a signal."""
+        tick = threading.Event()
+        while not tick.wait(LOOK_AFTER_SECONDS):
+            for service in self._services:
+                service.revive()
+            server = self._postgres
+            if server and server.process and server.process.poll() is not None:
+                logger.error("PostgreSQL died; starting it again")
+                server.start()
+
+    def _start_postgres(self) -> str:
+        if self._settings.database_url is not None:
+            return self._settings.database_url
+        self._postgres = self._settings.postgres(self._ports.preferred("postgres"))
+        self._resources.callback(self._postgres.stop)
+        url = self._postgres.start()
+        self._ports.remember("postgres", self._postgres.port)
+        return database.create_database(url)
+
+    def _start_model(self) -> Service:
+        port = self._ports.take("model")
+        return self._start_service("local.model", ["--host", HOST, "--port", str(port)], port)
+
+    def _start_service(
+        self, module: str, arguments: list[str], port: int, stdin: str = ""
+    ) -> Service:
+        log = self._settings.logs / f"{module.removeprefix('local.')}.log"
+        service = Service(module, arguments, port=port, root=ROOT, log=log, stdin=stdin)
+        self._resources.callback(service.stop)
+        service.start()
+        self._services.append(service)
+        return service
+
+    def _serve(self, application: Callable, port: int) -> str:
+        server = ThreadedServer(application, port)
+        self._resources.callback(server.stop)
+        return server.url
+
+    def _write_stack_file(
+        self, base_url: str, urls: database.DatabaseUrls, model_url: str, aws_url: str
+    ) -> None:
+        self._ports.save()
+        stack = {
+            "base_url": base_url,
+            "database_url": urls.owner,
+            "api_database_url": urls.api,
+            "worker_database_url": urls.worker,
+            "model_url": model_url,
+            "s3_endpoint": aws_url,
+            "bucket": RESULTS_BUCKET,
+            "tokens": {name: self._keys.mint(user) for name, user in USERS.items()},
+            "pid": os.getpid(),
+        }
+        self._resources.callback(self._settings.stack_file.unlink, missing_ok=True)
+        write_private(self._settings.stack_file, json.dumps(stack, indent=2) + "\n")
+
+
+class _Ports:
+    """Ports by name: last time's where they are free, so that URLs handed out stay good."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ports: dict[str, int] = {}
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            self._ports = json.loads(settings.ports_file.read_text())
+
+    def take_api_port(self) -> int:
+        """PORT, which must be free, or any."""
+        port = self._settings.port
+        if port is None:
+            return self.take("api")
+        if not children.is_free(port):
+            raise StackError(f"PORT {port} is in use; choose another, or none.")
+        return port
+
+    def take(self, name: str) -> int:
+        """A free port."""
+        self._ports[name] = children.free_port(self.preferred(name))
+        return self._ports[name]
+
+    def preferred(self, name: str) -> int | None:
+        """Last time's."""
+        return self._ports.get(name)
+
+    def remember(self, name: str, port: int | None) -> None:
+        """For the next start."""
+        if port is not None:
+            self._ports[name] = port
+
+    def save(self) -> None:
+        """Write them down."""
+        write_private(self._settings.ports_file, json.dumps(self._ports))
+
+
+def paint_missing_images(owner_url: str, aws_url: str) -> None:
+    """The demo data's results are rows only: give each the image it claims to have."""
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=aws_url,
+        region_name=REGION,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=RESULTS_BUCKET)
+    present = {item.get("Key") for page in pages for item in page.get("Contents", [])}
+    for key, prompt in database.completed_images(owner_url):
+        if key not in present:
+            s3.put_object(
+                Bucket=RESULTS_BUCKET, Key=key, Body=paint(prompt), ContentType="image/png"
+            )
+
+
+def wait_for_health(port: int) -> None:
+    """Returns when GET /health answers 200; raises StackError with its last answer."""
+    deadline = time.monotonic() + HEALTH_SECONDS
+    answer = "nothing"
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(HOST, port, timeout=HEALTH_SECONDS)
+        try:
+            connection.request("GET", "/health")
+            response = connection.getresponse()
+            answer = f"{response.status} {response.read().decode(errors='replace')}"
+            if response.status == http.client.OK:
+                return
+        except (OSError, http.client.HTTPException) as error:
+            answer = repr(error)
+        finally:
+            connection.close()
+        time.sleep(0.2)
+    raise StackError(f"/health answers {answer[:200]}; see the logs.")

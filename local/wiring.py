@@ -1,0 +1,99 @@
+"""What a deployment would resolve: parameters of the template, names, endpoints, variables."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from local.database import DatabaseUrls
+from local.keys import AUDIENCE, ISSUER, Keys
+from local.resources import REGION, LambdaFunction, Template
+from local.settings import RESULTS_BUCKET, UPLOADS_BUCKET, Settings
+
+STAGE = "local"
+API_DATABASE_SECRET = f"masstock/{STAGE}/api-database"
+WORKER_DATABASE_SECRET = f"masstock/{STAGE}/worker-database"
+IDENTITY_SECRET = f"masstock/{STAGE}/identity-key"
+SEALING_SECRET = f"masstock/{STAGE}/sealing-keys"
+
+# Resources the template refers to and nobody here creates by CloudFormation's rules.
+RESOURCES = {
+    "IDENTITY_SECRET_ID": IDENTITY_SECRET,
+    "SEALING_SECRET_ID": SEALING_SECRET,
+    "RESULTS_BUCKET": RESULTS_BUCKET,
+    "UPLOADS_BUCKET": UPLOADS_BUCKET,
+}
+# What a function may see of our own environment: Lambda's is as bare. The network settings are
+# for the real model behind a proxy.
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+INHERITED = (
+    *("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+    *PROXIES,
+    *map(str.lower, PROXIES),
+)
+
+
+def template_parameters(settings: Settings, key_set_url: str) -> dict[str, str]:
+    """Values of template.yaml's parameters."""
+    parameters = {
+        "Stage": STAGE,
+        "JwtIssuer": ISSUER,
+        "JwtAudience": AUDIENCE,
+        "JwtJwksUrl": key_set_url,
+        "ApiDatabaseSecretArn": API_DATABASE_SECRET,
+        "WorkerDatabaseSecretArn": WORKER_DATABASE_SECRET,
+        **settings.parameters,
+    }
+    if settings.concurrency is not None:
+        parameters["MaxConcurrencyDefault"] = str(settings.concurrency)
+        parameters["MaxConcurrencyLimit"] = str(settings.concurrency)
+    return parameters
+
+
+def function_variables(
+    function: LambdaFunction, *, aws_url: str, model_url: str | None
+) -> dict[str, str]:
+    """The function's whole environment, but for what the execution environment adds."""
+    variables = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    variables |= function.variables
+    variables |= {name: value for name, value in RESOURCES.items() if name in function.variables}
+    variables |= {
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_ENDPOINT_URL_S3": aws_url,
+        "AWS_ENDPOINT_URL_SFN": aws_url,
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws_url,
+    }
+    if model_url is not None:
+        variables["GOOGLE_GEMINI_BASE_URL"] = model_url
+    return variables
+
+
+def aws_configuration(
+    settings: Settings, template: Template, keys: Keys, urls: DatabaseUrls, lambda_url: str
+) -> dict[str, Any]:
+    """What `local.aws` reads."""
+    return {
+        "directory": str(settings.directory / "s3"),
+        "lambda_url": lambda_url,
+        "state_machines": [
+            {"name": machine.name, "definition": machine.definition}
+            for machine in template.state_machines
+        ],
+        "secrets": {
+            API_DATABASE_SECRET: urls.api,
+            WORKER_DATABASE_SECRET: urls.worker,
+            IDENTITY_SECRET: keys.secret("identity-key"),
+            SEALING_SECRET: keys.sealing_keys(),
+        },
+        "buckets": {RESULTS_BUCKET: settings.public_images, UPLOADS_BUCKET: False},
+        "rules": [[rule.function, dict(rule.pattern)] for rule in template.event_rules],
+    }
+
+
+def bypass_proxies(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables that keep a proxy out of calls on this machine."""
+    listed = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
+    value = ",".join(filter(None, [listed, "127.0.0.1,localhost"]))
+    return {"NO_PROXY": value, "no_proxy": value}

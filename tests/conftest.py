@@ -1,0 +1,69 @@
+"""What every kind of test may ask for: PostgreSQL, and the api's way to it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from local.postgres import PostgresServer
+from masstock.db import Database
+from tests.databases import Callers, Server, Urls
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests; TEST_DATABASE_URL names another one, where the url's login must be
+    a superuser and the passwords of masstock_api and masstock_worker are the tests' to change."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        server = Server(url)
+        yield server
+        server.drop_template()
+        return
+    postgres = PostgresServer(tmp_path_factory.mktemp("postgres"), fsync=False)
+    try:
+        yield Server(postgres.start())
+    finally:
+        postgres.destroy()
+
+
+@pytest.fixture(scope="module")
+def database(server: Server) -> Iterator[Urls]:
+    """A migrated database with the demo data, shared by the tests of one file."""
+    urls = server.create_database()
+    yield urls
+    server.drop(urls)
+
+
+@pytest.fixture
+def fresh_database(server: Server) -> Iterator[Urls]:
+    """A migrated database with the demo data, for one test that changes it for good."""
+    urls = server.create_database()
+    yield urls
+    server.drop(urls)
+
+
+@pytest.fixture(scope="module")
+def vault() -> Iterator[dict[str, str]]:
+    """Secrets by id, as masstock.db finds them."""
+    secrets: dict[str, str] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("masstock.db.read_secret", secrets.__getitem__)
+        yield secrets
+
+
+@pytest.fixture
+def callers(database: Urls, vault: dict[str, str]) -> Iterator[Callers]:
+    """The api's connection to `database`, opened at first use."""
+    vault["database"] = database.api
+    connection = Database("database")
+    yield Callers(connection)
+    connection.close()
+
+
+@pytest.fixture
+def fresh_callers(fresh_database: Urls, vault: dict[str, str]) -> Iterator[Callers]:
+    """The api's connection to `fresh_database`."""
+    vault["fresh database"] = fresh_database.api
+    connection = Database("fresh database")
+    yield Callers(connection)
+    connection.close()

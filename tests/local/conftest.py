@@ -1,0 +1,181 @@
+"""Throwaway functions in real execution environments, and the AWS process that invokes them."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from local import children
+from local.pool import FunctionPool, Pools
+from local.resources import ACCOUNT, REGION, LambdaFunction
+from local.servers import InnerEndpoints, ThreadedServer
+from local.services import Service
+from local.settings import ROOT
+
+HANDLERS = '''
+import os, time
+
+class ProviderThrottled(Exception):
+    """By name."""
+
+def act(event, context):
+    time.sleep(event.get("sleep", 0))
+    if event.get("raise"):
+        raise ProviderThrottled("slow down")
+    if event.get("exit"):
+        os._exit(3)
+    if "return" in event:
+        return event["return"]
+    if "size" in event:
+        return "x" * event["size"]
+    return {"pid": os.getpid(), "length": len(event.get("padding", ""))}
+
+def note(event, context):
+    with open(os.environ["NOTES"], "a") as notes:
+        notes.write(context.function_name + " " + repr(event) + "\\n")
+    return act(event, context)
+'''
+
+
+@dataclass(frozen=True)
+class Task:
+    """A directory of throwaway code that functions can be made of."""
+
+    directory: Path
+
+    def function(self, name: str, *, handler: str = "handlers.act", timeout: int = 5) -> Any:
+        """A function on this code."""
+        return LambdaFunction(name, name.lower(), handler, self.directory, (), timeout, 128, {})
+
+
+@pytest.fixture(scope="session")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    """The handlers above."""
+    directory = tmp_path_factory.mktemp("task")
+    (directory / "handlers.py").write_text(HANDLERS)
+    return Task(directory)
+
+
+@pytest.fixture
+def variables() -> dict[str, str]:
+    """The least environment a function needs."""
+    return {"PATH": os.environ["PATH"], "AWS_REGION": REGION}
+
+
+@pytest.fixture
+def pool(task: Task, variables: dict[str, str], tmp_path: Path) -> Iterator[FunctionPool]:
+    """Four environments of a function that has two seconds."""
+    pool = FunctionPool(task.function("Act", timeout=2), variables, tmp_path / "act.log", 4)
+    yield pool
+    pool.close()
+
+
+@dataclass
+class Aws:
+    """The AWS process with its clients; `configuration` is what it was started with."""
+
+    service: Service
+    configuration: dict[str, Any]
+    notes: Path
+
+    def client(self, name: str) -> Any:
+        """A boto3 client of it."""
+        return boto3.client(
+            name,  # pyright: ignore
+            endpoint_url=self.service.url,
+            region_name=REGION,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+
+    def machine_arn(self, name: str) -> str:
+        """The ARN of one of its state machines."""
+        return f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
+
+
+def map_machine(concurrency: int) -> dict[str, Any]:
+    """A machine of our own one's shape: a Distributed Map over `$.items`."""
+    invoke = "arn:aws:states:::lambda:invoke"
+    act = {
+        "Type": "Task",
+        "Resource": invoke,
+        "Parameters": {"FunctionName": "Act", "Payload.$": "$"},
+        "ResultPath": None,
+        "Catch": [{"ErrorEquals": ["ProviderThrottled"], "Next": "Caught"}],
+        "Next": "Done",
+    }
+    return {
+        "StartAt": "Each",
+        "States": {
+            "Each": {
+                "Type": "Map",
+                "ItemsPath": "$.items",
+                "MaxConcurrency": concurrency,
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                    "StartAt": "Act",
+                    "States": {
+                        "Act": act,
+                        "Caught": {"Type": "Pass", "Result": "caught", "End": True},
+                        "Done": {"Type": "Pass", "Result": 0, "End": True},
+                    },
+                },
+                "End": True,
+            }
+        },
+    }
+
+
+def task_machine() -> dict[str, Any]:
+    """One task and no Catch."""
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {"FunctionName": "Act", "Payload.$": "$"},
+        "End": True,
+    }
+    return {"StartAt": "Act", "States": {"Act": task}}
+
+
+@pytest.fixture(scope="session")
+def aws(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """S3, Step Functions and Secrets Manager, with functions Act and Note behind them."""
+    directory = tmp_path_factory.mktemp("aws")
+    notes = directory / "notes"
+    functions = [task.function("Act"), task.function("Note", handler="handlers.note")]
+    base = {"PATH": os.environ["PATH"], "AWS_REGION": REGION, "NOTES": str(notes)}
+    pools = Pools(functions, {"Act": base, "Note": base}, directory, 8)
+    port = children.free_port()
+    inner = ThreadedServer(InnerEndpoints(pools, {"keys": []}), children.free_port())
+    machines = {"one-by-one": map_machine(1), "parallel": map_machine(8), "task": task_machine()}
+    configuration = {
+        "directory": str(directory / "s3"),
+        "lambda_url": inner.url,
+        "state_machines": [
+            {"name": name, "definition": json.dumps(machine)} for name, machine in machines.items()
+        ],
+        "secrets": {"some/secret": "its value"},
+        "buckets": {"private": False, "public": True},
+        "rules": [
+            ["Note", {"source": ["aws.states"], "detail": {"status": ["FAILED", "ABORTED"]}}]
+        ],
+    }
+    service = Service(
+        "local.aws",
+        [str(port)],
+        port=port,
+        root=ROOT,
+        log=directory / "aws.log",
+        stdin=json.dumps(configuration),
+    )
+    service.start()
+    service.wait_until_ready()
+    yield Aws(service, configuration, notes)
+    service.stop()
+    inner.stop()
+    pools.close()

@@ -1,0 +1,480 @@
+"""The demo against a small API of its own, so that every way it can go is quick to try."""
+
+import io
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from local import api_client, demo
+from local.children import StackError
+from local.contact_sheet import Tile, draw_contact_sheet
+from local.painter import paint
+
+EXECUTION = "7b0e5a52-6a55-4a3e-8a3c-0f6f6a4c2f11"
+WORKFLOW = "5d5b1f0e-52f9-4a41-9a43-3f0f7b8f3d10"
+pytestmark = pytest.mark.timeout(60)
+
+
+class FakeApi(ThreadingHTTPServer):
+    """Answers like the API; prompts that say "fail" fail, and `status` is how it ends."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), FakeHandler)
+        self.workflows: list[dict[str, Any]] = [
+            {"id": "old", "workflow_type": "other", "name": "Other", "status": "active"},
+            {"id": WORKFLOW, "workflow_type": "nano_banana", "name": "Nano", "status": "active"},
+        ]
+        self.refusal: dict[str, Any] | None = None
+        self.submitted: list[dict[str, Any]] = []
+        self.headers_seen: list[dict[str, str]] = []
+        self.image_headers: list[dict[str, str]] = []
+        self.polls = 0
+        self.polls_until_done = 2
+        self.hiccups = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "batch_index": index,
+                "prompt_text": prompt,
+                "status": "failed" if "fail" in prompt else "completed",
+                "error_code": "content_blocked" if "fail" in prompt else None,
+                "error_message": "The model refused." if "fail" in prompt else None,
+                "processing_time_ms": 1200 + index,
+            }
+            for index, prompt in enumerate(self.submitted[-1]["prompts"])
+        ]
+
+    def execution(self) -> dict[str, Any]:
+        rows, done = self.rows, self.polls >= self.polls_until_done
+        failed = sum(row["status"] == "failed" for row in rows) if done else 0
+        successful = len(rows) - failed if done else min(self.polls, 1)
+        progress = {
+            "total": len(rows),
+            "successful": successful,
+            "failed": failed,
+            "processing": 0 if done else 1,
+        }
+        status = ("completed" if successful else "failed") if done else "processing"
+        output = {"successful": successful, "failed": failed, "total": len(rows)}
+        return {
+            "id": EXECUTION,
+            "status": status,
+            "progress": progress,
+            "output_data": output if done else None,
+        }
+
+
+class FakeHandler(BaseHTTPRequestHandler):
+    server: Any
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.headers_seen.append(dict(self.headers))
+        if self.server.refusal:
+            self.reply(self.server.refusal["status"], self.server.refusal)
+            return
+        self.server.submitted.append(body)
+        self.reply(202, {"id": EXECUTION, "status": "pending"})
+
+    def do_GET(self) -> None:
+        api: FakeApi = self.server
+        path, _, query = self.path.partition("?")
+        *_, last = path.split("/")
+        if api.hiccups:
+            api.hiccups -= 1
+            self.reply(503, {"title": "Unwell"})
+        elif path.startswith("/bucket/"):
+            api.image_headers.append(dict(self.headers))
+            row = api.rows[int(last)]
+            self.send(200, paint(row["prompt_text"]))
+        elif self.headers["Authorization"] != "Bearer token-a":
+            self.reply(401, {"title": "Unauthorized", "detail": "no token"})
+        elif last == "workflows":
+            self.reply(200, {"items": api.workflows, "next_cursor": None})
+        elif last == EXECUTION:
+            api.polls += 1
+            self.reply(200, api.execution(), {"Retry-After": "0"})
+        elif last == "results":
+            rows, half = api.rows, (len(api.rows) + 1) // 2
+            page = rows[half:] if "cursor=" in query else rows[:half]
+            more = "next" if "cursor=" not in query and rows[half:] else None
+            self.reply(200, {"items": page, "next_cursor": more})
+        elif last == "image":
+            self.send(302, b"", {"Location": f"{api.url}/bucket/{path.split('/')[-2]}"})
+        else:
+            self.reply(404, {"title": "Not found"})
+
+    def reply(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+        self.send(status, json.dumps(body).encode(), headers)
+
+    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class FakeStack:
+    """Counts what the demo does to the stack."""
+
+    def __init__(self, api: FakeApi) -> None:
+        self.api, self.running, self.ups, self.downs = api, False, 0, 0
+
+    def is_running(self) -> bool:
+        return self.running
+
+    def up(self) -> dict[str, Any]:
+        self.ups += 1
+        self.running = True
+        return {
+            "base_url": self.api.url,
+            "tokens": {"admin": "token-x", "client_a": "token-a", "client_b": "token-b"},
+        }
+
+    def down(self) -> None:
+        self.downs += 1
+        self.running = False
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    with FakeApi() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join(5)
+
+
+@pytest.fixture
+def stack(api: FakeApi) -> FakeStack:
+    return FakeStack(api)
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("STAY", "GEMINI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+    monkeypatch.setattr(api_client, "PATIENCE_SECONDS", 0.2)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red kite\na will to fail\na blue boat\n")
+    monkeypatch.setenv("PROMPTS", str(prompts))
+    return prompts
+
+
+def summary(tmp_path: Path) -> dict[str, Any]:
+    return json.loads((tmp_path / "demo" / "summary.json").read_text())
+
+
+def decode(path: Path) -> Image.Image:
+    image = Image.open(io.BytesIO(path.read_bytes()))
+    image.load()
+    return image
+
+
+# Prompts
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ("one\ntwo\n", ["one", "two"]),
+        ("one", ["one"]),
+        ("\n\n one \n\n\ntwo\n\n", ["one", "two"]),
+        ("one\r\ntwo\r\n", ["one", "two"]),
+        ("one\n  more\n\ntwo\n", ["one\n  more", "two"]),
+        ("one\nmore\n \t\ntwo\nmore", ["one\nmore", "two\nmore"]),
+        (" \n\t\n", []),
+        ("", []),
+    ],
+)
+def test_prompts_are_lines_or_blocks(text: str, prompts: list[str]) -> None:
+    assert demo.split_prompts(text) == prompts
+
+
+def test_the_examples_are_twelve_distinct_prompts() -> None:
+    prompts = demo.read_prompts(demo.EXAMPLE_PROMPTS)
+    assert len(prompts) == len(set(prompts)) == 12
+
+
+def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
+    path = tmp_path / "bom.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\n")
+    assert demo.read_prompts(path) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "cannot read"),
+        (b"", "no prompt"),
+        (b" \n\n", "no prompt"),
+        (b"caf\xe9 \xff", "UTF-8"),
+        (b"ok\n" + b"x" * 10_001, "prompt 2 is too long"),
+        (b"x\n" * 2_500_000, "too long"),
+    ],
+)
+def test_an_unusable_prompt_file_ends_the_demo_before_it_starts(
+    environment: Path,
+    stack: FakeStack,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    complaint: str,
+) -> None:
+    environment.unlink()
+    if content is not None:
+        environment.write_bytes(content)
+    assert demo.main([], stack) == 1
+    assert stack.ups == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
+
+
+# A run
+
+
+def test_a_run_leaves_images_a_sheet_and_a_summary(
+    tmp_path: Path, api: FakeApi, stack: FakeStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo.main([], stack) == 0
+    record = summary(tmp_path)
+    assert list(record) == ["execution_id", "status", "output_data", "images", "seconds"]
+    assert record["execution_id"] == EXECUTION
+    assert record["status"] == "completed"
+    assert record["output_data"] == {"successful": 2, "failed": 1, "total": 3}
+    assert record["seconds"] >= 0
+    folder = tmp_path / "demo" / EXECUTION
+    assert [demo.ROOT / path for path in record["images"]] == [
+        demo.ROOT / os.path.relpath(folder / name, demo.ROOT) for name in ("000.png", "002.png")
+    ]
+    assert (folder / "002.png").read_bytes() == paint("a blue boat")
+    for sheet in (folder / "contact_sheet.png", tmp_path / "demo" / "contact_sheet.png"):
+        assert decode(sheet).width > 600
+    printed = capsys.readouterr().out
+    for expected in ("content_blocked", "The model refused.", "a will to fail", "1,200"):
+        assert expected in printed
+    assert "3 of 3 done, 1 failed" in printed
+    assert "\x1b" not in printed
+
+
+def test_the_submission_carries_workflow_key_and_idempotency_key(
+    api: FakeApi, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert demo.main([], stack) == 0
+    monkeypatch.setenv("GEMINI_API_KEY", "a-real-looking-key")
+    assert demo.main([], stack) == 0
+    first, second = api.submitted
+    assert first["workflow_id"] == WORKFLOW
+    assert first["prompts"] == ["a red kite", "a will to fail", "a blue boat"]
+    assert len(first["api_key"]) >= 8
+    assert second["api_key"] == "a-real-looking-key"
+    keys = {headers["Idempotency-Key"] for headers in api.headers_seen}
+    assert len(keys) == 2
+
+
+def test_a_presigned_url_never_sees_the_token(api: FakeApi, stack: FakeStack) -> None:
+    assert demo.main([], stack) == 0
+    assert len(api.image_headers) == 2
+    assert not any("Authorization" in headers for headers in api.image_headers)
+
+
+def test_a_passing_hiccup_is_outlasted(
+    api: FakeApi, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_client, "PATIENCE_SECONDS", 10)
+    api.hiccups = 2
+    assert demo.main([], stack) == 0
+
+
+def test_an_execution_that_fails_is_reported_and_fails_the_demo(
+    tmp_path: Path, environment: Path, stack: FakeStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.write_text("fail one\nfail two\n")
+    assert demo.main([], stack) == 1
+    record = summary(tmp_path)
+    assert (record["status"], record["images"]) == ("failed", [])
+    assert "ended as failed" in capsys.readouterr().err
+    assert decode(tmp_path / "demo" / "contact_sheet.png")
+    assert stack.downs == 1
+
+
+def test_a_refused_submission_is_one_line_with_the_problems_detail(
+    tmp_path: Path, api: FakeApi, stack: FakeStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo.main([], stack)
+    capsys.readouterr()
+    api.refusal = {
+        "title": "Unprocessable",
+        "status": 422,
+        "detail": "The body is not valid.",
+        "errors": [{"pointer": "/prompts", "detail": "at most 100 prompts"}],
+    }
+    assert demo.main([], stack) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    for expected in ("Unprocessable", "The body is not valid.", "/prompts at most 100 prompts"):
+        assert expected in line
+    assert not (tmp_path / "demo" / "summary.json").exists(), "an old summary would mislead"
+
+
+def test_no_workflow_to_run_is_said(
+    api: FakeApi, stack: FakeStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.workflows = api.workflows[:1]
+    assert demo.main([], stack) == 1
+    assert "no active nano_banana workflow" in capsys.readouterr().err
+
+
+def test_an_execution_that_stands_still_ends_the_demo(
+    api: FakeApi,
+    stack: FakeStack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(demo, "NO_PROGRESS_SECONDS", 0.5)
+    api.polls_until_done = 1_000_000
+    assert demo.main([], stack) == 1
+    assert "made no progress" in capsys.readouterr().err
+    assert stack.downs == 1
+
+
+def test_an_unreachable_api_ends_the_demo(
+    api: FakeApi,
+    stack: FakeStack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nowhere = {"base_url": "http://127.0.0.1:9", "tokens": {"client_a": "token-a"}}
+    monkeypatch.setattr(stack, "up", lambda: nowhere)
+    assert demo.main([], stack) == 1
+    assert "no answer" in capsys.readouterr().err
+
+
+# The stack around it
+
+
+def test_the_stack_is_taken_down_only_if_the_demo_started_it(stack: FakeStack) -> None:
+    demo.main([], stack)
+    assert (stack.ups, stack.downs) == (1, 1)
+    stack.running = True
+    demo.main([], stack)
+    assert (stack.ups, stack.downs) == (2, 1)
+
+
+def test_stay_leaves_the_stack_up_and_prints_calls_to_try(
+    stack: FakeStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STAY", "1")
+    assert demo.main([], stack) == 0
+    assert stack.downs == 0
+    printed = capsys.readouterr().out
+    assert f"{stack.api.url}/v1/executions/{EXECUTION}/results/0/image" in printed
+    assert "Bearer token-b" in printed
+    assert WORKFLOW in printed
+
+
+def test_a_stack_that_does_not_start_is_one_line(
+    stack: FakeStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise StackError("Port 8000 is busy.")
+
+    monkeypatch.setattr(stack, "up", refuse)
+    assert demo.main([], stack) == 1
+    assert capsys.readouterr().err == "demo: Port 8000 is busy.\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("was_running", [False, True])
+def test_an_interrupt_takes_down_what_the_demo_started(
+    api: FakeApi,
+    stack: FakeStack,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    was_running: bool,
+) -> None:
+    monkeypatch.setenv("STAY", "1")
+    stack.running = was_running
+    api.polls_until_done = 1_000_000
+
+    def interrupt_while_it_polls() -> None:
+        deadline = time.monotonic() + 10
+        while api.polls < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=interrupt_while_it_polls)
+    thread.start()
+    assert demo.main([], stack) == demo.INTERRUPTED
+    thread.join(5)
+    assert stack.downs == (0 if was_running else 1)
+
+
+# What is shown
+
+
+def test_a_long_table_shows_the_first_rows_and_every_failure() -> None:
+    rows = [
+        {
+            "batch_index": index,
+            "prompt_text": f"prompt-{index} [bold]",
+            "status": "failed" if index in (3, 90) else "completed",
+            "error_code": "no_image" if index in (3, 90) else None,
+            "error_message": None,
+            "processing_time_ms": None,
+        }
+        for index in range(100)
+    ]
+    console = Console(file=io.StringIO(), width=120)
+    with console.capture() as capture:
+        console.print(demo._results_table(rows, 120))
+    printed = capture.get()
+    assert "prompt-29 [bold]" in printed
+    assert "prompt-30 " not in printed
+    assert "prompt-90 " in printed
+    assert printed.count("no_image") == 2
+    assert "69 more" in printed
+
+
+@pytest.mark.parametrize("count", [0, 1, 12, 300, 2000])
+def test_a_contact_sheet_is_an_image_of_sane_size(tmp_path: Path, count: int) -> None:
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (40, 30), "red").save(picture)
+    tiles = [
+        Tile(index, "w" * 500, picture) if index % 3 else Tile(index, "", failure="no_image")
+        for index in range(count)
+    ]
+    sheet = draw_contact_sheet("a title", tiles)
+    assert 40 < sheet.width <= 4000
+    assert 40 < sheet.height <= 4500
+
+
+def test_a_file_that_is_no_image_is_a_failure_on_the_sheet(tmp_path: Path) -> None:
+    broken = tmp_path / "000.png"
+    broken.write_bytes(b"nothing of the kind")
+    unpainted = draw_contact_sheet("", [Tile(0, "a kite", failure="not_an_image")])
+    found = draw_contact_sheet("", [Tile(0, "a kite", broken)])
+    assert found.size == unpainted.size
+    assert found.getpixel((60, 120)) == unpainted.getpixel((60, 120)) == (247, 227, 223)

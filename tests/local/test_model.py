@@ -1,0 +1,484 @@
+"""The stand-in model, as the real SDK and plain HTTP see it."""
+
+import base64
+import hashlib
+import io
+import json
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from google import genai
+from google.genai import errors, types
+from PIL import Image
+
+from local.model import ModelServer
+from local.model_replies import BEHAVIOURS
+from local.painter import paint
+
+KEY = "a-demo-key-of-some-length"
+SDK_TIMEOUT_MS = 1500
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with ModelServer(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join(5)
+
+
+def http(url: str, body: Any = None, key: str | None = KEY) -> tuple[int, Any]:
+    payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, payload, {"x-goog-api-key": key} if key else {})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def control(url: str, *rules: Any) -> tuple[int, Any]:
+    return http(f"{url}/_control", {"rules": list(rules)})
+
+
+def calls(url: str) -> list[dict[str, Any]]:
+    return http(f"{url}/_calls")[1]
+
+
+def generate(url: str, prompt: str, key: str | None = KEY) -> tuple[int, Any]:
+    body = {"contents": [{"role": "user", "parts": [{"text": prompt}]}]}
+    return http(f"{url}/v1beta/models/some-model:generateContent", body, key)
+
+
+def ask_sdk(url: str, *contents: Any, version: str = "v1beta", **config: Any) -> Any:
+    client = genai.Client(
+        api_key=KEY,
+        http_options=types.HttpOptions(
+            base_url=url,
+            api_version=version,
+            timeout=SDK_TIMEOUT_MS,
+            retry_options=types.HttpRetryOptions(attempts=1),
+        ),
+    )
+    return client.models.generate_content(
+        model="gemini-2.5-flash-image",
+        contents=list(contents),
+        config=types.GenerateContentConfig(response_modalities=["IMAGE"], **config),
+    )
+
+
+def image_of(reply: Any) -> bytes:
+    return reply.candidates[0].content.parts[0].inline_data.data
+
+
+def decode(png: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(png))
+    image.load()
+    return image
+
+
+def pixels(image: Image.Image) -> Iterator[tuple[int, int, int]]:
+    raw = image.convert("RGB").tobytes()
+    return zip(raw[0::3], raw[1::3], raw[2::3], strict=True)
+
+
+def a_picture(colour: str, format: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 48), colour).save(stream, format)
+    return stream.getvalue()
+
+
+# The SDK against every behaviour
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta"])
+def test_sdk_receives_a_png_with_usage(url: str, version: str) -> None:
+    reply = ask_sdk(url, "a lighthouse in the fog", version=version)
+    assert image_of(reply) == paint("a lighthouse in the fog")
+    assert reply.candidates[0].content.parts[0].inline_data.mime_type == "image/png"
+    assert reply.candidates[0].finish_reason == types.FinishReason.STOP
+    usage = reply.usage_metadata
+    assert usage.candidates_token_count == 1290
+    assert usage.total_token_count == usage.prompt_token_count + 1290
+    assert reply.model_version == "gemini-2.5-flash-image"
+    assert reply.response_id
+
+
+def test_sdk_sees_references_and_aspect_ratio(url: str) -> None:
+    red = types.Part.from_bytes(data=a_picture("red"), mime_type="image/png")
+    reply = ask_sdk(
+        url, red, "a mug", image_config=types.ImageConfig(aspect_ratio="16:9")
+    )  # fmt: skip
+    assert image_of(reply) == paint("a mug", [a_picture("red")], "16:9")
+    assert reply.usage_metadata.prompt_token_count > 258
+
+
+SDK_ERRORS = {
+    "throttle": (429, "RESOURCE_EXHAUSTED", "QuotaFailure"),
+    "quota": (429, "RESOURCE_EXHAUSTED", "QuotaFailure"),
+    "unavailable": (503, "UNAVAILABLE", None),
+    "invalid_key": (400, "INVALID_ARGUMENT", "ErrorInfo"),
+    "bad_request": (400, "INVALID_ARGUMENT", "BadRequest"),
+    "not_found": (404, "NOT_FOUND", None),
+}
+
+
+@pytest.mark.parametrize("behave", SDK_ERRORS)
+def test_sdk_raises_googles_error(url: str, behave: str) -> None:
+    code, status, detail = SDK_ERRORS[behave]
+    control(url, {"match": ".", "behave": behave})
+    with pytest.raises(errors.APIError) as raised:
+        ask_sdk(url, "a kite")
+    assert (raised.value.code, raised.value.status) == (code, status)
+    found = [each["@type"].rpartition(".")[2] for each in details_of(raised.value)]
+    assert detail in found or (detail is None and not found)
+
+
+def details_of(error: errors.APIError) -> list[dict[str, Any]]:
+    body = error.details
+    assert isinstance(body, dict)
+    return body["error"].get("details", [])
+
+
+@pytest.mark.parametrize(
+    ("behave", "period"), [("throttle", "PerMinute"), ("quota", "PerDay")]
+)  # fmt: skip
+def test_only_the_daily_quota_names_a_day(url: str, behave: str, period: str) -> None:
+    control(url, {"match": ".", "behave": behave, "retry_delay_s": 7})
+    with pytest.raises(errors.ClientError) as raised:
+        ask_sdk(url, "a kite")
+    details = {each["@type"].rpartition(".")[2]: each for each in details_of(raised.value)}
+    (violation,) = details["QuotaFailure"]["violations"]
+    assert period in violation["quotaId"]
+    assert details["RetryInfo"]["retryDelay"] == "7s"
+
+
+def test_invalid_key_says_so_in_its_reason(url: str) -> None:
+    control(url, {"match": ".", "behave": "invalid_key"})
+    with pytest.raises(errors.ClientError) as raised:
+        ask_sdk(url, "a kite")
+    assert details_of(raised.value)[0]["reason"] == "API_KEY_INVALID"
+
+
+def test_blocked_prompt_has_feedback_and_no_candidate(url: str) -> None:
+    control(url, {"match": ".", "behave": "prompt_blocked"})
+    reply = ask_sdk(url, "a kite")
+    assert reply.prompt_feedback.block_reason == types.BlockedReason.PROHIBITED_CONTENT
+    assert not reply.candidates
+
+
+def test_blocked_content_has_a_reason_and_no_image(url: str) -> None:
+    control(url, {"match": ".", "behave": "content_blocked"})
+    (candidate,) = ask_sdk(url, "a kite").candidates
+    assert candidate.finish_reason == types.FinishReason.IMAGE_SAFETY
+    assert candidate.content is None
+
+
+def test_no_image_answers_with_words_alone(url: str) -> None:
+    control(url, {"match": ".", "behave": "no_image"})
+    (part,) = ask_sdk(url, "a kite").candidates[0].content.parts
+    assert part.text
+    assert part.inline_data is None
+
+
+def test_garbage_is_labelled_png_and_is_none(url: str) -> None:
+    control(url, {"match": ".", "behave": "garbage"})
+    reply = ask_sdk(url, "a kite")
+    assert reply.candidates[0].content.parts[0].inline_data.mime_type == "image/png"
+    with pytest.raises(OSError, match="cannot identify"):
+        decode(image_of(reply))
+
+
+def test_oversize_is_a_real_image_over_the_limit(url: str) -> None:
+    control(url, {"match": ".", "behave": "oversize"})
+    status, reply = generate(url, "a kite")
+    png = base64.b64decode(reply["candidates"][0]["content"]["parts"][0]["inlineData"]["data"])
+    assert status == 200
+    assert len(png) > 10 * 1024 * 1024
+    assert decode(png).format == "PNG"
+
+
+def test_drop_closes_without_an_answer(url: str) -> None:
+    control(url, {"match": ".", "behave": "drop"})
+    started = time.monotonic()
+    with pytest.raises(Exception, match="disconnected"):
+        ask_sdk(url, "a kite")
+    assert time.monotonic() - started < SDK_TIMEOUT_MS / 1000
+
+
+def test_stall_lasts_until_the_client_gives_up_and_leaves_no_thread(url: str) -> None:
+    control(url, {"match": "stuck", "behave": "stall"})
+    before = threading.active_count()
+    started = time.monotonic()
+    with pytest.raises(Exception, match="timed out"):
+        ask_sdk(url, "stuck")
+    assert time.monotonic() - started >= SDK_TIMEOUT_MS / 1000 * 0.9
+    until(lambda: threading.active_count() <= before)
+
+
+def test_many_stalled_calls_hold_up_nobody(url: str) -> None:
+    control(url, {"match": "stuck", "behave": "stall"})
+    before = threading.active_count()
+    port = int(url.rpartition(":")[2])
+    stalled = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(100)]
+    body = json.dumps({"contents": [{"parts": [{"text": "stuck"}]}]})
+    for connection in stalled:
+        connection.sendall(
+            f"POST /v1/models/m:generateContent HTTP/1.1\r\nHost: x\r\nx-goog-api-key: {KEY}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+    until(lambda: len(calls(url)) == 100)
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda n: generate(url, f"free {n}")[0], range(50)))
+    assert answers == [200] * 50
+    for connection in stalled:
+        connection.close()
+    until(lambda: threading.active_count() <= before)
+
+
+def until(met: Any, seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline, "the deadline passed"
+        time.sleep(0.02)
+
+
+# Rules
+
+
+def test_every_behaviour_is_accepted_as_a_rule(url: str) -> None:
+    assert set(BEHAVIOURS) == {
+        *("ok", "throttle", "quota", "unavailable", "prompt_blocked", "content_blocked"),
+        *("no_image", "invalid_key", "bad_request", "not_found", "stall", "garbage"),
+        *("oversize", "drop"),
+    }
+    assert control(url, *({"match": "x", "behave": each} for each in BEHAVIOURS))[0] == 200
+
+
+BAD_RULES: dict[str, Any] = {
+    "not json": b"{",
+    "not an object": [],
+    "no rules": {},
+    "more than rules": {"rules": [], "reset": True},
+    "rules not a list": {"rules": {}},
+    "rule not an object": {"rules": ["ok"]},
+    "no match": {"rules": [{"behave": "ok"}]},
+    "no behave": {"rules": [{"match": "x"}]},
+    "match not a string": {"rules": [{"match": 1, "behave": "ok"}]},
+    "bad expression": {"rules": [{"match": "(", "behave": "ok"}]},
+    "unknown behave": {"rules": [{"match": "x", "behave": "explode"}]},
+    "behave not a string": {"rules": [{"match": "x", "behave": ["ok"]}]},
+    "unknown member": {"rules": [{"match": "x", "behave": "ok", "time": 1}]},
+    "times a string": {"rules": [{"match": "x", "behave": "ok", "times": "1"}]},
+    "times a bool": {"rules": [{"match": "x", "behave": "ok", "times": True}]},
+    "times a fraction": {"rules": [{"match": "x", "behave": "ok", "times": 1.5}]},
+    "times negative": {"rules": [{"match": "x", "behave": "ok", "times": -1}]},
+    "delay a string": {"rules": [{"match": "x", "behave": "ok", "delay_ms": "5"}]},
+    "delay negative": {"rules": [{"match": "x", "behave": "ok", "delay_ms": -5}]},
+    "delay not a number": b'{"rules": [{"match": "x", "behave": "ok", "delay_ms": NaN}]}',
+    "retry delay a list": {"rules": [{"match": "x", "behave": "throttle", "retry_delay_s": []}]},
+}
+
+
+@pytest.mark.parametrize("case", BAD_RULES)
+def test_a_bad_rule_is_refused_with_a_reason_and_changes_nothing(url: str, case: str) -> None:
+    control(url, {"match": ".", "behave": "not_found"})
+    bad = BAD_RULES[case]
+    if isinstance(bad, dict) and isinstance(bad.get("rules"), list):
+        bad = {**bad, "rules": [{"match": ".", "behave": "ok"}, *bad["rules"]]}
+    status, reply = http(f"{url}/_control", bad)
+    assert status == 400
+    assert reply["error"]
+    assert generate(url, "a kite")[0] == 404
+
+
+def test_the_first_rule_with_times_left_wins(url: str) -> None:
+    control(
+        url,
+        {"match": "fox$", "behave": "throttle", "times": 2},
+        {"match": "fox", "behave": "unavailable", "times": 1},
+    )
+    assert [generate(url, "a red fox")[0] for _ in range(4)] == [429, 429, 503, 200]
+    assert generate(url, "a hen")[0] == 200
+
+
+def test_times_are_counted_once_each_under_concurrency(url: str) -> None:
+    control(url, {"match": ".", "behave": "throttle", "times": 37})
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda n: generate(url, f"number {n}")[0], range(80)))
+    assert answers.count(429) == 37
+    assert answers.count(200) == 43
+
+
+def test_a_delay_is_waited_for(url: str) -> None:
+    control(url, {"match": ".", "behave": "not_found", "delay_ms": 300})
+    started = time.monotonic()
+    generate(url, "a kite")
+    assert 0.3 <= time.monotonic() - started < 3
+
+
+# The log of calls
+
+
+def test_calls_are_logged_on_arrival_and_survive_new_rules(url: str) -> None:
+    control(url, {"match": "slow", "behave": "not_found", "delay_ms": 1500})
+    generate(url, "first")
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(generate, url, "slow second")
+        until(lambda: len(calls(url)) == 2, 1.2)
+        assert not slow.done()
+    control(url)
+    generate(url, "third")
+    log = calls(url)
+    assert [call["prompt"] for call in log] == ["first", "slow second", "third"]
+    assert [call["behave"] for call in log] == ["ok", "not_found", "ok"]
+    assert {call["model"] for call in log} == {"some-model"}
+    assert {call["api_key_sha256"] for call in log} == {hashlib.sha256(KEY.encode()).hexdigest()}
+    assert sorted(call["time"] for call in log) == [call["time"] for call in log]
+    assert abs(log[0]["time"] - time.time()) < 30
+    assert KEY not in json.dumps(log)
+
+
+def test_the_prompt_is_the_text_of_the_last_user_turn(url: str) -> None:
+    blob = base64.b64encode(a_picture("red")).decode()
+    body = {
+        "contents": [
+            {"role": "user", "parts": [{"text": "draw a cat"}]},
+            {"role": "model", "parts": [{"text": "done"}]},
+            {
+                "role": "user",
+                "parts": [
+                    {"text": "now a "},
+                    {"inline_data": {"mime_type": "image/png", "data": blob}},
+                    {"text": "dog"},
+                ],
+            },
+        ]
+    }
+    status, _ = http(f"{url}/v1/models/m:generateContent?key={KEY}", body, key=None)
+    assert status == 200
+    (call,) = calls(url)
+    assert call["prompt"] == "now a dog"
+    assert call["api_key_sha256"] == hashlib.sha256(KEY.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_either_base64_alphabet_is_understood(url: str, encode: Any) -> None:
+    reference = a_picture("red") + b"\xfb\xef\xbe\xff\xff\xff\x00"
+    blob = encode(reference).decode().rstrip("=")
+    body = {"contents": [{"parts": [{"text": "a mug"}, {"inlineData": {"data": blob}}]}]}
+    _, reply = http(f"{url}/v1/models/m:generateContent", body)
+    painted = reply["candidates"][0]["content"]["parts"][0]["inlineData"]["data"]
+    assert base64.b64decode(painted) == paint("a mug", [reference])
+
+
+# What is no proper call
+
+
+BAD_BODIES: dict[str, Any] = {
+    "not json": b"{",
+    "not an object": [],
+    "no contents": {},
+    "contents not a list": {"contents": "a cat"},
+    "no user turn": {"contents": [{"role": "model", "parts": [{"text": "hi"}]}]},
+    "empty prompt": {"contents": [{"role": "user", "parts": [{"text": "  "}]}]},
+    "text not a string": {"contents": [{"parts": [{"text": 7}]}]},
+    "bad base64": {"contents": [{"parts": [{"text": "x"}, {"inlineData": {"data": "*"}}]}]},
+    "bad ratio": {
+        "contents": [{"parts": [{"text": "x"}]}],
+        "generationConfig": {"imageConfig": {"aspectRatio": "wide"}},
+    },
+}
+
+
+@pytest.mark.parametrize("case", BAD_BODIES)
+def test_a_malformed_call_gets_googles_400(url: str, case: str) -> None:
+    status, reply = http(f"{url}/v1/models/m:generateContent", BAD_BODIES[case])
+    assert status == 400
+    assert reply["error"]["code"] == 400
+    assert reply["error"]["status"] == "INVALID_ARGUMENT"
+    assert reply["error"]["message"]
+    assert len(calls(url)) == 1
+
+
+def test_a_call_without_a_key_is_refused(url: str) -> None:
+    status, reply = generate(url, "a kite", key=None)
+    assert (status, reply["error"]["status"]) == (403, "PERMISSION_DENIED")
+
+
+def test_an_unknown_path_is_404_in_googles_shape(url: str) -> None:
+    for path, body in (("/v2/models/m:generateContent", {}), ("/", None), ("/_control", None)):
+        status, reply = http(url + path, body)
+        assert (status, reply["error"]["status"]) == (404, "NOT_FOUND")
+
+
+# Painting
+
+
+def test_each_prompt_has_its_own_picture_and_keeps_it() -> None:
+    prompts = [f"prompt number {n}" for n in range(40)]
+    pictures = [paint(prompt) for prompt in prompts]
+    assert len(set(pictures)) == 40
+    assert len({decode(each).convert("RGB").tobytes() for each in pictures}) == 40
+    assert pictures == [paint(prompt) for prompt in prompts]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [(None, 1.0), ("1:1", 1.0), ("16:9", 16 / 9), ("9:16", 9 / 16), ("21:9", 21 / 9), ("8:1", 8.0)],
+)
+def test_the_picture_has_the_asked_shape(ratio: str | None, expected: float) -> None:
+    image = decode(paint("a long prompt " * 50, [a_picture("red")], ratio))
+    assert image.format == "PNG"
+    assert image.width / image.height == pytest.approx(expected, rel=0.01)
+    assert min(image.size) >= 512
+
+
+@pytest.mark.parametrize("ratio", ["", "16x9", "0:1", "1:9", "-1:2", "1:1:1", "99999:1"])
+def test_a_nonsensical_shape_is_refused(ratio: str) -> None:
+    with pytest.raises(ValueError, match="aspect ratio"):
+        paint("a mug", aspect_ratio=ratio)
+
+
+def test_references_are_visible_in_the_picture() -> None:
+    plain = decode(paint("a mug")).convert("RGB")
+    red = decode(paint("a mug", [a_picture("#ff0000", "JPEG")])).convert("RGB")
+    blue = decode(paint("a mug", [a_picture("#0000ff", "WEBP")])).convert("RGB")
+    assert len({image.tobytes() for image in (plain, red, blue)}) == 3
+    reddish = sum(r > 240 and g < 15 and b < 15 for r, g, b in pixels(red))
+    assert reddish > 5000
+
+
+def test_many_or_broken_references_are_no_obstacle() -> None:
+    many = [a_picture(colour) for colour in ("red", "green", "blue", "black", "white", "pink")]
+    assert paint("a mug", many) != paint("a mug", many[:5])
+    broken = [b"\x89PNG\r\n\x1a\n and no more"]
+    assert decode(paint("a mug", broken)).size == decode(paint("a mug")).size
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["x", "é ñ ø 日本 🦊", "\ud800 lone", "tab\there\nline\x00null", "w" * 10_000, "a b " * 2_500],
+)
+def test_any_text_can_be_painted(prompt: str) -> None:
+    assert decode(paint(prompt)).size == (640, 640)
+    assert len({paint(prompt), paint(prompt + "!")}) == 2
+
+
+def test_painting_is_cheap() -> None:
+    paint("warm up")
+    started = time.process_time()
+    for n in range(40):
+        paint(f"A hand-thrown cup on a counter, steam curling, minimal campaign, number {n}")
+    assert (time.process_time() - started) / 40 < 0.025

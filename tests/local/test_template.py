@@ -1,0 +1,127 @@
+"""SAM CLI's providers still tell us what the stack runs; they are internal to SAM CLI."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from local.children import StackError
+from local.resources import ACCOUNT, REGION, Template
+from local.settings import ROOT, Settings
+from local.template import read_template, seconds_of
+from local.wiring import function_variables, template_parameters
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    settings = Settings.from_environment({"CONCURRENCY": "7", "MODEL_TIMEOUT_SECONDS": "5"})
+    return read_template(ROOT / "template.yaml", template_parameters(settings, "http://keys"))
+
+
+def test_functions_run_from_their_unbuilt_source(template: Template) -> None:
+    functions = {function.logical_id: function for function in template.functions}
+    assert functions.keys() == {
+        "ApiFunction",
+        "FanoutFunction",
+        "GenerateFunction",
+        "FinalizeFunction",
+    }
+    generate = functions["GenerateFunction"]
+    assert generate.name == "masstock-local-generate"
+    assert generate.code == ROOT / "functions" / "generate"
+    assert generate.layers == (ROOT / "layers" / "common",)
+    assert generate.handler == "generate.lambda_handler"
+    assert generate.timeout == 75
+    assert generate.log_name == "generate"
+
+
+def test_every_request_goes_to_the_api(template: Template) -> None:
+    assert template.default_route == "ApiFunction"
+
+
+def test_machine_has_its_deployed_name_and_every_substitution(template: Template) -> None:
+    (machine,) = template.state_machines
+    assert machine.name == "masstock-local-execution"
+    assert "${" not in machine.definition
+    assert json.loads(machine.definition)["States"]["Fanout"]["Parameters"]["FunctionName"] == (
+        f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:masstock-local-fanout"
+    )
+
+
+def test_rule_and_schedule_are_read(template: Template) -> None:
+    (rule,), (schedule,) = template.event_rules, template.schedules
+    assert rule.function == schedule.function == "FinalizeFunction"
+    assert rule.pattern["detail"]["stateMachineArn"] == [template.state_machines[0].arn]
+    assert (schedule.seconds, json.loads(schedule.event)) == (60, {"sweep": True})
+
+
+def test_function_gets_the_templates_variables_with_the_stacks_values(template: Template) -> None:
+    functions = {function.logical_id: function for function in template.functions}
+    api, generate, fanout = (
+        function_variables(functions[name], aws_url="http://aws", model_url="http://model")
+        for name in ("ApiFunction", "GenerateFunction", "FanoutFunction")
+    )
+    assert api["DATABASE_SECRET_ID"] == "masstock/local/api-database"
+    assert api["IDENTITY_SECRET_ID"] == "masstock/local/identity-key"
+    assert api["STATE_MACHINE_ARN"] == template.state_machines[0].arn
+    assert api["JWT_JWKS_URL"] == "http://keys"
+    assert api["JWT_SECRET_ID"] == ""
+    assert generate["RESULTS_BUCKET"] == "workflow-results"
+    assert generate["UPLOADS_BUCKET"] == "masstock-uploads"
+    assert generate["MODEL_TIMEOUT_SECONDS"] == "5"
+    assert generate["AWS_ENDPOINT_URL_S3"] == "http://aws"
+    assert generate["GOOGLE_GEMINI_BASE_URL"] == "http://model"
+    assert fanout["MAX_CONCURRENCY_DEFAULT"] == fanout["MAX_CONCURRENCY_LIMIT"] == "7"
+    # What the template does not give a function, it does not get here either.
+    assert "SEALING_SECRET_ID" not in fanout
+    assert "RESULTS_BUCKET" not in fanout
+
+
+def test_own_credentials_and_profile_stay_out_of_functions(
+    template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.setenv("GEMINI_API_KEY", "secret")
+    variables = function_variables(template.functions[0], aws_url="http://aws", model_url=None)
+    assert not {"AWS_PROFILE", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"} & variables.keys()
+
+
+@pytest.mark.parametrize(
+    ("expression", "seconds"),
+    [("rate(1 minute)", 60), ("rate(5 minutes)", 300), ("rate(1 day)", 86400)],
+)
+def test_rates_in_seconds(expression: str, seconds: float) -> None:
+    assert seconds_of(expression) == seconds
+
+
+@pytest.mark.parametrize("name", ["PORT", "CONCURRENCY", "SWEEP_SECONDS"])
+@pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "99999999"])
+def test_nonsense_in_the_environment_is_named(name: str, value: str) -> None:
+    with pytest.raises(StackError, match=name):
+        Settings.from_environment({name: value})
+
+
+def test_keys_are_private_and_stay_the_same(tmp_path: Path) -> None:
+    import jwt
+
+    from local.keys import AUDIENCE, ISSUER, KEY_ID, USERS, Keys
+
+    keys = Keys(tmp_path / "keys")
+    token = keys.mint(USERS["admin"])
+    secret = keys.secret("identity-key")
+    again = Keys(tmp_path / "keys")
+    assert again.secret("identity-key") == secret
+    assert len(secret) == 64
+    assert secret.isalnum()
+    (key,) = again.key_set()["keys"]
+    assert key["kid"] == jwt.get_unverified_header(token)["kid"] == KEY_ID
+    assert "d" not in key
+    claims = jwt.decode(
+        token, jwt.PyJWK(key), algorithms=["ES256"], audience=AUDIENCE, issuer=ISSUER
+    )
+    assert claims["sub"] == USERS["admin"]
+    assert claims["exp"] - claims["iat"] >= 7 * 86400
+    for path in (tmp_path / "keys").iterdir():
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
