@@ -218,7 +218,8 @@ def run(
 
 def _find_workflow(api: ApiClient) -> Json:
     for workflow in api.items("/v1/workflows"):
-        if workflow["workflow_type"] == "nano_banana" and workflow["status"] == "active":
+        kind = workflow["config"].get("workflow_type")
+        if kind == "nano_banana" and workflow["status"] == "active":
             return workflow
     raise DemoError("there is no active nano_banana workflow to run")
 

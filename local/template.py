@@ -31,11 +31,15 @@ def read_template(path: Path, parameters: Mapping[str, str]) -> Template:
     with warnings.catch_warnings():
         # SAM CLI still calls what SAM's translator has deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
-        stacks, _ = SamLocalStackProvider.get_stacks(
-            str(path),
-            parameter_overrides=dict(parameters),
-            global_parameter_overrides={"AWS::Region": REGION, "AWS::AccountId": ACCOUNT},
-        )
+        return _read(path, parameters)
+
+
+def _read(path: Path, parameters: Mapping[str, str]) -> Template:
+    stacks, _ = SamLocalStackProvider.get_stacks(
+        str(path),
+        parameter_overrides=dict(parameters),
+        global_parameter_overrides={"AWS::Region": REGION, "AWS::AccountId": ACCOUNT},
+    )
     resources = stacks[0].resources
     functions = tuple(_functions(path.parent, stacks))
     events = [

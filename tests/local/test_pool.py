@@ -124,7 +124,7 @@ def test_edited_source_is_used_without_disturbing_what_runs(tmp_path: Path) -> N
             time.sleep(0.2)
             source.write_text(text.format(2))
             # Python tells bytecode's age in whole seconds.
-            os.utime(source, (time.time() + 10,) * 2)
+            os.utime(source, (time.time() + 10, time.time() + 10))
             deadline = time.monotonic() + 10
             while returned(pools["Act"], sleep=0) != 2:
                 assert time.monotonic() < deadline

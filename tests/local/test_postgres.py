@@ -23,7 +23,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root must drop i
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A place below a directory that nobody else may enter; one for all, as unpacking takes time."""
+    """Below a directory that nobody else may enter; one for all, as unpacking takes time."""
     private = tmp_path_factory.mktemp("postgres") / "private"
     private.mkdir(mode=0o700)
     yield private / "checkout" / "postgres"
@@ -48,8 +48,9 @@ def test_server_is_private_and_keeps_its_data(directory: Path) -> None:
         execute(url, "CREATE TABLE kept AS SELECT 1 AS one")
         settings = execute(
             url,
-            "SELECT current_setting('listen_addresses'), current_setting('unix_socket_directories'),"
-            " current_setting('fsync'), current_setting('max_connections'),"
+            "SELECT current_setting('listen_addresses'),"
+            " current_setting('unix_socket_directories'), current_setting('fsync'),"
+            " current_setting('max_connections'),"
             " current_setting('server_version_num')::int / 10000",
         )
         assert settings == [("127.0.0.1", "", "on", "200", 18)]

@@ -133,7 +133,7 @@ def test_demo_datas_images_can_be_fetched(stack: Stack) -> None:
     description = stack.description
     with psycopg.connect(description["database_url"]) as connection:
         rows = connection.execute(
-            "SELECT workflow_execution_id, batch_index FROM public.workflow_batch_results"
+            "SELECT execution_id, batch_index FROM public.workflow_batch_results"
             " WHERE status = 'completed'"
         ).fetchall()
     assert rows

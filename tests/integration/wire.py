@@ -1,0 +1,100 @@
+"""A TCP proxy before PostgreSQL that counts network flights and can lose a connection on cue."""
+
+import contextlib
+import select
+import socket
+import threading
+from types import TracebackType
+from urllib.parse import urlsplit
+
+# Nothing here may outlive a test that went wrong.
+PATIENCE_SECONDS = 20
+
+
+class Wire:
+    """A flight is what a client sends before it waits for an answer."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        self._server = (parts.hostname, parts.port or 5432)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        credentials = parts.netloc.rpartition("@")[0]
+        port = self._listener.getsockname()[1]
+        self.url = parts._replace(netloc=f"{credentials}@127.0.0.1:{port}").geturl()
+        self.flights = 0
+        self.connections = 0
+        self._cue: bytes | None = None
+        self._deliver = False
+        self._cuts_left = 0
+        self._stopping = False
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+
+    def cut_before(self, cue: bytes, *, times: int = 1) -> None:
+        """Loses the connection when the client sends `cue`, which the server never sees."""
+        self._cue, self._deliver, self._cuts_left = cue, False, times
+
+    def cut_after(self, cue: bytes) -> None:
+        """Loses the connection when the server has done what `cue` asked, before its answer."""
+        self._cue, self._deliver, self._cuts_left = cue, True, 1
+
+    def __enter__(self) -> "Wire":
+        self._threads[0].start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopping = True
+        with contextlib.suppress(OSError):
+            # Wakes the thread that accepts.
+            socket.create_connection(self._listener.getsockname(), timeout=1).close()
+        for thread in self._threads:
+            thread.join(PATIENCE_SECONDS)
+            assert not thread.is_alive()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._stopping:
+            client, _ = self._listener.accept()
+            if self._stopping:
+                client.close()
+                return
+            self.connections += 1
+            thread = threading.Thread(target=self._carry, args=(client,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _carry(self, client: socket.socket) -> None:
+        with (
+            contextlib.suppress(OSError),
+            client,
+            socket.create_connection(self._server, timeout=5) as server,
+        ):
+            answered, doomed = True, False
+            while not self._stopping:
+                readable, _, _ = select.select([client, server], [], [], 0.1)
+                for source in readable:
+                    content = source.recv(65536)
+                    if not content or (source is server and doomed):
+                        return
+                    if source is server:
+                        client.sendall(content)
+                        answered = True
+                        continue
+                    self.flights += answered
+                    answered = False
+                    if self._is_cue(content):
+                        if not self._deliver:
+                            return
+                        doomed = True
+                    server.sendall(content)
+
+    def _is_cue(self, content: bytes) -> bool:
+        if self._cue is None or self._cuts_left == 0 or self._cue not in content:
+            return False
+        self._cuts_left -= 1
+        return True
