@@ -33,8 +33,18 @@ class FakeApi(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), FakeHandler)
         self.workflows: list[dict[str, Any]] = [
-            {"id": "old", "config": {"workflow_type": "other"}, "status": "active"},
-            {"id": WORKFLOW, "config": {"workflow_type": "nano_banana"}, "status": "active"},
+            {
+                "id": "old",
+                "name": "Other",
+                "config": {"workflow_type": "other"},
+                "status": "active",
+            },
+            {
+                "id": WORKFLOW,
+                "name": "Nano",
+                "config": {"workflow_type": "nano_banana"},
+                "status": "active",
+            },
         ]
         self.refusal: dict[str, Any] | None = None
         self.submitted: list[dict[str, Any]] = []
