@@ -53,7 +53,7 @@ migrate: $(ENVIRONMENT) ## Apply the migrations (DATABASE_URL=…, DRY_RUN=1)
 	@python -m sql.migrate "$(DATABASE_URL)" $(if $(DRY_RUN),--dry-run)
 
 schema: $(ENVIRONMENT) ## Write sql/schema.sql from the migrations
-	@python -m local schema > sql/schema.sql
+	@python -m local.schema > sql/schema.sql
 
 lock: $(ENVIRONMENT) ## Pin the dependencies again (UPGRADE=1 for newer versions)
 	@for name in requirements-dev layers/common/requirements functions/generate/requirements; do \

@@ -81,7 +81,7 @@ class PostgresServer:
         return self.home / "data"
 
     @property
-    def _binaries(self) -> Path:
+    def binaries(self) -> Path:
         return self.home / _archive().name.removesuffix(".tar.gz") / "bin"
 
     @property
@@ -163,13 +163,13 @@ class PostgresServer:
             write_private(stamp, digest)
 
     def _unpack(self) -> None:
-        if self._binaries.exists():
+        if self.binaries.exists():
             return
         scratch = self.home / "unpacking"
         shutil.rmtree(scratch, ignore_errors=True)
         with tarfile.open(_archive()) as archive:
             archive.extractall(scratch, filter="data")
-        (scratch / self._binaries.parent.name).rename(self._binaries.parent)
+        (scratch / self.binaries.parent.name).rename(self.binaries.parent)
         scratch.rmdir()
 
     def _create_cluster(self, password: str) -> None:
@@ -182,7 +182,7 @@ class PostgresServer:
         if self._account is not None:
             os.chown(password_file, *self._account)
         command = [
-            str(self._binaries / "initdb"),
+            str(self.binaries / "initdb"),
             f"--pgdata={self._data}",
             f"--username={USER}",
             f"--pwfile={password_file}",
@@ -209,7 +209,7 @@ class PostgresServer:
             settings |= {"synchronous_commit": "off", "full_page_writes": "off"}
         options = [f"-c{name}={value}" for name, value in settings.items()]
         process = children.spawn(
-            [str(self._binaries / "postgres"), "-D", str(self._data), *options],
+            [str(self.binaries / "postgres"), "-D", str(self._data), *options],
             log=self._log,
             cwd=self.home,
             account=self._account,

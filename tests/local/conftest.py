@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,7 @@ class Aws:
     service: Service
     configuration: dict[str, Any]
     notes: Path
+    start_seconds: float
 
     def client(self, name: str) -> Any:
         """A boto3 client of it."""
@@ -173,9 +175,10 @@ def aws(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         log=directory / "aws.log",
         stdin=json.dumps(configuration),
     )
+    began = time.monotonic()
     service.start()
     service.wait_until_ready()
-    yield Aws(service, configuration, notes)
+    yield Aws(service, configuration, notes, time.monotonic() - began)
     service.stop()
     inner.stop()
     pools.close()

@@ -108,20 +108,16 @@ def test_objects_are_not_held_in_memory(aws: Aws, s3: Any, prefix: str) -> None:
 
 
 def test_a_thousand_objects_load_within_a_second(aws: Aws, s3: Any, prefix: str) -> None:
-    def start_seconds() -> float:
-        start = time.monotonic()
-        kill_and_revive(aws)
-        return time.monotonic() - start
-
     directory = Path(aws.configuration["directory"]) / "public"
-    bare = start_seconds()
     s3.put_object(Bucket="public", Key=f"{prefix}0", Body=b"x")
     record = next(directory.glob("*.json")).read_text()
     for number in range(1, 1000):
-        (directory / f"{number:064}.json").write_text(
-            record.replace(f"{prefix}0", f"{prefix}{number}")
-        )
-    assert start_seconds() - bare < 1
+        name = f"{prefix}{number}"
+        (directory / f"{number:064}.json").write_text(record.replace(f"{prefix}0", name))
+    start = time.monotonic()
+    kill_and_revive(aws)
+    # The first start, of empty buckets, also paid for compiling what it imports.
+    assert time.monotonic() - start < aws.start_seconds + 1
     keys = [
         item["Key"]
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket="public", Prefix=prefix)

@@ -127,12 +127,12 @@ def test_one_name_at_once_is_one_execution(machines: Any, aws: Aws) -> None:
 
 
 def test_stop_takes_effect_at_once_and_is_reported(machines: Any, aws: Aws) -> None:
-    arn = start(machines, aws, "parallel", {"items": [{"sleep": 3}] * 10})
+    arn = start(machines, aws, "parallel", {"items": [{"sleep": 1.5}] * 10})
     time.sleep(0.5)
     machines.stop_execution(executionArn=arn)
     assert machines.describe_execution(executionArn=arn)["status"] == "ABORTED"
     assert "'status': 'ABORTED'" in await_note(aws, arn)
-    time.sleep(3.5)
+    time.sleep(1.5)
     assert machines.describe_execution(executionArn=arn)["status"] == "ABORTED"
     assert len(noted(aws, arn)) == 1
 

@@ -1,0 +1,1064 @@
+CREATE SCHEMA app;
+
+ALTER SCHEMA app OWNER TO masstock_authz;
+
+CREATE SCHEMA app_private;
+
+ALTER SCHEMA app_private OWNER TO masstock_authz;
+
+CREATE SCHEMA public;
+
+ALTER SCHEMA public OWNER TO pg_database_owner;
+
+COMMENT ON SCHEMA public IS 'standard public schema';
+
+CREATE FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) RETURNS TABLE(role text, client_id uuid, last_login timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    now_s bigint := extract(epoch FROM clock_timestamp());
+BEGIN
+    -- <> on two hashes of fixed length: what a timing tells is a prefix of a MAC that dies in 300 s
+    IF p_sub IS NULL OR p_exp IS NULL OR p_mac IS NULL OR p_exp NOT BETWEEN now_s AND now_s + 300
+       OR app_private.mac(1, p_sub || '|' || p_exp) <> p_mac THEN
+        RAISE EXCEPTION 'the caller''s identity is not signed' USING ERRCODE = 'MS401';
+    END IF;
+    SELECT u.role, u.client_id, u.last_login INTO role, client_id, last_login
+    FROM public.users u LEFT JOIN public.clients c ON c.id = u.client_id
+    WHERE u.id = p_sub AND u.status = 'active' AND (u.role = 'admin' OR c.status = 'active');
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the account is not active' USING ERRCODE = 'MS403';
+    END IF;
+    PERFORM
+        set_config('request.jwt.claims',
+                   json_build_object('sub', p_sub, 'role', 'authenticated')::text, true),
+        set_config('app.seal', app_private.seal(p_sub::text), true);
+    RETURN NEXT;
+END $$;
+
+ALTER FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) OWNER TO masstock_authz;
+
+CREATE FUNCTION app.cancel_execution(p_id uuid, p_message text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    execution record;
+BEGIN
+    SELECT e.status, e.error_code INTO execution FROM public.workflow_executions e
+    WHERE e.id = p_id AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    ELSIF execution.status IN ('completed', 'failed') THEN
+        RETURN 'ended';
+    ELSIF execution.error_code IS NOT NULL THEN
+        RETURN 'already stopped';
+    END IF;
+    UPDATE public.workflow_executions
+    SET error_code = 'cancelled', error_message = p_message WHERE id = p_id;
+    RETURN 'cancelled';
+END $$;
+
+ALTER FUNCTION app.cancel_execution(p_id uuid, p_message text) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.client_id() RETURNS uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
+    SET search_path TO ''
+    AS $$
+BEGIN
+    RETURN (
+        SELECT u.client_id FROM public.users u JOIN public.clients c ON c.id = u.client_id
+        WHERE u.id = (SELECT app.uid())
+          AND u.role = 'client' AND u.status = 'active' AND c.status = 'active');
+END $$;
+
+ALTER FUNCTION app.client_id() OWNER TO masstock_authz;
+
+CREATE FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) RETURNS TABLE(role text, client_id uuid, last_login timestamp with time zone)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    -- A pooled session may have been told otherwise; then every query would fail.
+    PERFORM pg_catalog.set_config('row_security', 'on', true);
+    SELECT b.role, b.client_id, b.last_login INTO role, client_id, last_login
+    FROM app.begin_request(p_sub, p_exp, p_mac) AS b;
+    PERFORM pg_catalog.set_config(
+        'role', CASE role WHEN 'admin' THEN 'masstock_admin' ELSE 'masstock_api' END, true);
+    RETURN NEXT;
+END $$;
+
+ALTER FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) OWNER TO masstock_authz;
+
+CREATE FUNCTION app.fold_execution_counts() RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    WITH taken AS (DELETE FROM app_private.execution_counts RETURNING *)
+    INSERT INTO app_private.execution_counts
+    SELECT client_id, workflow_id, status, sum(executions), sum(durations), sum(duration_seconds)
+    FROM taken GROUP BY client_id, workflow_id, status
+    HAVING sum(executions) <> 0
+$$;
+
+ALTER FUNCTION app.fold_execution_counts() OWNER TO masstock_owner;
+
+CREATE FUNCTION app.forget_deleted_execution(p_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    DELETE FROM app_private.deleted_executions
+    WHERE execution_id = p_id AND deleted_at < now() - interval '10 minutes'
+$$;
+
+ALTER FUNCTION app.forget_deleted_execution(p_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.is_active() RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
+    SET search_path TO ''
+    AS $$
+BEGIN
+    RETURN (SELECT app.client_id()) IS NOT NULL OR (SELECT app.is_admin());
+END $$;
+
+ALTER FUNCTION app.is_active() OWNER TO masstock_authz;
+
+CREATE FUNCTION app.is_admin() RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
+    SET search_path TO ''
+    AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM public.users u
+        WHERE u.id = (SELECT app.uid()) AND u.role = 'admin' AND u.status = 'active');
+END $$;
+
+ALTER FUNCTION app.is_admin() OWNER TO masstock_authz;
+
+CREATE FUNCTION app.keep_an_admin() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('app.keep_an_admin'));
+    IF NOT EXISTS (SELECT FROM public.users u
+                   WHERE u.id <> OLD.id AND u.role = 'admin' AND u.status = 'active') THEN
+        RAISE EXCEPTION 'The last active administrator cannot be demoted, suspended or deleted.'
+            USING ERRCODE = 'MS409';
+    END IF;
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION app.keep_an_admin() OWNER TO masstock_owner;
+
+CREATE FUNCTION app.list_deleted_executions(p_limit integer) RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT execution_id FROM app_private.deleted_executions ORDER BY deleted_at LIMIT p_limit
+$$;
+
+ALTER FUNCTION app.list_deleted_executions(p_limit integer) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.note_deleted_execution() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    INSERT INTO app_private.deleted_executions (execution_id) VALUES (OLD.id)
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+
+ALTER FUNCTION app.note_deleted_execution() OWNER TO masstock_owner;
+
+CREATE FUNCTION app.record_login() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    UPDATE public.users SET last_login = now() WHERE id = (SELECT app.uid());
+END $$;
+
+ALTER FUNCTION app.record_login() OWNER TO masstock_authz;
+
+CREATE FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    current_status text;
+    next_run integer;
+BEGIN
+    SELECT e.status INTO current_status FROM public.workflow_executions e
+    WHERE e.id = p_id AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    ELSIF current_status NOT IN ('completed', 'failed') THEN
+        RAISE EXCEPTION 'The execution has not ended.' USING ERRCODE = 'MS409';
+    END IF;
+    UPDATE public.workflow_batch_results
+    SET status = 'processing', error_code = NULL, error_message = NULL, completed_at = NULL,
+        failures = 0, throttles = 0, claimed_until = NULL
+    WHERE execution_id = p_id AND status = 'failed'
+      AND (p_codes IS NULL OR error_code = ANY (p_codes));
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'No result of this execution can be retried.' USING ERRCODE = 'MS409';
+    END IF;
+    UPDATE public.workflow_executions
+    SET status = 'pending', run = run + 1, error_code = NULL, error_message = NULL,
+        output_data = NULL, completed_at = NULL, duration_seconds = NULL,
+        deadline_at = now() + make_interval(secs => p_deadline_seconds)
+    WHERE id = p_id RETURNING run INTO next_run;
+    RETURN next_run;
+END $$;
+
+ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.uid() RETURNS uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
+    SET search_path TO ''
+    AS $$
+DECLARE
+    claimed uuid := auth.uid();
+BEGIN
+    IF claimed IS NULL THEN
+        RETURN NULL;
+    ELSIF session_user = 'authenticator' THEN
+        RETURN claimed;
+    ELSIF coalesce(current_setting('app.seal', true), '') = app_private.seal(claimed::text) THEN
+        RETURN claimed;
+    END IF;
+    RETURN NULL;
+END $$;
+
+ALTER FUNCTION app.uid() OWNER TO masstock_authz;
+
+CREATE FUNCTION app_private.count_executions() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+        INSERT INTO app_private.execution_counts VALUES
+            (OLD.client_id, OLD.workflow_id, OLD.status, -1,
+             -(OLD.duration_seconds IS NOT NULL)::integer, -coalesce(OLD.duration_seconds, 0));
+    END IF;
+    IF TG_OP IN ('UPDATE', 'INSERT') THEN
+        INSERT INTO app_private.execution_counts VALUES
+            (NEW.client_id, NEW.workflow_id, NEW.status, 1,
+             (NEW.duration_seconds IS NOT NULL)::integer, coalesce(NEW.duration_seconds, 0));
+    END IF;
+    RETURN NULL;
+END $$;
+
+ALTER FUNCTION app_private.count_executions() OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.mac(p_id integer, p_message text) RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+DECLARE
+    k record;
+BEGIN
+    SELECT ipad, opad INTO STRICT k FROM app_private.keys WHERE id = p_id;
+    RETURN encode(sha256(k.opad || sha256(k.ipad || convert_to(p_message, 'UTF8'))), 'hex');
+END $$;
+
+ALTER FUNCTION app_private.mac(p_id integer, p_message text) OWNER TO masstock_authz;
+
+CREATE FUNCTION app_private.seal(p_sub text) RETURNS text
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    SET search_path TO ''
+    AS $$
+    SELECT app_private.mac(2, p_sub || '|' || pg_backend_pid() || '|' || extract(epoch FROM now()))
+$$;
+
+ALTER FUNCTION app_private.seal(p_sub text) OWNER TO masstock_authz;
+
+CREATE FUNCTION app_private.set_key(p_id integer, p_key bytea) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+DECLARE
+    i bytea := decode(repeat('36', 64), 'hex');
+    o bytea := decode(repeat('5c', 64), 'hex');
+BEGIN
+    IF length(p_key) NOT BETWEEN 32 AND 64 THEN
+        RAISE EXCEPTION 'the key must be 32 to 64 bytes';
+    END IF;
+    FOR n IN 0 .. length(p_key) - 1 LOOP
+        i := set_byte(i, n, get_byte(i, n) # get_byte(p_key, n));
+        o := set_byte(o, n, get_byte(o, n) # get_byte(p_key, n));
+    END LOOP;
+    INSERT INTO app_private.keys VALUES (p_id, i, o)
+    ON CONFLICT (id) DO UPDATE SET ipad = excluded.ipad, opad = excluded.opad;
+END $$;
+
+ALTER FUNCTION app_private.set_key(p_id integer, p_key bytea) OWNER TO masstock_authz;
+
+CREATE FUNCTION public.copy_execution_client() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    SELECT e.client_id INTO NEW.client_id
+    FROM public.workflow_executions e WHERE e.id = NEW.execution_id;
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.copy_execution_client() OWNER TO masstock_owner;
+
+CREATE FUNCTION public.touch_updated_at() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.touch_updated_at() OWNER TO masstock_owner;
+
+CREATE TABLE app_private.execution_counts (
+    client_id uuid NOT NULL,
+    workflow_id uuid NOT NULL,
+    status text NOT NULL,
+    executions bigint NOT NULL,
+    durations bigint NOT NULL,
+    duration_seconds bigint NOT NULL
+);
+
+ALTER TABLE app_private.execution_counts OWNER TO masstock_owner;
+
+CREATE VIEW app.execution_counts WITH (security_barrier='true') AS
+ SELECT client_id,
+    workflow_id,
+    status,
+    executions,
+    durations,
+    duration_seconds
+   FROM app_private.execution_counts
+  WHERE ( SELECT app.is_admin() AS is_admin);
+
+ALTER VIEW app.execution_counts OWNER TO masstock_owner;
+
+CREATE TABLE public.users (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    email text NOT NULL,
+    name text NOT NULL,
+    role text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    client_id uuid,
+    created_at timestamp with time zone DEFAULT now(),
+    updated_at timestamp with time zone DEFAULT now(),
+    last_login timestamp with time zone,
+    CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'client'::text]))),
+    CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'deleted'::text])))
+);
+
+ALTER TABLE ONLY public.users FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.users OWNER TO masstock_owner;
+
+CREATE VIEW app.people WITH (security_barrier='true') AS
+ SELECT id,
+    name
+   FROM public.users u
+  WHERE ((client_id = ( SELECT app.client_id() AS client_id)) OR ( SELECT app.is_admin() AS is_admin));
+
+ALTER VIEW app.people OWNER TO masstock_authz;
+
+CREATE TABLE public.workflows (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    name text NOT NULL,
+    description text,
+    status text DEFAULT 'active'::text NOT NULL,
+    config jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now(),
+    updated_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT workflows_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text])))
+);
+
+ALTER TABLE ONLY public.workflows FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.workflows OWNER TO masstock_owner;
+
+CREATE VIEW app.workflow_names WITH (security_barrier='true') AS
+ SELECT id,
+    name
+   FROM public.workflows w
+  WHERE ( SELECT app.is_active() AS is_active);
+
+ALTER VIEW app.workflow_names OWNER TO masstock_authz;
+
+CREATE TABLE app_private.deleted_executions (
+    execution_id uuid NOT NULL,
+    deleted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE app_private.deleted_executions OWNER TO masstock_authz;
+
+CREATE TABLE app_private.keys (
+    id smallint NOT NULL,
+    ipad bytea NOT NULL,
+    opad bytea NOT NULL,
+    CONSTRAINT keys_id_check CHECK ((id = ANY (ARRAY[1, 2])))
+);
+
+ALTER TABLE app_private.keys OWNER TO masstock_authz;
+
+CREATE TABLE public.clients (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    name text NOT NULL,
+    email text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now(),
+    updated_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT clients_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'deleted'::text])))
+);
+
+ALTER TABLE ONLY public.clients FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.clients OWNER TO masstock_owner;
+
+CREATE TABLE public.idempotency_keys (
+    client_id uuid,
+    user_id uuid NOT NULL,
+    route text NOT NULL,
+    key text NOT NULL,
+    request_hmac text NOT NULL,
+    response_ref uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone DEFAULT (now() + '24:00:00'::interval) NOT NULL
+);
+
+ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.idempotency_keys OWNER TO masstock_owner;
+
+CREATE TABLE public.support_tickets (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    client_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    subject text NOT NULL,
+    description text NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    priority text DEFAULT 'medium'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now(),
+    updated_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT support_tickets_priority_check CHECK ((priority = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text, 'urgent'::text]))),
+    CONSTRAINT support_tickets_status_check CHECK ((status = ANY (ARRAY['open'::text, 'in_progress'::text, 'resolved'::text, 'closed'::text])))
+);
+
+ALTER TABLE ONLY public.support_tickets FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.support_tickets OWNER TO masstock_owner;
+
+CREATE TABLE public.workflow_batch_results (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    execution_id uuid NOT NULL,
+    batch_index integer NOT NULL,
+    prompt_text text NOT NULL,
+    status text DEFAULT 'processing'::text NOT NULL,
+    result_url text,
+    result_storage_path text,
+    error_message text,
+    processing_time_ms integer,
+    created_at timestamp with time zone DEFAULT now(),
+    completed_at timestamp with time zone,
+    client_id uuid NOT NULL,
+    custom_id text,
+    error_code text,
+    attempts integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    throttles integer DEFAULT 0 NOT NULL,
+    claimed_until timestamp with time zone,
+    mime_type text,
+    size_bytes integer,
+    cost_microusd bigint,
+    image_sha256 text,
+    CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text])))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+
+ALTER TABLE ONLY public.workflow_batch_results FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.workflow_batch_results OWNER TO masstock_owner;
+
+COMMENT ON COLUMN public.workflow_batch_results.client_id IS 'Copied from the execution: lets row security use an index instead of a subquery per row.';
+
+COMMENT ON COLUMN public.workflow_batch_results.attempts IS 'Claims so far; the number of the latest is the fence that its completion must carry.';
+
+COMMENT ON COLUMN public.workflow_batch_results.failures IS 'Retryable provider failures of this run, throttles aside.';
+
+CREATE TABLE public.workflow_executions (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    workflow_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    input_data jsonb NOT NULL,
+    output_data jsonb,
+    started_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    duration_seconds integer,
+    error_message text,
+    created_at timestamp with time zone DEFAULT now(),
+    error_code text,
+    run integer DEFAULT 0 NOT NULL,
+    deadline_at timestamp with time zone,
+    CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
+)
+WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.02');
+
+ALTER TABLE ONLY public.workflow_executions FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.workflow_executions OWNER TO masstock_owner;
+
+COMMENT ON COLUMN public.workflow_executions.error_code IS 'Why the execution was stopped; set while it is processing, it also stops every further claim.';
+
+COMMENT ON COLUMN public.workflow_executions.run IS 'Number of the machine that may work on this execution: 0, 1, … one per machine started.';
+
+CREATE TABLE public.workflow_requests (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    client_id uuid NOT NULL,
+    workflow_id uuid NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    notes text,
+    created_at timestamp with time zone DEFAULT now(),
+    updated_at timestamp with time zone DEFAULT now(),
+    CONSTRAINT workflow_requests_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'approved'::text, 'rejected'::text])))
+);
+
+ALTER TABLE ONLY public.workflow_requests FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.workflow_requests OWNER TO masstock_owner;
+
+ALTER TABLE ONLY app_private.deleted_executions
+    ADD CONSTRAINT deleted_executions_pkey PRIMARY KEY (execution_id);
+
+ALTER TABLE ONLY app_private.keys
+    ADD CONSTRAINT keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.clients
+    ADD CONSTRAINT clients_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, route, key);
+
+ALTER TABLE ONLY public.support_tickets
+    ADD CONSTRAINT support_tickets_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_email_key UNIQUE (email);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.workflow_batch_results
+    ADD CONSTRAINT workflow_batch_results_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.workflow_executions
+    ADD CONSTRAINT workflow_executions_id_client_id_key UNIQUE (id, client_id);
+
+ALTER TABLE ONLY public.workflow_executions
+    ADD CONSTRAINT workflow_executions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.workflow_requests
+    ADD CONSTRAINT workflow_requests_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.workflows
+    ADD CONSTRAINT workflows_pkey PRIMARY KEY (id);
+
+CREATE INDEX idx_clients_email ON public.clients USING btree (email);
+
+CREATE INDEX idx_clients_status ON public.clients USING btree (status);
+
+CREATE INDEX idx_clients_updated_at ON public.clients USING btree (updated_at DESC);
+
+CREATE INDEX idx_idempotency_keys_client_id ON public.idempotency_keys USING btree (client_id);
+
+CREATE INDEX idx_idempotency_keys_expires_at ON public.idempotency_keys USING btree (expires_at);
+
+CREATE INDEX idx_support_tickets_client_created_id ON public.support_tickets USING btree (client_id, created_at DESC, id DESC);
+
+CREATE INDEX idx_support_tickets_client_id ON public.support_tickets USING btree (client_id);
+
+CREATE INDEX idx_support_tickets_priority ON public.support_tickets USING btree (priority);
+
+CREATE INDEX idx_support_tickets_status ON public.support_tickets USING btree (status);
+
+CREATE INDEX idx_support_tickets_updated_at ON public.support_tickets USING btree (updated_at DESC);
+
+CREATE INDEX idx_support_tickets_user_id ON public.support_tickets USING btree (user_id);
+
+CREATE INDEX idx_users_client_id ON public.users USING btree (client_id);
+
+CREATE INDEX idx_users_email ON public.users USING btree (email);
+
+CREATE INDEX idx_users_role ON public.users USING btree (role);
+
+CREATE INDEX idx_users_status ON public.users USING btree (status);
+
+CREATE INDEX idx_users_updated_at ON public.users USING btree (updated_at DESC);
+
+CREATE UNIQUE INDEX idx_workflow_batch_results_custom_id ON public.workflow_batch_results USING btree (execution_id, custom_id) WHERE (custom_id IS NOT NULL);
+
+CREATE UNIQUE INDEX idx_workflow_batch_results_execution_batch ON public.workflow_batch_results USING btree (execution_id, batch_index);
+
+CREATE INDEX idx_workflow_batch_results_execution_id ON public.workflow_batch_results USING btree (execution_id);
+
+CREATE INDEX idx_workflow_batch_results_status ON public.workflow_batch_results USING btree (status);
+
+CREATE INDEX idx_workflow_executions_client_created_id ON public.workflow_executions USING btree (client_id, created_at DESC, id DESC);
+
+CREATE INDEX idx_workflow_executions_client_id ON public.workflow_executions USING btree (client_id);
+
+CREATE INDEX idx_workflow_executions_created_at ON public.workflow_executions USING btree (created_at DESC);
+
+CREATE INDEX idx_workflow_executions_created_id ON public.workflow_executions USING btree (created_at DESC, id DESC);
+
+CREATE INDEX idx_workflow_executions_live ON public.workflow_executions USING btree (created_at) WHERE (status = ANY (ARRAY['pending'::text, 'processing'::text]));
+
+CREATE INDEX idx_workflow_executions_status ON public.workflow_executions USING btree (status);
+
+CREATE INDEX idx_workflow_executions_user_id ON public.workflow_executions USING btree (user_id);
+
+CREATE INDEX idx_workflow_executions_workflow_id ON public.workflow_executions USING btree (workflow_id);
+
+CREATE INDEX idx_workflow_requests_client_created_id ON public.workflow_requests USING btree (client_id, created_at DESC, id DESC);
+
+CREATE INDEX idx_workflow_requests_client_id ON public.workflow_requests USING btree (client_id);
+
+CREATE INDEX idx_workflow_requests_status ON public.workflow_requests USING btree (status);
+
+CREATE INDEX idx_workflow_requests_updated_at ON public.workflow_requests USING btree (updated_at DESC);
+
+CREATE INDEX idx_workflow_requests_workflow_id ON public.workflow_requests USING btree (workflow_id);
+
+CREATE INDEX idx_workflows_status ON public.workflows USING btree (status);
+
+CREATE INDEX idx_workflows_updated_at ON public.workflows USING btree (updated_at DESC);
+
+CREATE TRIGGER copy_execution_client BEFORE INSERT ON public.workflow_batch_results FOR EACH ROW WHEN ((new.client_id IS NULL)) EXECUTE FUNCTION public.copy_execution_client();
+
+CREATE TRIGGER count_changed_executions AFTER UPDATE ON public.workflow_executions FOR EACH ROW WHEN (((((old.client_id IS DISTINCT FROM new.client_id) OR (old.workflow_id IS DISTINCT FROM new.workflow_id)) OR (old.status IS DISTINCT FROM new.status)) OR (old.duration_seconds IS DISTINCT FROM new.duration_seconds))) EXECUTE FUNCTION app_private.count_executions();
+
+CREATE TRIGGER count_new_executions AFTER INSERT OR DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app_private.count_executions();
+
+CREATE TRIGGER keep_an_admin BEFORE UPDATE ON public.users FOR EACH ROW WHEN (((old.role = 'admin'::text) AND (old.status = 'active'::text) AND ((new.role <> 'admin'::text) OR (new.status <> 'active'::text)))) EXECUTE FUNCTION app.keep_an_admin();
+
+CREATE TRIGGER note_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app.note_deleted_execution();
+
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.clients FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.support_tickets FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER touch_updated_at BEFORE UPDATE OF id, email, name, role, status, client_id ON public.users FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.workflow_requests FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.workflows FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.support_tickets
+    ADD CONSTRAINT support_tickets_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
+
+ALTER TABLE ONLY public.support_tickets
+    ADD CONSTRAINT support_tickets_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
+
+ALTER TABLE ONLY public.workflow_batch_results
+    ADD CONSTRAINT workflow_batch_results_execution_id_client_id_fkey FOREIGN KEY (execution_id, client_id) REFERENCES public.workflow_executions(id, client_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.workflow_batch_results
+    ADD CONSTRAINT workflow_batch_results_execution_id_fkey FOREIGN KEY (execution_id) REFERENCES public.workflow_executions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.workflow_executions
+    ADD CONSTRAINT workflow_executions_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
+
+ALTER TABLE ONLY public.workflow_executions
+    ADD CONSTRAINT workflow_executions_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.workflow_executions
+    ADD CONSTRAINT workflow_executions_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES public.workflows(id);
+
+ALTER TABLE ONLY public.workflow_requests
+    ADD CONSTRAINT workflow_requests_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
+
+ALTER TABLE ONLY public.workflow_requests
+    ADD CONSTRAINT workflow_requests_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES public.workflows(id);
+
+CREATE POLICY "Admins have full access" ON public.clients TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin)) WITH CHECK (( SELECT app.is_admin() AS is_admin));
+
+CREATE POLICY "Admins have full access" ON public.support_tickets TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin)) WITH CHECK (( SELECT app.is_admin() AS is_admin));
+
+CREATE POLICY "Admins have full access" ON public.users TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin)) WITH CHECK (( SELECT app.is_admin() AS is_admin));
+
+CREATE POLICY "Admins have full access" ON public.workflow_batch_results TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin)) WITH CHECK (( SELECT app.is_admin() AS is_admin));
+
+CREATE POLICY "Admins have full access" ON public.workflow_executions TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin)) WITH CHECK (( SELECT app.is_admin() AS is_admin));
+
+CREATE POLICY "Admins have full access" ON public.workflow_requests TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin)) WITH CHECK (( SELECT app.is_admin() AS is_admin));
+
+CREATE POLICY "Admins have full access" ON public.workflows TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin)) WITH CHECK (( SELECT app.is_admin() AS is_admin));
+
+CREATE POLICY "Clients can create requests for visible workflows" ON public.workflow_requests FOR INSERT TO masstock_api, authenticated WITH CHECK (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text) AND (EXISTS ( SELECT
+   FROM public.workflows w
+  WHERE (w.id = workflow_requests.workflow_id)))));
+
+CREATE POLICY "Clients can delete their ended executions" ON public.workflow_executions FOR DELETE TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = ANY (ARRAY['completed'::text, 'failed'::text]))));
+
+CREATE POLICY "Clients can edit their pending requests" ON public.workflow_requests FOR UPDATE TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text))) WITH CHECK (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text)));
+
+CREATE POLICY "Clients can view their own data" ON public.clients FOR SELECT TO masstock_api, authenticated USING ((id = ( SELECT app.client_id() AS client_id)));
+
+CREATE POLICY "Clients can view their own executions" ON public.workflow_executions FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+
+CREATE POLICY "Clients can view their own requests" ON public.workflow_requests FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+
+CREATE POLICY "Clients can view their own results" ON public.workflow_batch_results FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+
+CREATE POLICY "Clients can withdraw their pending requests" ON public.workflow_requests FOR DELETE TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text)));
+
+CREATE POLICY "Everybody signed in can view active workflows" ON public.workflows FOR SELECT TO masstock_api, authenticated USING (((status = 'active'::text) AND ( SELECT app.is_active() AS is_active)));
+
+CREATE POLICY "Identity helpers read clients" ON public.clients FOR SELECT TO masstock_authz USING (true);
+
+CREATE POLICY "Identity helpers read users" ON public.users FOR SELECT TO masstock_authz USING (true);
+
+CREATE POLICY "Identity helpers read workflow names" ON public.workflows FOR SELECT TO masstock_authz USING (true);
+
+CREATE POLICY "Identity helpers record logins" ON public.users FOR UPDATE TO masstock_authz USING (true) WITH CHECK (true);
+
+CREATE POLICY "Maintenance by the owner" ON public.clients TO masstock_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY "Maintenance by the owner" ON public.idempotency_keys TO masstock_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY "Maintenance by the owner" ON public.support_tickets TO masstock_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY "Maintenance by the owner" ON public.users TO masstock_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY "Maintenance by the owner" ON public.workflow_batch_results TO masstock_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY "Maintenance by the owner" ON public.workflow_executions TO masstock_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY "Maintenance by the owner" ON public.workflow_requests TO masstock_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY "Maintenance by the owner" ON public.workflows TO masstock_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY "Users can create tickets for their client" ON public.support_tickets FOR INSERT TO masstock_api, authenticated WITH CHECK (((client_id = ( SELECT app.client_id() AS client_id)) AND (user_id = ( SELECT app.uid() AS uid)) AND (status = 'open'::text)));
+
+CREATE POLICY "Users can delete tickets of their client" ON public.support_tickets FOR DELETE TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+
+CREATE POLICY "Users can edit open tickets of their client" ON public.support_tickets FOR UPDATE TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'open'::text))) WITH CHECK (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'open'::text)));
+
+CREATE POLICY "Users can record their own keys" ON public.idempotency_keys FOR INSERT TO masstock_admin, masstock_api WITH CHECK (((user_id = ( SELECT app.uid() AS uid)) AND ( SELECT app.is_active() AS is_active)));
+
+CREATE POLICY "Users can start visible workflows for their client" ON public.workflow_executions FOR INSERT TO masstock_api, authenticated WITH CHECK (((client_id = ( SELECT app.client_id() AS client_id)) AND (user_id = ( SELECT app.uid() AS uid)) AND (status = 'pending'::text) AND (EXISTS ( SELECT
+   FROM public.workflows w
+  WHERE (w.id = workflow_executions.workflow_id)))));
+
+CREATE POLICY "Users can view their own keys" ON public.idempotency_keys FOR SELECT TO masstock_admin, masstock_api USING (((user_id = ( SELECT app.uid() AS uid)) AND ( SELECT app.is_active() AS is_active)));
+
+CREATE POLICY "Users can view their own profile" ON public.users FOR SELECT TO masstock_api, authenticated USING (((id = ( SELECT app.uid() AS uid)) AND ( SELECT app.is_active() AS is_active)));
+
+CREATE POLICY "Users can view tickets of their client" ON public.support_tickets FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+
+CREATE POLICY "Workers advance live executions" ON public.workflow_executions FOR UPDATE TO masstock_worker USING ((status = ANY (ARRAY['pending'::text, 'processing'::text]))) WITH CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])));
+
+CREATE POLICY "Workers advance unfinished results" ON public.workflow_batch_results FOR UPDATE TO masstock_worker USING ((status = 'processing'::text)) WITH CHECK (true);
+
+CREATE POLICY "Workers forget expired keys" ON public.idempotency_keys TO masstock_worker USING ((expires_at < now()));
+
+CREATE POLICY "Workers lay out results" ON public.workflow_batch_results FOR INSERT TO masstock_worker WITH CHECK ((status = 'processing'::text));
+
+CREATE POLICY "Workers read executions" ON public.workflow_executions FOR SELECT TO masstock_worker USING (true);
+
+CREATE POLICY "Workers read results" ON public.workflow_batch_results FOR SELECT TO masstock_worker USING (true);
+
+CREATE POLICY "Workers read workflows" ON public.workflows FOR SELECT TO masstock_worker USING (true);
+
+ALTER TABLE public.clients ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.support_tickets ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.workflow_batch_results ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.workflow_executions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.workflow_requests ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.workflows ENABLE ROW LEVEL SECURITY;
+
+GRANT USAGE ON SCHEMA app TO masstock_owner;
+GRANT USAGE ON SCHEMA app TO masstock_api;
+GRANT USAGE ON SCHEMA app TO masstock_admin;
+GRANT USAGE ON SCHEMA app TO masstock_worker;
+GRANT USAGE ON SCHEMA app TO authenticated;
+
+GRANT USAGE ON SCHEMA app_private TO masstock_owner;
+
+GRANT ALL ON SCHEMA public TO masstock_owner;
+GRANT USAGE ON SCHEMA public TO masstock_authz;
+GRANT USAGE ON SCHEMA public TO masstock_api;
+GRANT USAGE ON SCHEMA public TO masstock_admin;
+GRANT USAGE ON SCHEMA public TO masstock_worker;
+GRANT USAGE ON SCHEMA public TO authenticated;
+
+REVOKE ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;
+GRANT ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.cancel_execution(p_id uuid, p_message text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.cancel_execution(p_id uuid, p_message text) TO masstock_api;
+GRANT ALL ON FUNCTION app.cancel_execution(p_id uuid, p_message text) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.client_id() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.client_id() TO masstock_api;
+GRANT ALL ON FUNCTION app.client_id() TO masstock_admin;
+GRANT ALL ON FUNCTION app.client_id() TO authenticated;
+GRANT ALL ON FUNCTION app.client_id() TO masstock_owner;
+
+REVOKE ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;
+GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.fold_execution_counts() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.fold_execution_counts() TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.forget_deleted_execution(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.forget_deleted_execution(p_id uuid) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.is_active() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.is_active() TO masstock_api;
+GRANT ALL ON FUNCTION app.is_active() TO masstock_admin;
+GRANT ALL ON FUNCTION app.is_active() TO authenticated;
+
+REVOKE ALL ON FUNCTION app.is_admin() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.is_admin() TO masstock_api;
+GRANT ALL ON FUNCTION app.is_admin() TO masstock_admin;
+GRANT ALL ON FUNCTION app.is_admin() TO authenticated;
+GRANT ALL ON FUNCTION app.is_admin() TO masstock_owner;
+
+REVOKE ALL ON FUNCTION app.keep_an_admin() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app.list_deleted_executions(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.list_deleted_executions(p_limit integer) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.note_deleted_execution() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app.record_login() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.record_login() TO masstock_api;
+GRANT ALL ON FUNCTION app.record_login() TO masstock_admin;
+GRANT ALL ON FUNCTION app.record_login() TO authenticated;
+
+REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) TO masstock_api;
+GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.uid() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.uid() TO masstock_api;
+GRANT ALL ON FUNCTION app.uid() TO masstock_admin;
+GRANT ALL ON FUNCTION app.uid() TO authenticated;
+
+REVOKE ALL ON FUNCTION app_private.count_executions() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.mac(p_id integer, p_message text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.seal(p_sub text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.set_key(p_id integer, p_key bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.copy_execution_client() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.touch_updated_at() FROM PUBLIC;
+
+GRANT SELECT ON TABLE app.execution_counts TO masstock_admin;
+
+GRANT SELECT ON TABLE public.users TO masstock_api;
+GRANT SELECT ON TABLE public.users TO authenticated;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.users TO masstock_admin;
+
+GRANT SELECT(id) ON TABLE public.users TO masstock_authz;
+
+GRANT SELECT(name) ON TABLE public.users TO masstock_authz;
+
+GRANT SELECT(role) ON TABLE public.users TO masstock_authz;
+
+GRANT SELECT(status) ON TABLE public.users TO masstock_authz;
+
+GRANT SELECT(client_id) ON TABLE public.users TO masstock_authz;
+
+GRANT SELECT(last_login),UPDATE(last_login) ON TABLE public.users TO masstock_authz;
+
+GRANT SELECT ON TABLE app.people TO masstock_api;
+GRANT SELECT ON TABLE app.people TO masstock_admin;
+GRANT SELECT ON TABLE app.people TO authenticated;
+
+GRANT SELECT ON TABLE public.workflows TO masstock_api;
+GRANT SELECT ON TABLE public.workflows TO authenticated;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.workflows TO masstock_admin;
+
+GRANT SELECT(id) ON TABLE public.workflows TO masstock_authz;
+GRANT SELECT(id) ON TABLE public.workflows TO masstock_worker;
+
+GRANT SELECT(name) ON TABLE public.workflows TO masstock_authz;
+
+GRANT SELECT(config) ON TABLE public.workflows TO masstock_worker;
+
+GRANT SELECT ON TABLE app.workflow_names TO masstock_api;
+GRANT SELECT ON TABLE app.workflow_names TO masstock_admin;
+GRANT SELECT ON TABLE app.workflow_names TO authenticated;
+
+GRANT SELECT,INSERT,DELETE ON TABLE app_private.deleted_executions TO masstock_owner;
+
+GRANT SELECT ON TABLE public.clients TO masstock_api;
+GRANT SELECT ON TABLE public.clients TO authenticated;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.clients TO masstock_admin;
+
+GRANT SELECT(id) ON TABLE public.clients TO masstock_authz;
+
+GRANT SELECT(status) ON TABLE public.clients TO masstock_authz;
+
+GRANT SELECT,INSERT ON TABLE public.idempotency_keys TO masstock_api;
+GRANT SELECT,INSERT ON TABLE public.idempotency_keys TO masstock_admin;
+GRANT DELETE ON TABLE public.idempotency_keys TO masstock_worker;
+
+GRANT SELECT(expires_at) ON TABLE public.idempotency_keys TO masstock_worker;
+
+GRANT SELECT,DELETE ON TABLE public.support_tickets TO masstock_api;
+GRANT SELECT,DELETE ON TABLE public.support_tickets TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.support_tickets TO masstock_admin;
+
+GRANT INSERT(id) ON TABLE public.support_tickets TO masstock_api;
+GRANT INSERT(id) ON TABLE public.support_tickets TO authenticated;
+
+GRANT INSERT(client_id) ON TABLE public.support_tickets TO masstock_api;
+GRANT INSERT(client_id) ON TABLE public.support_tickets TO authenticated;
+
+GRANT INSERT(user_id) ON TABLE public.support_tickets TO masstock_api;
+GRANT INSERT(user_id) ON TABLE public.support_tickets TO authenticated;
+
+GRANT INSERT(subject),UPDATE(subject) ON TABLE public.support_tickets TO masstock_api;
+GRANT INSERT(subject),UPDATE(subject) ON TABLE public.support_tickets TO authenticated;
+
+GRANT INSERT(description),UPDATE(description) ON TABLE public.support_tickets TO masstock_api;
+GRANT INSERT(description),UPDATE(description) ON TABLE public.support_tickets TO authenticated;
+
+GRANT INSERT(priority),UPDATE(priority) ON TABLE public.support_tickets TO masstock_api;
+GRANT INSERT(priority),UPDATE(priority) ON TABLE public.support_tickets TO authenticated;
+
+GRANT SELECT ON TABLE public.workflow_batch_results TO masstock_api;
+GRANT SELECT ON TABLE public.workflow_batch_results TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.workflow_batch_results TO masstock_admin;
+GRANT SELECT ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(execution_id) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(batch_index) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(prompt_text) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(status) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(result_url) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(result_storage_path) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(error_message) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(processing_time_ms) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(completed_at) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(client_id) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(custom_id) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(error_code) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(attempts) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(failures) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(throttles) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(claimed_until) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(mime_type) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(size_bytes) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(cost_microusd) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(image_sha256) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT SELECT,DELETE ON TABLE public.workflow_executions TO masstock_api;
+GRANT SELECT,DELETE ON TABLE public.workflow_executions TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.workflow_executions TO masstock_admin;
+GRANT SELECT ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT INSERT(id) ON TABLE public.workflow_executions TO masstock_api;
+GRANT INSERT(id) ON TABLE public.workflow_executions TO authenticated;
+
+GRANT INSERT(workflow_id) ON TABLE public.workflow_executions TO masstock_api;
+GRANT INSERT(workflow_id) ON TABLE public.workflow_executions TO authenticated;
+
+GRANT INSERT(client_id) ON TABLE public.workflow_executions TO masstock_api;
+GRANT INSERT(client_id) ON TABLE public.workflow_executions TO authenticated;
+
+GRANT INSERT(user_id) ON TABLE public.workflow_executions TO masstock_api;
+GRANT INSERT(user_id) ON TABLE public.workflow_executions TO authenticated;
+
+GRANT UPDATE(status) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT INSERT(input_data) ON TABLE public.workflow_executions TO masstock_api;
+GRANT INSERT(input_data) ON TABLE public.workflow_executions TO authenticated;
+
+GRANT UPDATE(output_data) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT UPDATE(started_at) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT UPDATE(completed_at) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT UPDATE(duration_seconds) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT UPDATE(error_message) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT UPDATE(error_code) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT UPDATE(run) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT INSERT(deadline_at) ON TABLE public.workflow_executions TO masstock_api;
+GRANT INSERT(deadline_at) ON TABLE public.workflow_executions TO authenticated;
+
+GRANT SELECT,DELETE ON TABLE public.workflow_requests TO masstock_api;
+GRANT SELECT,DELETE ON TABLE public.workflow_requests TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.workflow_requests TO masstock_admin;
+
+GRANT INSERT(id) ON TABLE public.workflow_requests TO masstock_api;
+GRANT INSERT(id) ON TABLE public.workflow_requests TO authenticated;
+
+GRANT INSERT(client_id) ON TABLE public.workflow_requests TO masstock_api;
+GRANT INSERT(client_id) ON TABLE public.workflow_requests TO authenticated;
+
+GRANT INSERT(workflow_id) ON TABLE public.workflow_requests TO masstock_api;
+GRANT INSERT(workflow_id) ON TABLE public.workflow_requests TO authenticated;
+
+GRANT INSERT(notes),UPDATE(notes) ON TABLE public.workflow_requests TO masstock_api;
+GRANT INSERT(notes),UPDATE(notes) ON TABLE public.workflow_requests TO authenticated;
