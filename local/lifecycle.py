@@ -135,7 +135,7 @@ def describe(settings: Settings, stack: dict[str, Any]) -> str:
     """What a newcomer does next."""
     workflow = database.first_workflow(stack["database_url"]) or "<workflow id>"
     base = f"{stack['base_url']}/v1/executions"
-    body = json.dumps({"workflow_id": workflow, "prompts": ["a red fox"], "api_key": "any-key"})
+    body = json.dumps({"workflow_id": workflow, "prompts": ["a red fox"], "api_key": "any-key-will-do"})
     return f"""\
 MasStock is up: {stack["base_url"]} (API reference at {stack["base_url"]}/docs)
   logs        {settings.logs}

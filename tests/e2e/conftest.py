@@ -1,0 +1,83 @@
+"""A whole stack of its own for the session: other stacks on the machine go on undisturbed."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = "789e1234-e89b-12d3-a456-426614174002"
+UP_SECONDS = 120
+
+
+class Stack:
+    """HTTP to a running stack, as one of its users."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.access: dict[str, Any] = json.loads((directory / "stack.json").read_text())
+
+    def call(self, who: str, method: str, path: str, **options: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.access['tokens'][who]}"}
+        return requests.request(
+            method,
+            self.access["base_url"] + path,
+            headers=headers | options.pop("headers", {}),
+            timeout=30,
+            **options,
+        )
+
+    def rule(self, *rules: dict[str, Any]) -> None:
+        answer = requests.post(
+            self.access["model_url"] + "/_control", json={"rules": list(rules)}, timeout=10
+        )
+        assert answer.status_code == 200, answer.text
+
+    def submit(self, prompts: list[str], **more: Any) -> str:
+        body = {"workflow_id": WORKFLOW, "prompts": prompts, "api_key": "demo-key-0123", **more}
+        answer = self.call("client_a", "POST", "/v1/executions", json=body)
+        assert answer.status_code == 202, answer.text
+        return answer.json()["id"]
+
+    def wait(self, execution_id: str, seconds: float) -> dict[str, Any]:
+        """The execution when it has ended; fails when it has not in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            execution = self.call("client_a", "GET", f"/v1/executions/{execution_id}").json()
+            progress = execution["progress"]
+            parts = progress["successful"] + progress["failed"] + progress["processing"]
+            assert parts == progress["total"]
+            if execution["status"] in ("completed", "failed"):
+                return execution
+            time.sleep(0.3)
+        pytest.fail(f"{execution_id} did not end in {seconds} s")
+
+
+def run_local(command: str, directory: Path) -> None:
+    environment = {**os.environ, "LOCAL_DIR": str(directory), "SWEEP_SECONDS": "5"}
+    environment.pop("PORT", None)
+    subprocess.run(
+        [sys.executable, "-m", "local", command],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        timeout=UP_SECONDS,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    directory = tmp_path_factory.mktemp("stack")
+    try:
+        run_local("up", directory)
+        yield Stack(directory)
+    finally:
+        run_local("clean", directory)
