@@ -135,9 +135,9 @@ def describe(settings: Settings, stack: dict[str, Any]) -> str:
     """What a newcomer does next."""
     workflow = database.first_workflow(stack["database_url"]) or "<workflow id>"
     base = f"{stack['base_url']}/v1/executions"
-    body = json.dumps({"workflow_id": workflow, "prompts": ["a red fox"], "api_key": "any-key-will-do"})
+    body = json.dumps({"workflow_id": workflow, "prompts": ["a red fox"], "api_key": "any-key-1"})
     return f"""\
-MasStock is up: {stack["base_url"]} (API reference at {stack["base_url"]}/docs)
+MasStock is up: {stack["base_url"]}
   logs        {settings.logs}
   everything  {settings.stack_file}
 

@@ -22,10 +22,13 @@ class Gateway:
     """An API in front of a function that records its event and answers as told."""
 
     def __init__(self) -> None:
+        self.forget()
+        self.server = ThreadedServer(HttpApi(self.invoke), free_port())
+
+    def forget(self) -> None:
         self.answer: Any = {"statusCode": 200, "body": "{}"}
         self.failed = False
         self.event: dict[str, Any] = {}
-        self.server = ThreadedServer(HttpApi(self.invoke), free_port())
 
     def invoke(self, event: bytes) -> InvokeResult:
         if len(event) > 6 * 1024 * 1024:
@@ -53,11 +56,17 @@ class Gateway:
         return answer
 
 
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
+@pytest.fixture(scope="module")
+def one_gateway() -> Iterator[Gateway]:
     gateway = Gateway()
     yield gateway
     gateway.server.stop()
+
+
+@pytest.fixture
+def gateway(one_gateway: Gateway) -> Gateway:
+    one_gateway.forget()
+    return one_gateway
 
 
 @pytest.mark.parametrize(
