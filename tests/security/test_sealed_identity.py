@@ -411,7 +411,7 @@ USER, EXPIRES, MAC = signed_identity(JOHN_OF_ACME, seconds=120)
 _, _, ADMINS_MAC = signed_identity(ADMIN, seconds=120)
 SIGNATURES: dict[str, tuple[UUID | None, int | None, str | None]] = {
     "expired": signed_identity(JOHN_OF_ACME, seconds=-2),
-    "good for more than five minutes": signed_identity(JOHN_OF_ACME, seconds=310),
+    "good for more than five minutes": signed_identity(JOHN_OF_ACME, seconds=3600),
     "signed with another key": signed_identity(JOHN_OF_ACME, key="x" * 32),
     "signed with an empty key": signed_identity(JOHN_OF_ACME, key=""),
     "of another user": (ADMIN, EXPIRES, MAC),
