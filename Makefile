@@ -8,7 +8,7 @@ export AWS_DEFAULT_REGION ?= us-east-1
 PYTHON ?= python3.13
 ENVIRONMENT := .venv/.installed
 
-.PHONY: help demo up down token test check fix migrate identity-key schema lock clean
+.PHONY: help demo up down token package test check fix migrate identity-key schema lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,6 +34,15 @@ down: $(ENVIRONMENT) ## Stop the stack; its data stays
 token: $(ENVIRONMENT) ## Print a bearer token (USER=client_a, client_b, admin, an email or a user id)
 	@python -m local token $(if $(filter command,$(firstword $(origin USER))),--user '$(USER)')
 
+# The architecture of this machine, so that what was built can be tried here.
+ARCHITECTURE ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+package: export ARCHITECTURE := $(ARCHITECTURE)
+package: $(ENVIRONMENT) ## Build what is deployed into .aws-sam/build (ARCHITECTURE=arm64, x86_64)
+	@mkdir -p .build
+	@sam build --parameter-overrides Architecture=$(ARCHITECTURE) > .build/package.log 2>&1 \
+	  || { cat .build/package.log >&2; exit 1; }
+	@python -m deploy.artifacts .aws-sam/build $(ARCHITECTURE)
+
 test: $(ENVIRONMENT) ## Run every test (ARGS="-k …" for some)
 	@python -m pytest $(ARGS)
 
@@ -55,11 +64,17 @@ migrate: $(ENVIRONMENT) ## Apply the migrations (DATABASE_URL=…, DRY_RUN=1)
 schema: $(ENVIRONMENT) ## Write sql/schema.sql from the migrations
 	@python -m local.schema > sql/schema.sql
 
+LAYER := layers/common/requirements
+COMPILE = uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header
+
 lock: $(ENVIRONMENT) ## Pin the dependencies again (UPGRADE=1 for newer versions)
-	@for name in requirements-dev layers/common/requirements functions/generate/requirements; do \
-	  uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header \
-	    $(if $(UPGRADE),--upgrade) $$name.in --output-file $$name.txt || exit 1; \
-	done
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements-dev.in --output-file requirements-dev.txt
+	@# What is deployed is what is tested: the same versions.
+	@$(COMPILE) --constraints requirements-dev.txt $(LAYER).in --output-file $(LAYER).txt
+	@# Each package ships once: generate runs with the layer and adds only what that lacks.
+	@$(COMPILE) --constraints requirements-dev.txt functions/generate/requirements.in \
+	  --output-file functions/generate/requirements.txt \
+	  $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' $(LAYER).txt)
 
 clean: ## Stop the stack and delete its data, caches and builds
 	@test ! -x .venv/bin/python || python -m local clean

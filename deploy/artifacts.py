@@ -1,0 +1,121 @@
+"""What `sam build` made: `python -m deploy.artifacts BUILD_DIRECTORY ARCHITECTURE`.
+
+Prints size and hash of each artifact, refuses what Lambda would refuse, and ties the built
+template to the architecture of its wheels.
+"""
+
+import argparse
+import hashlib
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+LAYER = "CommonLayer"
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+UNZIPPED_LIMIT = 250 * 1024 * 1024
+
+
+class NotDeployable(Exception):
+    """An artifact that Lambda would refuse, or that would fail there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One directory that becomes a zip file."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The logical id."""
+        return self.path.name
+
+    def files(self) -> Iterator[Path]:
+        """Every file, in an order that depends on names alone."""
+        return iter(sorted(path for path in self.path.rglob("*") if path.is_file()))
+
+    @property
+    def size(self) -> int:
+        """Bytes when unzipped."""
+        return sum(path.stat().st_size for path in self.files())
+
+    @property
+    def zipped_size(self) -> int:
+        """Bytes when zipped, as near as zlib's version allows."""
+        buffer = BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in self.files():
+                archive.writestr(str(path.relative_to(self.path)), path.read_bytes())
+        return len(buffer.getvalue())
+
+    @property
+    def sha256(self) -> str:
+        """Over names and contents: equal for equal inputs, whoever builds, wherever and when."""
+        digest = hashlib.sha256()
+        for path in self.files():
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(self.path).as_posix()}\0{content}\n".encode())
+        return digest.hexdigest()
+
+
+def read_artifacts(build: Path) -> list[Artifact]:
+    """The layer first, then the functions by name."""
+    found = [Artifact(path) for path in sorted(build.iterdir()) if path.is_dir()]
+    return sorted(found, key=lambda artifact: artifact.name != LAYER)
+
+
+def refuse_undeployable(artifacts: list[Artifact]) -> None:
+    """Raises NotDeployable where bytecode is missing or a function with its layer is too big."""
+    layer = next((artifact.size for artifact in artifacts if artifact.name == LAYER), 0)
+    for artifact in artifacts:
+        for source in artifact.files():
+            if source.suffix == ".py" and not _bytecode_of(source).exists():
+                raise NotDeployable(f"{source} has no bytecode")
+        total = artifact.size + (layer if artifact.name != LAYER else 0)
+        if total > UNZIPPED_LIMIT:
+            raise NotDeployable(f"{artifact.name} and its layer are {total} bytes unzipped")
+
+
+def _bytecode_of(source: Path) -> Path:
+    tag = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
+    return source.parent / "__pycache__" / f"{source.stem}.{tag}.pyc"
+
+
+def fix_architecture(template: Path, architecture: str) -> None:
+    """Lets the built template be deployed for no other architecture than its wheels'."""
+    text, found = re.subn(
+        r"(?m)^(  Architecture:\n    Type: String\n    Default: ).*\n"
+        r"    AllowedValues:\n(?:    - .*\n)+",
+        rf"\g<1>{architecture}\n    AllowedValues:\n    - {architecture}\n",
+        template.read_text(),
+    )
+    if found != 1:
+        raise NotDeployable(f"{template} has no parameter Architecture where it was expected")
+    template.write_text(text)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="make package", description=__doc__)
+    parser.add_argument("build", type=Path)
+    parser.add_argument("architecture")
+    options = parser.parse_args(arguments)
+    artifacts = read_artifacts(options.build)
+    try:
+        refuse_undeployable(artifacts)
+        fix_architecture(options.build / "template.yaml", options.architecture)
+    except NotDeployable as error:
+        print(f"package: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.architecture:18}{'unzipped':>10}{'zipped':>10}  sha256")
+    for artifact in artifacts:
+        unzipped, zipped = (n / 1_000_000 for n in (artifact.size, artifact.zipped_size))
+        print(f"{artifact.name:18}{unzipped:7.2f} MB{zipped:7.2f} MB  {artifact.sha256}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

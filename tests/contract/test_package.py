@@ -1,0 +1,235 @@
+"""`make package`: what is deployed is complete, lean, precompiled and reproducible."""
+
+import marshal
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from deploy import artifacts
+
+ROOT = Path(__file__).parents[2]
+HERE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
+ELF_MACHINES = {"x86_64": 0x3E, "arm64": 0xB7}
+HANDLERS = {
+    "ApiFunction": "api",
+    "FanoutFunction": "fanout",
+    "GenerateFunction": "generate",
+    "FinalizeFunction": "finalize",
+}
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "POWERTOOLS_SERVICE_NAME": "masstock",
+    "POWERTOOLS_METRICS_NAMESPACE": "MasStock",
+}
+
+
+def sam_build(root: Path, target: Path, architecture: str) -> Path:
+    """What `make package` runs, elsewhere."""
+    done = subprocess.run(
+        [
+            ROOT / ".venv/bin/sam",
+            "build",
+            "--build-dir",
+            target,
+            "--parameter-overrides",
+            f"Architecture={architecture}",
+        ],
+        cwd=root,
+        env={**os.environ, "ARCHITECTURE": architecture, "SAM_CLI_TELEMETRY": "0"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return target
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sam_build(ROOT, tmp_path_factory.mktemp("build") / "here", HERE)
+
+
+@pytest.fixture(scope="module")
+def build_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another checkout, at another time, for the other architecture."""
+    root = tmp_path_factory.mktemp("checkout")
+    for name in ("layers", "functions", "statemachine"):
+        shutil.copytree(ROOT / name, root / name, copy_function=shutil.copyfile)
+    shutil.copy(ROOT / "template.yaml", root)
+    (root / ".venv").symlink_to(ROOT / ".venv")
+    other = next(name for name in ELF_MACHINES if name != HERE)
+    return sam_build(root, root / "build", other)
+
+
+def sources(build: Path) -> Iterator[Path]:
+    return (path for path in sorted(build.rglob("*.py")))
+
+
+def distributions(directory: Path) -> set[str]:
+    return {path.name for path in directory.glob("*.dist-info")}
+
+
+def test_every_function_and_the_layer_are_built(build: Path) -> None:
+    assert {path.name for path in build.iterdir() if path.is_dir()} == {"CommonLayer", *HANDLERS}
+    artifacts.refuse_undeployable(artifacts.read_artifacts(build))
+
+
+def test_every_module_has_bytecode_that_is_never_checked_against_its_source(build: Path) -> None:
+    for source in sources(build):
+        compiled = (source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc").read_bytes()
+        flags = int.from_bytes(compiled[4:8], "little")
+        assert flags == 0b01, source
+        code: CodeType = marshal.loads(compiled[16:])
+        unpacked = "/opt" if "CommonLayer" in source.parts else "/var/task"
+        inside = source.relative_to(build).parts[1:]
+        assert code.co_filename == "/".join([unpacked, *inside])
+
+
+def test_nothing_ships_that_is_only_for_development(build: Path) -> None:
+    for path in build.rglob("*"):
+        assert path.name not in {"tests", "test", "boto3", "botocore", "requirements.txt", "bin"}
+        assert path.suffix not in {".pyi", ".h", ".pxd"}, path
+
+
+def test_each_package_ships_once(build: Path) -> None:
+    layer = distributions(build / "CommonLayer/python")
+    generate = distributions(build / "GenerateFunction")
+    assert any(name.startswith("pydantic-") for name in layer)
+    assert any(name.startswith("google_genai-") for name in generate)
+
+    def names(found: set[str]) -> set[str]:
+        return {re.sub(r"-[0-9].*", "", name) for name in found}
+
+    assert not names(layer) & names(generate)
+    for function in HANDLERS.keys() - {"GenerateFunction"}:
+        assert not distributions(build / function)
+
+
+@pytest.mark.parametrize("which", ["build", "build_elsewhere"])
+def test_wheels_are_of_one_architecture(which: str, request: pytest.FixtureRequest) -> None:
+    wanted = HERE if which == "build" else next(name for name in ELF_MACHINES if name != HERE)
+    libraries = [
+        path
+        for path in request.getfixturevalue(which).rglob("*.so*")
+        if path.is_file() and path.read_bytes()[:4] == b"\x7fELF"
+    ]
+    assert len(libraries) > 10
+    for path in libraries:
+        machine = int.from_bytes(path.read_bytes()[18:20], "little")
+        assert machine == ELF_MACHINES[wanted], path
+
+
+def test_the_same_inputs_give_the_same_bytes(build: Path, build_elsewhere: Path) -> None:
+    """Our own code and every pure package, for another architecture in another place; what has
+    compiled parts is compared by its Python files."""
+
+    def hashes(root: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in root.rglob("*")
+            if path.suffix in {".py", ".pyc", ".pem"} and path.is_file()
+        }
+
+    first, second = hashes(build), hashes(build_elsewhere)
+    assert len(first) > 1500
+    assert {name for name in first if first[name] != second.get(name)} == set()
+    for artifact in artifacts.read_artifacts(build):
+        for path in artifact.files():
+            assert path.stat().st_mtime == 315532800, path
+
+
+def test_the_report_tells_two_builds_apart_by_content_alone(build: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "FanoutFunction"
+    shutil.copytree(build / "FanoutFunction", copy, copy_function=shutil.copyfile)
+    original = artifacts.Artifact(build / "FanoutFunction")
+    assert artifacts.Artifact(copy).sha256 == original.sha256
+    (copy / "fanout.py").write_text("edited")
+    assert artifacts.Artifact(copy).sha256 != original.sha256
+
+
+def test_a_module_without_bytecode_is_refused(build: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "FanoutFunction"
+    shutil.copytree(build / "FanoutFunction", copy)
+    (copy / "forgotten.py").write_text("")
+    with pytest.raises(artifacts.NotDeployable, match=r"forgotten\.py"):
+        artifacts.refuse_undeployable([artifacts.Artifact(copy)])
+
+
+def test_a_build_is_deployed_for_its_own_architecture_only(build: Path, tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    shutil.copy(build / "template.yaml", template)
+    artifacts.fix_architecture(template, HERE)
+    before, after = (build / "template.yaml").read_text(), template.read_text()
+    assert f"    Default: {HERE}\n    AllowedValues:\n    - {HERE}\n  " in after
+    other = next(name for name in ELF_MACHINES if name != HERE)
+    assert after.count(other) == before.count(other) - (1 if HERE == "arm64" else 2)
+
+
+# Fails where importing compiles a source.
+IMPORT = """
+import sys
+sys.path[:0] = {paths!r}
+from importlib.machinery import SourceFileLoader
+compiled = []
+compile_source = SourceFileLoader.source_to_code
+def note(self, data, path, **options):
+    compiled.append(path)
+    return compile_source(self, data, path, **options)
+SourceFileLoader.source_to_code = note
+import {module}
+assert not compiled, compiled
+foreign = [m.__file__ for m in list(sys.modules.values())
+           if getattr(m, "__file__", None) and "site-packages" in m.__file__]
+assert not foreign, foreign
+"""
+
+
+def import_cpu(build: Path, function: str) -> float:
+    """Seconds of CPU of a process that imports what a cold start imports, and nothing else."""
+    paths = [str(build / function), str(build / "CommonLayer/python")]
+    script = f"import sys; sys.path[:0] = {paths!r}\nimport {HANDLERS[function]}"
+    # -S: nothing but the artifacts; -B: no bytecode for the next run.
+    arguments = [sys.executable, "-I", "-S", "-B", "-c", script]
+    pid = os.posix_spawn(sys.executable, arguments, ENVIRONMENT)
+    _, status, usage = os.wait4(pid, 0)
+    assert status == 0
+    return usage.ru_utime + usage.ru_stime
+
+
+@pytest.mark.parametrize("function", HANDLERS)
+def test_imports_come_from_bytecode_and_from_the_artifacts_alone(
+    build: Path, function: str
+) -> None:
+    paths = [str(build / function), str(build / "CommonLayer/python")]
+    script = IMPORT.format(paths=paths, module=HANDLERS[function])
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", script],
+        env=ENVIRONMENT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_bytecode_makes_a_cold_import_at_least_1_7_times_cheaper(
+    build: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "without bytecode"
+    shutil.copytree(build, bare, ignore=shutil.ignore_patterns("__pycache__"))
+    # Interleaved, and the least of each: what else the machine does hits both.
+    with_bytecode, without = zip(
+        *((import_cpu(build, "ApiFunction"), import_cpu(bare, "ApiFunction")) for _ in range(5)),
+        strict=True,
+    )
+    assert min(without) / min(with_bytecode) >= 1.7
