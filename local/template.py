@@ -108,8 +108,8 @@ def _state_machine(
     definition = (root / properties["DefinitionUri"]).read_text()
     arns = {function.logical_id: function.arn for function in functions}
     for name, value in properties.get("DefinitionSubstitutions", {}).items():
-        # SAM CLI leaves Fn::GetAtt on a function as it stands.
-        text = arns[value["Fn::GetAtt"][0]] if isinstance(value, dict) else str(value)
+        # SAM CLI leaves a function's alias as it stands; here every function is its own alias.
+        text = arns.get(str(value).removesuffix(".Alias"), str(value))
         definition = definition.replace(f"${{{name}}}", text)
     json.loads(definition)
     return StateMachine(properties["Name"], definition)

@@ -86,17 +86,24 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
     """Looks at every live execution: starts what was committed but never started, resumes what
     lost its machine, ends what is past its deadline. Removes the images of deleted ones."""
     rows = executions.list_live_executions(worker, SWEEP_LIMIT)
-    recovered = failed = 0
+    recovered = failed = stuck = 0
     for row in rows:
+        stuck += row["overdue"]
         try:
             recovered += recover(worker, row, settings)
         except Exception:  # one that cannot be helped must not keep the others waiting
             failed += 1
+            stuck += not row["overdue"]
             logger.exception("could not look after an execution", execution_id=str(row["id"]))
     worker.fetch_together([idempotency_keys.forget_expired_keys(), executions.fold_counts()])
     for execution_id in executions.list_deleted_executions(worker, SWEEP_LIMIT):
         Results(settings.results_bucket).remove_all(execution_id)
         executions.forget_deleted_execution(worker, execution_id)
+    # An alarm listens, to its absence too: it says that somebody still looks.
+    metrics = new_metrics()
+    metrics.add_metric("LiveExecutions", "Count", len(rows))
+    metrics.add_metric("StuckExecutions", "Count", stuck)
+    metrics.flush_metrics()
     return {"live": len(rows), "recovered": recovered, "failed": failed}
 
 

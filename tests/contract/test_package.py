@@ -185,8 +185,12 @@ def note(self, data, path, **options):
     compiled.append(path)
     return compile_source(self, data, path, **options)
 SourceFileLoader.source_to_code = note
+reached = []
+sys.addaudithook(lambda event, arguments: event == "socket.connect" and reached.append(arguments))
 import {module}
 assert not compiled, compiled
+# What a snapshot would keep for ever.
+assert not reached, reached
 foreign = [m.__file__ for m in list(sys.modules.values())
            if getattr(m, "__file__", None) and "site-packages" in m.__file__]
 assert not foreign, foreign
@@ -220,6 +224,29 @@ def test_imports_come_from_bytecode_and_from_the_artifacts_alone(
         timeout=60,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_processes_restored_from_one_snapshot_do_not_share_their_randomness() -> None:
+    script = (
+        "import random, masstock, snapshot_restore_py as hooks\n"
+        "masstock.imports_done()\n"
+        "snapshot = random.getstate()\n"
+        "def restore():\n"
+        "    random.setstate(snapshot)\n"
+        "    [hook(*args, **kw) for hook, args, kw in hooks.get_after_restore()]\n"
+        "    return random.random()\n"
+        "assert restore() != restore()\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script],
+        env={
+            **ENVIRONMENT,
+            "PYTHONPATH": str(ROOT / "layers/common"),
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+        },
+        check=True,
+        timeout=30,
+    )
 
 
 def test_bytecode_makes_a_cold_import_at_least_1_7_times_cheaper(
