@@ -91,6 +91,21 @@ END $$;
 
 ALTER FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) OWNER TO masstock_authz;
 
+CREATE FUNCTION app.fetch_budget(p_client_id uuid) RETURNS TABLE(monthly_budget_microusd bigint, spent_microusd bigint, reserved_microusd bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT c.monthly_budget_microusd, coalesce(s.charged, 0), coalesce(s.reserved, 0)
+    FROM public.clients c
+    CROSS JOIN LATERAL (
+        SELECT sum(l.charged_microusd)::bigint AS charged, sum(l.reserved_microusd)::bigint AS reserved
+        FROM public.spend_ledger l
+        WHERE l.client_id = c.id AND l.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date) s
+    WHERE c.id = p_client_id AND (c.id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+$$;
+
+ALTER FUNCTION app.fetch_budget(p_client_id uuid) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.fold_execution_counts() RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
@@ -188,15 +203,17 @@ CREATE FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds 
     SET search_path TO ''
     AS $$
 DECLARE
-    current_status text;
-    next_run integer;
+    execution record;
+    reopened integer;
+    this_month date := date_trunc('month', now() AT TIME ZONE 'UTC');
 BEGIN
-    SELECT e.status INTO current_status FROM public.workflow_executions e
+    SELECT e.status, e.client_id, e.run, e.estimate_microusd, e.prompt_count INTO execution
+    FROM public.workflow_executions e
     WHERE e.id = p_id AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
     FOR UPDATE;
     IF NOT FOUND THEN
         RETURN NULL;
-    ELSIF current_status NOT IN ('completed', 'failed') THEN
+    ELSIF execution.status NOT IN ('completed', 'failed') THEN
         RAISE EXCEPTION 'The execution has not ended.' USING ERRCODE = 'MS409';
     END IF;
     UPDATE public.workflow_batch_results
@@ -204,15 +221,19 @@ BEGIN
         failures = 0, throttles = 0, claimed_until = NULL
     WHERE execution_id = p_id AND status = 'failed'
       AND (p_codes IS NULL OR error_code = ANY (p_codes));
-    IF NOT FOUND THEN
+    GET DIAGNOSTICS reopened = ROW_COUNT;
+    IF reopened = 0 THEN
         RAISE EXCEPTION 'No result of this execution can be retried.' USING ERRCODE = 'MS409';
     END IF;
+    PERFORM app_private.reserve_spend(execution.client_id, p_id, this_month,
+        execution.estimate_microusd / greatest(execution.prompt_count, 1) * reopened);
     UPDATE public.workflow_executions
     SET status = 'pending', run = run + 1, error_code = NULL, error_message = NULL,
         output_data = NULL, completed_at = NULL, duration_seconds = NULL,
+        spend_month = this_month,
         deadline_at = now() + make_interval(secs => p_deadline_seconds)
-    WHERE id = p_id RETURNING run INTO next_run;
-    RETURN next_run;
+    WHERE id = p_id;
+    RETURN execution.run + 1;
 END $$;
 
 ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) OWNER TO masstock_owner;
@@ -268,6 +289,71 @@ BEGIN
 END $$;
 
 ALTER FUNCTION app_private.mac(p_id integer, p_message text) OWNER TO masstock_authz;
+
+CREATE FUNCTION app_private.release_for_execution() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    PERFORM app_private.release_spend(OLD.id);
+    RETURN NULL;
+END $$;
+
+ALTER FUNCTION app_private.release_for_execution() OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.release_spend(p_execution_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    INSERT INTO public.spend_ledger (client_id, execution_id, month, reserved_microusd)
+    SELECT l.client_id, l.execution_id, l.month, -sum(l.reserved_microusd)
+    FROM public.spend_ledger l WHERE l.execution_id = p_execution_id
+    GROUP BY l.client_id, l.execution_id, l.month HAVING sum(l.reserved_microusd) <> 0
+$$;
+
+ALTER FUNCTION app_private.release_spend(p_execution_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.reserve_for_execution() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    PERFORM app_private.reserve_spend(NEW.client_id, NEW.id, NEW.spend_month, NEW.estimate_microusd);
+    RETURN NULL;
+END $$;
+
+ALTER FUNCTION app_private.reserve_for_execution() OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.reserve_spend(p_client_id uuid, p_execution_id uuid, p_month date, p_microusd bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    budget bigint;
+    used bigint;
+BEGIN
+    SELECT c.monthly_budget_microusd INTO budget FROM public.clients c WHERE c.id = p_client_id;
+    IF budget IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended('spend|' || p_client_id, 0));
+        SELECT coalesce(sum(l.charged_microusd + l.reserved_microusd), 0) INTO used
+        FROM public.spend_ledger l WHERE l.client_id = p_client_id AND l.month = p_month;
+        IF p_microusd IS NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'MS402', MESSAGE = 'The client has a monthly budget, and '
+                'the price of the workflow''s model is not known; set config.microusd_per_image.';
+        ELSIF used + p_microusd > budget THEN
+            RAISE EXCEPTION USING ERRCODE = 'MS402', MESSAGE = format(
+                'The estimate of %s USD does not fit into what is left of the monthly budget: '
+                '%s of %s USD.', round(p_microusd / 1e6, 4),
+                round(greatest(budget - used, 0) / 1e6, 4), round(budget / 1e6, 4));
+        END IF;
+    END IF;
+    IF p_microusd > 0 THEN
+        INSERT INTO public.spend_ledger (client_id, execution_id, month, reserved_microusd)
+        VALUES (p_client_id, p_execution_id, p_month, p_microusd);
+    END IF;
+END $$;
+
+ALTER FUNCTION app_private.reserve_spend(p_client_id uuid, p_execution_id uuid, p_month date, p_microusd bigint) OWNER TO masstock_owner;
 
 CREATE FUNCTION app_private.seal(p_sub text) RETURNS text
     LANGUAGE sql STABLE PARALLEL RESTRICTED
@@ -417,7 +503,12 @@ CREATE TABLE public.clients (
     status text DEFAULT 'active'::text NOT NULL,
     created_at timestamp with time zone DEFAULT now(),
     updated_at timestamp with time zone DEFAULT now(),
-    CONSTRAINT clients_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'deleted'::text])))
+    monthly_budget_microusd bigint,
+    webhook_url text,
+    webhook_secret_version integer DEFAULT 1 NOT NULL,
+    CONSTRAINT clients_monthly_budget_microusd_check CHECK ((monthly_budget_microusd >= 0)),
+    CONSTRAINT clients_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'deleted'::text]))),
+    CONSTRAINT clients_webhook_secret_version_check CHECK ((webhook_secret_version >= 1))
 );
 
 ALTER TABLE ONLY public.clients FORCE ROW LEVEL SECURITY;
@@ -439,6 +530,31 @@ ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys OWNER TO masstock_owner;
 
+CREATE TABLE public.spend_ledger (
+    id bigint NOT NULL,
+    client_id uuid NOT NULL,
+    execution_id uuid NOT NULL,
+    batch_index integer,
+    attempt integer,
+    month date NOT NULL,
+    charged_microusd bigint DEFAULT 0 NOT NULL,
+    reserved_microusd bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY public.spend_ledger FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.spend_ledger OWNER TO masstock_owner;
+
+ALTER TABLE public.spend_ledger ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.spend_ledger_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.support_tickets (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     client_id uuid NOT NULL,
@@ -456,6 +572,28 @@ CREATE TABLE public.support_tickets (
 ALTER TABLE ONLY public.support_tickets FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.support_tickets OWNER TO masstock_owner;
+
+CREATE TABLE public.webhook_deliveries (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    execution_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    run integer NOT NULL,
+    url text NOT NULL,
+    secret_version integer NOT NULL,
+    payload text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT now(),
+    delivered_at timestamp with time zone,
+    response_status integer,
+    error_message text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY public.webhook_deliveries FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.webhook_deliveries OWNER TO masstock_owner;
+
+COMMENT ON COLUMN public.webhook_deliveries.payload IS 'The body as it is signed and sent: every attempt sends the same bytes.';
 
 CREATE TABLE public.workflow_batch_results (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -510,6 +648,19 @@ CREATE TABLE public.workflow_executions (
     error_code text,
     run integer DEFAULT 0 NOT NULL,
     deadline_at timestamp with time zone,
+    prompt_count integer GENERATED ALWAYS AS (
+CASE jsonb_typeof((input_data -> 'prompts'::text))
+    WHEN 'array'::text THEN jsonb_array_length((input_data -> 'prompts'::text))
+    ELSE 0
+END) STORED,
+    input_bytes integer GENERATED ALWAYS AS (octet_length((input_data)::text)) STORED,
+    input_settings jsonb GENERATED ALWAYS AS ((input_data - 'prompts'::text)) STORED,
+    estimate_microusd bigint,
+    cost_microusd bigint,
+    spend_month date DEFAULT (date_trunc('month'::text, (now() AT TIME ZONE 'UTC'::text)))::date NOT NULL,
+    webhook_url text,
+    webhook_secret_version integer DEFAULT 1 NOT NULL,
+    CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
     CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
 )
 WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.02');
@@ -521,6 +672,12 @@ ALTER TABLE public.workflow_executions OWNER TO masstock_owner;
 COMMENT ON COLUMN public.workflow_executions.error_code IS 'Why the execution was stopped; set while it is processing, it also stops every further claim.';
 
 COMMENT ON COLUMN public.workflow_executions.run IS 'Number of the machine that may work on this execution: 0, 1, … one per machine started.';
+
+COMMENT ON COLUMN public.workflow_executions.input_settings IS 'input_data without its prompts; holds the sealed API key, as input_data does.';
+
+COMMENT ON COLUMN public.workflow_executions.estimate_microusd IS 'Expected price of all prompts, in millionths of a US dollar; NULL where the model''s is unknown.';
+
+COMMENT ON COLUMN public.workflow_executions.spend_month IS 'Month (UTC) whose budget pays: that of the submission, or of the latest retry.';
 
 CREATE TABLE public.workflow_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -549,6 +706,9 @@ ALTER TABLE ONLY public.clients
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, route, key);
 
+ALTER TABLE ONLY public.spend_ledger
+    ADD CONSTRAINT spend_ledger_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.support_tickets
     ADD CONSTRAINT support_tickets_pkey PRIMARY KEY (id);
 
@@ -557,6 +717,12 @@ ALTER TABLE ONLY public.users
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_execution_id_run_key UNIQUE (execution_id, run);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.workflow_batch_results
     ADD CONSTRAINT workflow_batch_results_pkey PRIMARY KEY (id);
@@ -583,6 +749,10 @@ CREATE INDEX idx_idempotency_keys_client_id ON public.idempotency_keys USING btr
 
 CREATE INDEX idx_idempotency_keys_expires_at ON public.idempotency_keys USING btree (expires_at);
 
+CREATE UNIQUE INDEX idx_spend_ledger_attempt ON public.spend_ledger USING btree (execution_id, batch_index, attempt);
+
+CREATE INDEX idx_spend_ledger_client_month ON public.spend_ledger USING btree (client_id, month) INCLUDE (charged_microusd, reserved_microusd);
+
 CREATE INDEX idx_support_tickets_client_created_id ON public.support_tickets USING btree (client_id, created_at DESC, id DESC);
 
 CREATE INDEX idx_support_tickets_client_id ON public.support_tickets USING btree (client_id);
@@ -604,6 +774,10 @@ CREATE INDEX idx_users_role ON public.users USING btree (role);
 CREATE INDEX idx_users_status ON public.users USING btree (status);
 
 CREATE INDEX idx_users_updated_at ON public.users USING btree (updated_at DESC);
+
+CREATE INDEX idx_webhook_deliveries_client_created_id ON public.webhook_deliveries USING btree (client_id, created_at DESC, id DESC);
+
+CREATE INDEX idx_webhook_deliveries_due ON public.webhook_deliveries USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 
 CREATE UNIQUE INDEX idx_workflow_batch_results_custom_id ON public.workflow_batch_results USING btree (execution_id, custom_id) WHERE (custom_id IS NOT NULL);
 
@@ -653,6 +827,12 @@ CREATE TRIGGER keep_an_admin BEFORE UPDATE ON public.users FOR EACH ROW WHEN (((
 
 CREATE TRIGGER note_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app.note_deleted_execution();
 
+CREATE TRIGGER release_for_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW WHEN ((old.status = ANY (ARRAY['pending'::text, 'processing'::text]))) EXECUTE FUNCTION app_private.release_for_execution();
+
+CREATE TRIGGER release_for_ended_execution AFTER UPDATE OF status ON public.workflow_executions FOR EACH ROW WHEN (((old.status = ANY (ARRAY['pending'::text, 'processing'::text])) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text])))) EXECUTE FUNCTION app_private.release_for_execution();
+
+CREATE TRIGGER reserve_for_execution AFTER INSERT ON public.workflow_executions FOR EACH ROW WHEN ((new.status = ANY (ARRAY['pending'::text, 'processing'::text]))) EXECUTE FUNCTION app_private.reserve_for_execution();
+
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.clients FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.support_tickets FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
@@ -669,6 +849,9 @@ ALTER TABLE ONLY public.idempotency_keys
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
 
+ALTER TABLE ONLY public.spend_ledger
+    ADD CONSTRAINT spend_ledger_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
+
 ALTER TABLE ONLY public.support_tickets
     ADD CONSTRAINT support_tickets_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
 
@@ -677,6 +860,9 @@ ALTER TABLE ONLY public.support_tickets
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_execution_id_client_id_fkey FOREIGN KEY (execution_id, client_id) REFERENCES public.workflow_executions(id, client_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.workflow_batch_results
     ADD CONSTRAINT workflow_batch_results_execution_id_client_id_fkey FOREIGN KEY (execution_id, client_id) REFERENCES public.workflow_executions(id, client_id) ON DELETE CASCADE;
@@ -698,6 +884,10 @@ ALTER TABLE ONLY public.workflow_requests
 
 ALTER TABLE ONLY public.workflow_requests
     ADD CONSTRAINT workflow_requests_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES public.workflows(id);
+
+CREATE POLICY "Admins can view all deliveries" ON public.webhook_deliveries FOR SELECT TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin));
+
+CREATE POLICY "Admins can view all spending" ON public.spend_ledger FOR SELECT TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin));
 
 CREATE POLICY "Admins have full access" ON public.clients TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin)) WITH CHECK (( SELECT app.is_admin() AS is_admin));
 
@@ -723,11 +913,15 @@ CREATE POLICY "Clients can edit their pending requests" ON public.workflow_reque
 
 CREATE POLICY "Clients can view their own data" ON public.clients FOR SELECT TO masstock_api, authenticated USING ((id = ( SELECT app.client_id() AS client_id)));
 
+CREATE POLICY "Clients can view their own deliveries" ON public.webhook_deliveries FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+
 CREATE POLICY "Clients can view their own executions" ON public.workflow_executions FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
 
 CREATE POLICY "Clients can view their own requests" ON public.workflow_requests FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
 
 CREATE POLICY "Clients can view their own results" ON public.workflow_batch_results FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+
+CREATE POLICY "Clients can view their own spending" ON public.spend_ledger FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
 
 CREATE POLICY "Clients can withdraw their pending requests" ON public.workflow_requests FOR DELETE TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text)));
 
@@ -745,9 +939,13 @@ CREATE POLICY "Maintenance by the owner" ON public.clients TO masstock_owner USI
 
 CREATE POLICY "Maintenance by the owner" ON public.idempotency_keys TO masstock_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY "Maintenance by the owner" ON public.spend_ledger TO masstock_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY "Maintenance by the owner" ON public.support_tickets TO masstock_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY "Maintenance by the owner" ON public.users TO masstock_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY "Maintenance by the owner" ON public.webhook_deliveries TO masstock_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY "Maintenance by the owner" ON public.workflow_batch_results TO masstock_owner USING (true) WITH CHECK (true);
 
@@ -777,25 +975,39 @@ CREATE POLICY "Users can view tickets of their client" ON public.support_tickets
 
 CREATE POLICY "Workers advance live executions" ON public.workflow_executions FOR UPDATE TO masstock_worker USING ((status = ANY (ARRAY['pending'::text, 'processing'::text]))) WITH CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])));
 
+CREATE POLICY "Workers advance pending deliveries" ON public.webhook_deliveries FOR UPDATE TO masstock_worker USING ((delivered_at IS NULL)) WITH CHECK (true);
+
 CREATE POLICY "Workers advance unfinished results" ON public.workflow_batch_results FOR UPDATE TO masstock_worker USING ((status = 'processing'::text)) WITH CHECK (true);
+
+CREATE POLICY "Workers append to the ledger" ON public.spend_ledger FOR INSERT TO masstock_worker WITH CHECK (true);
 
 CREATE POLICY "Workers forget expired keys" ON public.idempotency_keys TO masstock_worker USING ((expires_at < now()));
 
 CREATE POLICY "Workers lay out results" ON public.workflow_batch_results FOR INSERT TO masstock_worker WITH CHECK ((status = 'processing'::text));
 
+CREATE POLICY "Workers read deliveries" ON public.webhook_deliveries FOR SELECT TO masstock_worker USING (true);
+
 CREATE POLICY "Workers read executions" ON public.workflow_executions FOR SELECT TO masstock_worker USING (true);
 
 CREATE POLICY "Workers read results" ON public.workflow_batch_results FOR SELECT TO masstock_worker USING (true);
 
+CREATE POLICY "Workers read the ledger" ON public.spend_ledger FOR SELECT TO masstock_worker USING (true);
+
 CREATE POLICY "Workers read workflows" ON public.workflows FOR SELECT TO masstock_worker USING (true);
+
+CREATE POLICY "Workers write deliveries" ON public.webhook_deliveries FOR INSERT TO masstock_worker WITH CHECK (true);
 
 ALTER TABLE public.clients ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.spend_ledger ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.support_tickets ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.webhook_deliveries ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.workflow_batch_results ENABLE ROW LEVEL SECURITY;
 
@@ -838,6 +1050,10 @@ REVOKE ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) FROM PUBL
 GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;
 GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.fetch_budget(p_client_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_admin;
+
 REVOKE ALL ON FUNCTION app.fold_execution_counts() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.fold_execution_counts() TO masstock_worker;
 
@@ -879,6 +1095,14 @@ GRANT ALL ON FUNCTION app.uid() TO authenticated;
 REVOKE ALL ON FUNCTION app_private.count_executions() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.mac(p_id integer, p_message text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.release_for_execution() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.release_spend(p_execution_id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.reserve_for_execution() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.reserve_spend(p_client_id uuid, p_execution_id uuid, p_month date, p_microusd bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.seal(p_sub text) FROM PUBLIC;
 
@@ -941,6 +1165,25 @@ GRANT DELETE ON TABLE public.idempotency_keys TO masstock_worker;
 
 GRANT SELECT(expires_at) ON TABLE public.idempotency_keys TO masstock_worker;
 
+GRANT SELECT ON TABLE public.spend_ledger TO masstock_api;
+GRANT SELECT ON TABLE public.spend_ledger TO masstock_admin;
+GRANT SELECT ON TABLE public.spend_ledger TO authenticated;
+GRANT SELECT ON TABLE public.spend_ledger TO masstock_worker;
+
+GRANT INSERT(client_id) ON TABLE public.spend_ledger TO masstock_worker;
+
+GRANT INSERT(execution_id) ON TABLE public.spend_ledger TO masstock_worker;
+
+GRANT INSERT(batch_index) ON TABLE public.spend_ledger TO masstock_worker;
+
+GRANT INSERT(attempt) ON TABLE public.spend_ledger TO masstock_worker;
+
+GRANT INSERT(month) ON TABLE public.spend_ledger TO masstock_worker;
+
+GRANT INSERT(charged_microusd) ON TABLE public.spend_ledger TO masstock_worker;
+
+GRANT INSERT(reserved_microusd) ON TABLE public.spend_ledger TO masstock_worker;
+
 GRANT SELECT,DELETE ON TABLE public.support_tickets TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.support_tickets TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.support_tickets TO masstock_admin;
@@ -962,6 +1205,33 @@ GRANT INSERT(description),UPDATE(description) ON TABLE public.support_tickets TO
 
 GRANT INSERT(priority),UPDATE(priority) ON TABLE public.support_tickets TO masstock_api;
 GRANT INSERT(priority),UPDATE(priority) ON TABLE public.support_tickets TO authenticated;
+
+GRANT SELECT ON TABLE public.webhook_deliveries TO masstock_api;
+GRANT SELECT ON TABLE public.webhook_deliveries TO masstock_admin;
+GRANT SELECT ON TABLE public.webhook_deliveries TO authenticated;
+GRANT SELECT ON TABLE public.webhook_deliveries TO masstock_worker;
+
+GRANT INSERT(execution_id) ON TABLE public.webhook_deliveries TO masstock_worker;
+
+GRANT INSERT(client_id) ON TABLE public.webhook_deliveries TO masstock_worker;
+
+GRANT INSERT(run) ON TABLE public.webhook_deliveries TO masstock_worker;
+
+GRANT INSERT(url) ON TABLE public.webhook_deliveries TO masstock_worker;
+
+GRANT INSERT(secret_version) ON TABLE public.webhook_deliveries TO masstock_worker;
+
+GRANT INSERT(payload) ON TABLE public.webhook_deliveries TO masstock_worker;
+
+GRANT UPDATE(attempts) ON TABLE public.webhook_deliveries TO masstock_worker;
+
+GRANT UPDATE(next_attempt_at) ON TABLE public.webhook_deliveries TO masstock_worker;
+
+GRANT UPDATE(delivered_at) ON TABLE public.webhook_deliveries TO masstock_worker;
+
+GRANT UPDATE(response_status) ON TABLE public.webhook_deliveries TO masstock_worker;
+
+GRANT UPDATE(error_message) ON TABLE public.webhook_deliveries TO masstock_worker;
 
 GRANT SELECT ON TABLE public.workflow_batch_results TO masstock_api;
 GRANT SELECT ON TABLE public.workflow_batch_results TO authenticated;
@@ -1046,6 +1316,14 @@ GRANT UPDATE(run) ON TABLE public.workflow_executions TO masstock_worker;
 
 GRANT INSERT(deadline_at) ON TABLE public.workflow_executions TO masstock_api;
 GRANT INSERT(deadline_at) ON TABLE public.workflow_executions TO authenticated;
+
+GRANT INSERT(estimate_microusd) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT UPDATE(cost_microusd) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT INSERT(webhook_url) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT INSERT(webhook_secret_version) ON TABLE public.workflow_executions TO masstock_api;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO authenticated;

@@ -29,6 +29,7 @@ ENDED_EXECUTION = _id(2)
 REQUEST = _id(3)
 RESULT = _id(4)
 TICKET = _id(5)
+DELIVERY = _id(6)
 
 # The column that finds a row, and the row of each tenant.
 ROWS: dict[str, tuple[LiteralString, dict[str, Key]]] = {
@@ -40,6 +41,8 @@ ROWS: dict[str, tuple[LiteralString, dict[str, Key]]] = {
     "workflow_batch_results": ("id", RESULT),
     "support_tickets": ("id", TICKET),
     "idempotency_keys": ("key", {"own": "key of acme", "other": "key of globex"}),
+    "spend_ledger": ("execution_id", LIVE_EXECUTION),
+    "webhook_deliveries": ("id", DELIVERY),
 }
 
 UPDATES: dict[str, LiteralString] = {
@@ -56,6 +59,12 @@ UPDATES: dict[str, LiteralString] = {
     ),
     "support_tickets": "UPDATE public.support_tickets SET subject = 'x' WHERE id = %(key)s",
     "idempotency_keys": "UPDATE public.idempotency_keys SET request_hmac = 'x' WHERE key = %(key)s",
+    "spend_ledger": (
+        "UPDATE public.spend_ledger SET charged_microusd = 0 WHERE execution_id = %(key)s"
+    ),
+    "webhook_deliveries": (
+        "UPDATE public.webhook_deliveries SET error_message = 'x' WHERE id = %(key)s"
+    ),
 }
 
 INSERTS: dict[str, LiteralString] = {
@@ -86,6 +95,15 @@ INSERTS: dict[str, LiteralString] = {
         "INSERT INTO public.idempotency_keys"
         " (client_id, user_id, route, key, request_hmac, response_ref)"
         " VALUES (%(client)s, %(user)s, 'x', 'x', 'x', gen_random_uuid())"
+    ),
+    "spend_ledger": (
+        "INSERT INTO public.spend_ledger (client_id, execution_id, month, charged_microusd)"
+        " VALUES (%(client)s, %(live)s, '2026-01-01', -1)"
+    ),
+    "webhook_deliveries": (
+        "INSERT INTO public.webhook_deliveries"
+        " (execution_id, client_id, run, url, secret_version, payload)"
+        " VALUES (%(live)s, %(client)s, 9, 'https://x.example', 1, '{}')"
     ),
 }
 
@@ -137,6 +155,7 @@ def lay_out(superuser: psycopg.Connection) -> None:
             "result": RESULT[whose],
             "ticket": TICKET[whose],
             "key": ROWS["idempotency_keys"][1][whose],
+            "delivery": DELIVERY[whose],
         }
         superuser.execute(
             "INSERT INTO public.workflow_requests (id, client_id, workflow_id)"
@@ -165,5 +184,16 @@ def lay_out(superuser: psycopg.Connection) -> None:
             "INSERT INTO public.idempotency_keys"
             " (client_id, user_id, route, key, request_hmac, response_ref)"
             " VALUES (%(client)s, %(user)s, 'x', %(key)s, 'x', gen_random_uuid())",
+            values,
+        )
+        superuser.execute(
+            "INSERT INTO public.spend_ledger (client_id, execution_id, month, charged_microusd)"
+            " VALUES (%(client)s, %(live)s, '2026-01-01', 1)",
+            values,
+        )
+        superuser.execute(
+            "INSERT INTO public.webhook_deliveries"
+            " (id, execution_id, client_id, run, url, secret_version, payload)"
+            " VALUES (%(delivery)s, %(live)s, %(client)s, 0, 'https://x.example', 1, '{}')",
             values,
         )
