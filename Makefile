@@ -8,7 +8,7 @@ export AWS_DEFAULT_REGION ?= us-east-1
 PYTHON ?= python3.13
 ENVIRONMENT := .venv/.installed
 
-.PHONY: help demo up down token package test check fix migrate identity-key schema lock clean
+.PHONY: help demo up down token package test check fix migrate identity-key reseal schema lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ fix: $(ENVIRONMENT) ## Let the formatter and linter repair what they can
 
 migrate: $(ENVIRONMENT) ## Apply the migrations (DATABASE_URL=…, DRY_RUN=1)
 	@python -m sql.migrate "$(DATABASE_URL)" $(if $(DRY_RUN),--dry-run)
+
+reseal: $(ENVIRONMENT) ## Seal API keys with the newest sealing key (ADD_KEY=1; DATABASE_URL= SEALING_SECRET_ID=)
+	@$(if $(SEALING_SECRET_ID),PYTHONPATH=layers/common python -m sql.reseal,python -m local reseal) $(if $(ADD_KEY),--add-key)
 
 schema: $(ENVIRONMENT) ## Write sql/schema.sql from the migrations
 	@python -m local.schema > sql/schema.sql

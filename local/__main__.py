@@ -1,7 +1,7 @@
-"""`python -m local up | down | clean | token | demo`: the stack on this machine.
+"""`python -m local up | down | clean | token | reseal | demo`: the stack on this machine.
 
 Environment: LOCAL_DIR (.local), PORT, CONCURRENCY, DATABASE_URL, GEMINI_API_KEY, SWEEP_SECONDS,
-MODEL_TIMEOUT_SECONDS, EXECUTION_DEADLINE_SECONDS, IMAGE_ACCESS, LOG_LEVEL.
+MODEL_TIMEOUT_SECONDS, EXECUTION_DEADLINE_SECONDS, IMAGE_ACCESS, ALLOW_PRIVATE_WEBHOOKS, LOG_LEVEL.
 """
 
 import argparse
@@ -27,6 +27,8 @@ def main() -> int:
     commands.add_parser("supervise")
     token = commands.add_parser("token", help="print a bearer token")
     token.add_argument("--user", default="client_a", help="admin, client_a, client_b, id or e-mail")
+    reseal = commands.add_parser("reseal", help="seal API keys with the newest sealing key")
+    reseal.add_argument("--add-key", action="store_true", help="add a sealing key first")
     demo = commands.add_parser("demo", help="run the demo", add_help=False)
     demo.add_argument("rest", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
@@ -51,6 +53,8 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
             lifecycle.clean(settings)
         case "token":
             print(lifecycle.token(settings, arguments.user))
+        case "reseal":
+            return lifecycle.reseal(settings, add_key=arguments.add_key)
         case "demo":
             from local.demo import main as run_demo
 

@@ -42,7 +42,12 @@ class Keys:
 
     def sealing_keys(self) -> str:
         """The sealing secret as Secrets Manager holds it."""
-        return json.dumps({"current": "k1", "k1": self.secret("sealing-k1")})
+        first = json.dumps({"current": "k1", "k1": self.secret("sealing-k1")})
+        return self._kept("sealing-keys", lambda: first)
+
+    def keep_sealing_keys(self, keys: str) -> None:
+        """Makes the next start know the keys that were added meanwhile."""
+        write_private(self._directory / "sealing-keys", keys)
 
     def key_set(self) -> dict[str, Any]:
         """The issuer's public key as a JWK set."""

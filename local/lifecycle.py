@@ -14,7 +14,9 @@ from local import database
 from local.children import StackError
 from local.files import lock_holder
 from local.keys import USERS, Keys
+from local.resources import REGION
 from local.settings import CONTENTS, ROOT, Settings
+from local.wiring import SEALING_SECRET
 
 READY_FD = "MASSTOCK_READY_FD"
 START_SECONDS = 180
@@ -71,6 +73,34 @@ def _start(settings: Settings) -> None:
     if "error" in report:
         process.wait(STOP_SECONDS)
         raise StackError(report["error"])
+
+
+def reseal(settings: Settings, *, add_key: bool) -> int:
+    """Seal the API keys of a running stack again with its newest sealing key; the exit status."""
+    stack = _running_stack(settings)
+    if stack is None:
+        raise StackError("No stack is running; start one with `make up`.")
+    import boto3
+
+    # The layer, which is on the path of the functions only.
+    sys.path.insert(0, str(ROOT / "layers" / "common"))
+    from sql import reseal as resealing
+
+    manager = boto3.client(
+        "secretsmanager",
+        endpoint_url=stack["s3_endpoint"],
+        region_name=REGION,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    sealing_keys = manager.get_secret_value(SecretId=SEALING_SECRET)["SecretString"]
+    if add_key:
+        sealing_keys = resealing.with_new_key(sealing_keys)
+    # Kept before anybody seals with it.
+    Keys(settings.directory / "keys").keep_sealing_keys(sealing_keys)
+    if add_key:
+        manager.put_secret_value(SecretId=SEALING_SECRET, SecretString=sealing_keys)
+    return resealing.report(*resealing.reseal(stack["database_url"], sealing_keys))
 
 
 def down(settings: Settings) -> bool:

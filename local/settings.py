@@ -18,6 +18,7 @@ PARAMETERS = {
     "MODEL_TIMEOUT_SECONDS": "ModelTimeoutSeconds",
     "EXECUTION_DEADLINE_SECONDS": "ExecutionDeadlineSeconds",
     "IMAGE_ACCESS": "ImageAccess",
+    "ALLOW_PRIVATE_WEBHOOKS": "AllowPrivateWebhooks",
     "LOG_LEVEL": "LogLevel",
 }
 # Everything the stack writes to LOCAL_DIR, and so everything that `clean` deletes.

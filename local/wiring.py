@@ -14,11 +14,14 @@ API_DATABASE_SECRET = f"masstock/{STAGE}/api-database"
 WORKER_DATABASE_SECRET = f"masstock/{STAGE}/worker-database"
 IDENTITY_SECRET = f"masstock/{STAGE}/identity-key"
 SEALING_SECRET = f"masstock/{STAGE}/sealing-keys"
+WEBHOOK_SECRET = f"masstock/{STAGE}/webhook-secret"
+PLATFORM_KEY_SECRET = f"masstock/{STAGE}/platform-api-key"
 
 # Resources the template refers to and nobody here creates by CloudFormation's rules.
 RESOURCES = {
     "IDENTITY_SECRET_ID": IDENTITY_SECRET,
     "SEALING_SECRET_ID": SEALING_SECRET,
+    "WEBHOOK_SECRET_ID": WEBHOOK_SECRET,
     "RESULTS_BUCKET": RESULTS_BUCKET,
     "UPLOADS_BUCKET": UPLOADS_BUCKET,
 }
@@ -41,6 +44,7 @@ def template_parameters(settings: Settings, key_set_url: str) -> dict[str, str]:
         "JwtJwksUrl": key_set_url,
         "ApiDatabaseSecretArn": API_DATABASE_SECRET,
         "WorkerDatabaseSecretArn": WORKER_DATABASE_SECRET,
+        "PlatformApiKeySecretArn": PLATFORM_KEY_SECRET,
         **settings.parameters,
     }
     if settings.concurrency is not None:
@@ -86,6 +90,8 @@ def aws_configuration(
             WORKER_DATABASE_SECRET: urls.worker,
             IDENTITY_SECRET: keys.secret("identity-key"),
             SEALING_SECRET: keys.sealing_keys(),
+            WEBHOOK_SECRET: keys.secret("webhook-secret"),
+            PLATFORM_KEY_SECRET: os.environ.get("GEMINI_API_KEY") or "the-stand-in-takes-any-key",
         },
         "buckets": {RESULTS_BUCKET: settings.public_images, UPLOADS_BUCKET: False},
         "rules": [[rule.function, dict(rule.pattern)] for rule in template.event_rules],
