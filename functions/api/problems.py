@@ -16,6 +16,7 @@ TYPE_BASE = "https://masstock.dev/errors#"
 
 STATUS: Mapping[type[AppError], int] = {
     errors.Unauthenticated: 401,
+    errors.BudgetExceeded: 402,
     errors.AccountInactive: 403,
     errors.Forbidden: 403,
     errors.NotFound: 404,
@@ -85,6 +86,8 @@ def _of_database(error: Exception) -> AppError:
     match error.sqlstate:
         case "MS403":
             return errors.AccountInactive()
+        case "MS402":
+            return errors.BudgetExceeded(error.diag.message_primary)
         case "42501":  # insufficient_privilege, a refused row included
             return errors.Forbidden()
         case "MS409":  # raised by our own functions, in words meant for callers

@@ -61,8 +61,12 @@ def _refuse_constant(name: str) -> object:
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """RFC 6901."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    """RFC 6901. Parts in angle brackets are the models' own names for one of several forms."""
+    return "".join(
+        "/" + str(part).replace("~", "~0").replace("/", "~1")
+        for part in location
+        if not str(part).startswith("<")
+    )
 
 
 # --- query string and path -------------------------------------------------------------------
@@ -137,6 +141,11 @@ def between(lowest: int, highest: int) -> Callable[[str], int]:
         raise ValueError(f"Send a whole number from {lowest} to {highest}.")
 
     return convert
+
+
+def a_flag(text: str) -> bool:
+    """`true` or `false`."""
+    return one_of("true", "false")(text) == "true"
 
 
 def path_uuid(text: str, name: str) -> UUID:

@@ -1,9 +1,12 @@
-"""Last step of an execution: settle what is left, count, write the terminal state. Also looks after
-executions whose machine was lost: by the event of its end, and by a sweep every minute."""
+"""Last step of an execution: settle what is left, count, write the terminal state, tell the client.
+Also looks after executions whose machine was lost: by the event of its end, and by a sweep every
+minute."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -12,7 +15,8 @@ from masstock.config import FinalizeSettings, read_settings
 from masstock.db import Database, Row, Worker
 from masstock.errors import DeadlineExceeded, NotFinished, Outcome
 from masstock.models.workflow import ExecutionRun
-from masstock.queries import batch_results, executions, idempotency_keys
+from masstock.queries import batch_results, executions, idempotency_keys, webhook_deliveries
+from masstock.secrets import read_secret
 from masstock.storage import Results
 from masstock.telemetry import logger, new_metrics
 
@@ -28,14 +32,17 @@ _database: Database | None = None
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Ends the run named by {execution_id, run, cause?}, recovers the machine named by an
-    EventBridge event, or sweeps for {sweep: true}. Everything here may run twice, and late."""
+    """Ends the run named by {execution_id, run, cause?}, tells the client of {notify: execution
+    id}, recovers the machine named by an EventBridge event, or sweeps for {sweep: true}.
+    Everything here may run twice, and late."""
     global _database  # noqa: PLW0603 - kept across invocations
     settings = read_settings(FinalizeSettings)
     _database = _database or Database(settings.database_secret_id)
     worker = Worker(_database)
     if event.get("sweep"):
         return sweep(worker, settings)
+    if "notify" in event:
+        return {"delivered": deliver_webhooks(worker, settings, UUID(event["notify"]))}
     if "detail" in event:
         run = ExecutionRun.from_machine_name(event["detail"]["name"])
         logger.append_keys(execution_id=str(run.execution_id), run=run.run)
@@ -46,23 +53,26 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     if cause := event.get("cause"):
         # The name alone: a cause may quote what must not be logged.
         logger.error("the machine gave up", error=cause.get("Error"))
-    return {"status": finalize(worker, run, NotFinished())}
+    status, must_notify = finalize(worker, run, NotFinished())
+    return {"status": status, "must_notify": must_notify}
 
 
-def finalize(worker: Worker, run: ExecutionRun, reason: Outcome) -> str:
+def finalize(worker: Worker, run: ExecutionRun, reason: Outcome) -> tuple[str, bool]:
     """Ends an execution: prompts still unfinished fail for `reason` unless it was stopped for
-    another. Returns its status, or "ended" where there was nothing to end."""
-    *_, ended = worker.fetch_together(
+    another. Returns its status ("ended" where there was nothing to end), and whether somebody
+    wants to be told."""
+    *_, ended, deliveries = worker.fetch_together(
         [
             executions.lock_execution(run),
             batch_results.lay_out_prompts(run.execution_id),
             batch_results.fail_unfinished(run.execution_id, run.run, reason),
             executions.end_execution(run),
+            webhook_deliveries.enqueue_delivery(run),
         ]
     )
     if not ended:
         logger.info("nothing to finalize: the execution ended or belongs to another run")
-        return "ended"
+        return "ended", False
     [row] = ended
     counts = row["output_data"]
     metrics = new_metrics()
@@ -70,6 +80,7 @@ def finalize(worker: Worker, run: ExecutionRun, reason: Outcome) -> str:
     metrics.add_metric("ExecutionsEnded", "Count", 1)
     metrics.add_metric("PromptsSucceeded", "Count", counts["successful"])
     metrics.add_metric("PromptsFailed", "Count", counts["failed"])
+    metrics.add_metric("CostMicroUsd", "None", counts["cost_microusd"] or 0)
     metrics.flush_metrics()
     logger.info(
         "execution ended",
@@ -79,12 +90,13 @@ def finalize(worker: Worker, run: ExecutionRun, reason: Outcome) -> str:
         duration_seconds=row["duration_seconds"],
         **counts,
     )
-    return row["status"]
+    return row["status"], bool(deliveries)
 
 
 def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
     """Looks at every live execution: starts what was committed but never started, resumes what
-    lost its machine, ends what is past its deadline. Removes the images of deleted ones."""
+    lost its machine, ends what is past its deadline. Sends the webhooks that are due, and removes
+    the images of deleted executions."""
     rows = executions.list_live_executions(worker, SWEEP_LIMIT)
     recovered = failed = stuck = 0
     for row in rows:
@@ -95,6 +107,7 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
             failed += 1
             stuck += not row["overdue"]
             logger.exception("could not look after an execution", execution_id=str(row["id"]))
+    delivered = deliver_webhooks(worker, settings)
     worker.fetch_together([idempotency_keys.forget_expired_keys(), executions.fold_counts()])
     for execution_id in executions.list_deleted_executions(worker, SWEEP_LIMIT):
         Results(settings.results_bucket).remove_all(execution_id)
@@ -104,7 +117,12 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
     metrics.add_metric("LiveExecutions", "Count", len(rows))
     metrics.add_metric("StuckExecutions", "Count", stuck)
     metrics.flush_metrics()
-    return {"live": len(rows), "recovered": recovered, "failed": failed}
+    return {
+        "live": len(rows),
+        "recovered": recovered,
+        "failed": failed,
+        "webhooks_delivered": delivered,
+    }
 
 
 def recover(worker: Worker, row: Row, settings: FinalizeSettings) -> bool:
@@ -119,7 +137,10 @@ def recover(worker: Worker, row: Row, settings: FinalizeSettings) -> bool:
             _stop_machine(run, settings)
             return True
         # A claim still alive may be about to store its image: the next sweep comes soon enough.
-        return not row["painting"] and finalize(worker, run, DeadlineExceeded()) != "ended"
+        if row["painting"]:
+            return False
+        status, _ = finalize(worker, run, DeadlineExceeded())
+        return status != "ended"
     if machine == "RUNNING":
         return False
     # A run that has a machine, even one that ended, never gets another: the next run does.
@@ -134,6 +155,60 @@ def recover(worker: Worker, row: Row, settings: FinalizeSettings) -> bool:
     )
     _start_machine(next_run, settings)
     return True
+
+
+# --- webhooks ------------------------------------------------------------------------------------
+
+# Seconds to the attempt after the first, the second, …: the specification's schedule, from the
+# first step that a sweep a minute can keep. The last attempt comes after some three days.
+WEBHOOK_DELAYS = [60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
+WEBHOOKS_AT_ONCE = 20
+
+
+def deliver_webhooks(
+    worker: Worker, settings: FinalizeSettings, execution_id: UUID | None = None
+) -> int:
+    """Sends what is due, of one execution or of all; returns how many were taken. The others are
+    due again later."""
+    due = webhook_deliveries.claim_deliveries(
+        worker, execution_id, WEBHOOKS_AT_ONCE, WEBHOOK_DELAYS
+    )
+    if not due:
+        return 0
+    from masstock import webhooks
+
+    master = read_secret(settings.webhook_secret_id)
+
+    def send(row: Row) -> webhooks.Answer:
+        return webhooks.send(
+            row["url"],
+            row["payload"],
+            secret=webhooks.client_secret(master, row["client_id"], row["secret_version"]),
+            message_id=f"msg_{row['id'].hex}",
+            allow_private=settings.allow_private_webhooks,
+        )
+
+    delivered = 0
+    # At once: one receiver that never answers must not keep the others waiting.
+    with ThreadPoolExecutor(len(due)) as pool:
+        for row, answer in zip(due, pool.map(send, due), strict=True):
+            delivered += answer.delivered
+            webhook_deliveries.record_attempt(
+                worker,
+                row["id"],
+                delivered=answer.delivered,
+                final=answer.final,
+                status=answer.status,
+                error=answer.error,
+            )
+            logger.info(
+                "webhook sent",
+                delivery_id=str(row["id"]),
+                attempt=row["attempts"],
+                status=answer.status,
+                error=answer.error,
+            )
+    return delivered
 
 
 # --- the machine ---------------------------------------------------------------------------------

@@ -40,10 +40,11 @@ RECITED = {"IMAGE_RECITATION", "RECITATION"}
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """What the model painted, and the output tokens it charges for."""
+    """What the model painted, and the tokens it charges for."""
 
     content: bytes
     mime_type: str
+    input_tokens: int | None
     output_tokens: int | None
 
 
@@ -53,6 +54,7 @@ def paint(
     model: str,
     prompt: str,
     references: Sequence[tuple[bytes, str]],
+    aspect_ratio: str | None,
     timeout_seconds: float,
 ) -> Painting:
     """One call, never repeated here: the state machine owns retries. `references` are images as
@@ -66,7 +68,12 @@ def paint(
             response = client.models.generate_content(
                 model=model,
                 contents=[*parts, types.Part.from_text(text=prompt)],
-                config=types.GenerateContentConfig(response_modalities=["IMAGE"]),
+                config=types.GenerateContentConfig(
+                    response_modalities=["IMAGE"],
+                    image_config=types.ImageConfig(aspect_ratio=aspect_ratio)
+                    if aspect_ratio
+                    else None,
+                ),
             )
     except errors.APIError as error:
         raise _refused(error) from error
@@ -95,11 +102,18 @@ def _painting(response: types.GenerateContentResponse) -> Painting:
     for part in (candidate.content and candidate.content.parts) or []:
         if part.inline_data and part.inline_data.data:
             content = part.inline_data.data
-            usage = response.usage_metadata
-            return Painting(
-                content, sniff_image(content), usage.candidates_token_count if usage else None
-            )
+            return Painting(content, sniff_image(content), *_tokens(response.usage_metadata))
     raise NoImage(f"The image model answered without an image ({reason}).")
+
+
+def _tokens(
+    usage: types.GenerateContentResponseUsageMetadata | None,
+) -> tuple[int | None, int | None]:
+    """(input, output); what a model thinks is charged as output."""
+    if usage is None or usage.candidates_token_count is None:
+        return None, None
+    output = usage.candidates_token_count + (usage.thoughts_token_count or 0)
+    return usage.prompt_token_count, output
 
 
 def _name(value: Any) -> str:

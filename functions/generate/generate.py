@@ -17,10 +17,11 @@ from masstock import crypto, imports_done
 from masstock.config import GenerateSettings, read_settings
 from masstock.db import Database, Worker
 from masstock.errors import ApiKeyUnreadable, InvalidApiKey, Outcome, ProviderThrottled
+from masstock.image_models import cost_microusd
 from masstock.models.workflow import Turn
 from masstock.queries import batch_results, executions
 from masstock.queries.batch_results import Claim, Held
-from masstock.secrets import read_secret
+from masstock.secrets import forget_secrets, read_secret
 from masstock.storage import Results, StoredImage, Uploads, image_key
 from masstock.telemetry import logger, new_metrics
 
@@ -87,32 +88,51 @@ def _image_of(claim: Claim, settings: GenerateSettings) -> StoredImage:
         return stored
     uploads = Uploads(settings.uploads_bucket)
     references = [uploads.read_reference(key, etag) for key, etag in claim.references]
+    model = claim.config["model"]
     began = time.monotonic()
     painting = gemini.paint(
         api_key=_api_key(claim, settings),
-        model=claim.config["model"],
+        model=model,
         prompt=claim.prompt,
         references=references,
+        aspect_ratio=claim.aspect_ratio,
         timeout_seconds=settings.model_timeout_seconds,
     )
     elapsed_ms = round((time.monotonic() - began) * 1000)
     key = image_key(claim.execution_id, claim.batch_index, claim.created_at, painting.mime_type)
-    return results.put(key, painting.content, painting.mime_type, elapsed_ms, None)
+    cost = cost_microusd(
+        model, painting.input_tokens, painting.output_tokens, claim.config.get("microusd_per_image")
+    )
+    return results.put(
+        key,
+        painting.content,
+        painting.mime_type,
+        processing_time_ms=elapsed_ms,
+        cost=cost,
+        attempt=claim.attempt,
+    )
 
 
 def _api_key(claim: Claim, settings: GenerateSettings) -> str:
     if claim.api_key is None:
-        raise InvalidApiKey("The execution was submitted without an API key.")
+        if not settings.platform_api_key_secret_id:
+            raise InvalidApiKey("The execution was submitted without an API key.")
+        return read_secret(settings.platform_api_key_secret_id)
     try:
-        return crypto.unseal(
-            claim.api_key,
-            claim.client_id,
-            claim.execution_id,
-            read_secret(settings.sealing_secret_id),
-        )
+        return _unseal(claim.api_key, claim, settings)
+    except ApiKeyUnreadable:
+        # Sealed with a key newer than the set that we hold, perhaps.
+        forget_secrets()
+    try:
+        return _unseal(claim.api_key, claim, settings)
     except ApiKeyUnreadable:
         logger.error("a sealed API key does not open: altered, moved, or its key is gone")
         raise
+
+
+def _unseal(sealed: str, claim: Claim, settings: GenerateSettings) -> str:
+    keys = read_secret(settings.sealing_secret_id)
+    return crypto.unseal(sealed, claim.client_id, claim.execution_id, keys)
 
 
 def _settle_failure(worker: Worker, claim: Claim, outcome: Outcome) -> Turn:

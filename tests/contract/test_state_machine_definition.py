@@ -41,7 +41,8 @@ def test_no_transition_dangles_and_every_state_is_reached() -> None:
             targets.update(state[key] for key in ("Next", "Default") if key in state)
             for key in ("Catch", "Choices"):
                 targets.update(branch["Next"] for branch in state.get(key, []))
-            assert ("Next" in state) + bool(state.get("End")) + (state["Type"] == "Choice") == 1
+            ends = bool(state.get("End")) or state["Type"] in ("Choice", "Succeed")
+            assert ("Next" in state) + ends == 1
         assert targets == names
 
 

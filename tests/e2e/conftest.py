@@ -60,6 +60,11 @@ class Stack:
         pytest.fail(f"{execution_id} did not end in {seconds} s")
 
 
+def counts(execution: dict[str, Any]) -> dict[str, int]:
+    """The schema document's three counts, without what we add beside them."""
+    return {name: execution["output_data"][name] for name in ("successful", "failed", "total")}
+
+
 def run_local(command: str, directory: Path) -> None:
     environment = {**os.environ, "LOCAL_DIR": str(directory), "SWEEP_SECONDS": "5"}
     environment.pop("PORT", None)

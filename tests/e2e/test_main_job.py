@@ -7,7 +7,7 @@ import psycopg
 import requests
 from PIL import Image
 
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import Stack, counts
 
 KEY = "a-key-that-must-not-leak-4711"
 
@@ -17,7 +17,7 @@ def test_every_prompt_becomes_an_image_of_its_own(stack: Stack) -> None:
     execution_id = stack.submit([f"a lighthouse, view {n}" for n in range(6)])
     execution = stack.wait(execution_id, 90)
     assert execution["status"] == "completed"
-    assert execution["output_data"] == {"successful": 6, "failed": 0, "total": 6}
+    assert counts(execution) == {"successful": 6, "failed": 0, "total": 6}
     images = set()
     for index in range(6):
         answer = stack.call(
@@ -33,7 +33,7 @@ def test_one_blocked_prompt_does_not_sink_the_batch(stack: Stack) -> None:
     execution_id = stack.submit([*(f"prompt {n}" for n in range(99)), "forbidden"])
     execution = stack.wait(execution_id, 120)
     assert execution["status"] == "completed"
-    assert execution["output_data"] == {"successful": 99, "failed": 1, "total": 100}
+    assert counts(execution) == {"successful": 99, "failed": 1, "total": 100}
     failed = stack.call("client_a", "GET", f"/v1/executions/{execution_id}/results?status=failed")
     [row] = failed.json()["items"]
     assert (row["batch_index"], row["error_code"], row["retryable"]) == (
@@ -56,7 +56,7 @@ def test_an_invalid_key_stops_the_batch_and_every_prompt_is_accounted_for(stack:
     stack.rule({"match": "wrong key", "behave": "invalid_key"})
     execution = stack.wait(stack.submit([f"wrong key {n}" for n in range(60)]), 90)
     assert (execution["status"], execution["error_code"]) == ("failed", "invalid_api_key")
-    assert execution["output_data"] == {"successful": 0, "failed": 60, "total": 60}
+    assert counts(execution) == {"successful": 0, "failed": 60, "total": 60}
     calls = requests.get(stack.access["model_url"] + "/_calls", timeout=10).json()
     made = [call for call in calls if call["prompt"].startswith("wrong key")]
     # One round of concurrency.
@@ -66,7 +66,7 @@ def test_an_invalid_key_stops_the_batch_and_every_prompt_is_accounted_for(stack:
 def test_throttled_prompts_wait_as_told_and_complete(stack: Stack) -> None:
     stack.rule({"match": "slow down", "behave": "throttle", "times": 2, "retry_delay_s": 1})
     execution = stack.wait(stack.submit(["slow down please"]), 60)
-    assert execution["output_data"] == {"successful": 1, "failed": 0, "total": 1}
+    assert counts(execution) == {"successful": 1, "failed": 0, "total": 1}
 
 
 def test_the_api_key_is_nowhere_in_clear(stack: Stack) -> None:

@@ -1,11 +1,16 @@
 """Client organizations."""
 
+from uuid import UUID
+
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 import session
-from answers import cacheable_answer, created, page_answer
+from answers import as_json, cacheable_answer, created, page_answer
+from masstock.db import Row
+from masstock.errors import FieldError, NotFound, ValidationFailed
 from masstock.queries import clients
+from masstock.secrets import read_secret
 from pages import PAGE_PARAMETERS, page_of_rows, page_start
 from request import a_text, one_of, path_uuid, read_body, read_query
 from writes import check_precondition, create_once
@@ -48,7 +53,12 @@ def create_client() -> Response[str]:
             tx,
             event,
             lambda new_id: clients.insert_client(
-                tx, client_id=new_id, name=body.name, email=body.email
+                tx,
+                client_id=new_id,
+                name=body.name,
+                email=body.email,
+                monthly_budget_microusd=body.monthly_budget_microusd,
+                webhook_url=_callable(body.webhook_url),
             ),
         )
         answer = clients.fetch_client(tx, client_id)
@@ -73,6 +83,7 @@ def update_client(client_id: str) -> Response[str]:
     event = router.current_event
     wanted = path_uuid(client_id, "client_id")
     changes = read_body(event, ClientUpdate).changes()
+    _callable(changes.get("webhook_url"))
     with session.writing(event) as tx:
         clients.fetch_client(tx, wanted)
         session.require_admin(tx.caller)
@@ -94,3 +105,49 @@ def delete_client(client_id: str) -> Response[str]:
         check_precondition(event, clients.fetch_client(tx, wanted, for_update=True))
         clients.update_client(tx, wanted, {"status": "deleted"})
     return Response(204)
+
+
+@router.get("/clients/<client_id>/webhook-secret")
+def get_webhook_secret(client_id: str) -> Response[str]:
+    """The secret that the client's webhooks are signed with, for a Standard Webhooks library."""
+    event = router.current_event
+    read_query(event, {})
+    wanted = path_uuid(client_id, "client_id")
+    return _secret_answer(clients.fetch_active_client(session.reading(event), wanted), wanted)
+
+
+@router.post("/clients/<client_id>/webhook-secret")
+def advance_webhook_secret(client_id: str) -> Response[str]:
+    """200 with the next secret. Executions submitted before go on with the one they began with."""
+    event = router.current_event
+    read_query(event, {})
+    wanted = path_uuid(client_id, "client_id")
+    with session.writing(event) as tx:
+        clients.fetch_client(tx, wanted)
+        session.require_admin(tx.caller)
+        clients.advance_webhook_secret(tx, wanted)
+        answer = clients.fetch_active_client(tx, wanted)
+    return _secret_answer(answer, wanted)
+
+
+def _secret_answer(client: Row | None, client_id: UUID) -> Response[str]:
+    from masstock.webhooks import client_secret
+
+    if client is None:
+        raise NotFound
+    version = client["webhook_secret_version"]
+    master = read_secret(session.settings().webhook_secret_id)
+    secret = client_secret(master, client_id, version)
+    return page_answer(as_json({"client_id": client_id, "version": version, "secret": secret}))
+
+
+def _callable(webhook_url: str | None) -> str | None:
+    """The same; raises ValidationFailed for an address that we would not call."""
+    from masstock.webhooks import WebhookRefused, check_url
+
+    if webhook_url is not None:
+        try:
+            check_url(webhook_url, allow_private=session.settings().allow_private_webhooks)
+        except WebhookRefused as error:
+            raise ValidationFailed([FieldError("/webhook_url", str(error))]) from error
+    return webhook_url

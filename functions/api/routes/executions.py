@@ -1,6 +1,6 @@
 """Executions and their results."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from aws_lambda_powertools.event_handler import Response
@@ -26,6 +26,7 @@ from pages import (
     page_start,
 )
 from request import (
+    a_flag,
     a_time,
     a_uuid,
     between,
@@ -38,6 +39,8 @@ from writes import check_precondition, client_named_by, create_once
 
 if TYPE_CHECKING:
     from masstock.models.api import ExecutionCreate
+    from masstock.models.config import WorkflowConfig
+    from submissions import Prompts
 
 router = APIGatewayHttpRouter()
 
@@ -60,12 +63,15 @@ RESULT_PARAMETERS = {
 
 @router.post("/executions")
 def create_execution() -> Response[str]:
-    """Stores the submission, then starts its machine: 202 with the execution."""
+    """Stores the submission, then starts its machine: 202 with the execution. `dry_run=true`
+    checks it and answers 200 with an estimate."""
     from masstock.models.api import ExecutionCreate
 
     event = router.current_event
-    read_query(event, {})
+    dry_run = read_query(event, {"dry_run": a_flag})["dry_run"]
     body = read_body(event, ExecutionCreate)
+    if dry_run:
+        return _estimate(body)
     with session.writing(event) as tx:
         client_id = client_named_by(tx.caller, body.client_id)
         execution_id, is_new = create_once(
@@ -82,19 +88,66 @@ def _accepted(answer: str, execution_id: UUID) -> Response[str]:
     return json_answer(answer, 202, {"Location": location, "Retry-After": POLL_SECONDS})
 
 
+def _estimate(body: "ExecutionCreate") -> Response[str]:
+    """200 with what the submission would cost; nothing is stored."""
+    with session.writing(router.current_event) as tx:
+        client_id = client_named_by(tx.caller, body.client_id)
+        checked = _check(tx, body, client_id)
+        budget = clients.fetch_budget(tx, client_id)
+    limit = budget["monthly_budget_microusd"]
+    left = None
+    if limit is not None:
+        left = max(0, limit - budget["spent_microusd"] - budget["reserved_microusd"])
+    estimate = checked.estimate_microusd
+    fits = left is None or (estimate is not None and estimate <= left)
+    answer = {
+        "dry_run": True,
+        "workflow_id": body.workflow_id,
+        "client_id": client_id,
+        "model": checked.config.model,
+        "prompts": len(checked.prompts),
+        "estimate_microusd": estimate,
+        "budget_left_microusd": left,
+        "fits_budget": fits,
+    }
+    return json_answer(as_json(answer))
+
+
+class _Checked(NamedTuple):
+    config: "WorkflowConfig"
+    prompts: "Prompts"
+    estimate_microusd: int | None
+    client: Row
+
+
+def _check(tx: TenantTransaction, body: "ExecutionCreate", client_id: UUID) -> _Checked:
+    import submissions
+    from masstock.models.config import WorkflowConfig
+
+    found = workflows.fetch_active_config(tx, body.workflow_id)
+    if found is None:
+        raise ValidationFailed([FieldError("/workflow_id", "There is no such active workflow.")])
+    # Through the policies first: a foreign key would tell that a hidden row exists.
+    client = clients.fetch_active_client(tx, client_id)
+    if client is None:
+        raise ValidationFailed([FieldError("/client_id", "There is no such client.")])
+    settings = session.settings()
+    config = WorkflowConfig.model_validate(found)
+    prompts = submissions.read_prompts(body, client_id, Uploads(settings.uploads_bucket))
+    rules = submissions.Rules(
+        config, bool(settings.platform_api_key_secret_id), settings.allow_private_webhooks
+    )
+    submissions.check(body, prompts, rules)
+    estimate = submissions.estimate_microusd(config, len(prompts))
+    return _Checked(config, prompts, estimate, client)
+
+
 def _insert(
     tx: TenantTransaction, body: "ExecutionCreate", client_id: UUID, execution_id: UUID
 ) -> None:
     import submissions
-    from masstock.models.config import WorkflowConfig
 
-    config = workflows.fetch_active_config(tx, body.workflow_id)
-    if config is None:
-        raise ValidationFailed([FieldError("/workflow_id", "There is no such active workflow.")])
-    # Through the policies first: a foreign key would tell that a hidden row exists.
-    if not clients.client_exists(tx, client_id):
-        raise ValidationFailed([FieldError("/client_id", "There is no such client.")])
-    submissions.check(body, WorkflowConfig.model_validate(config))
+    checked = _check(tx, body, client_id)
     settings = session.settings()
     executions.insert_execution(
         tx,
@@ -104,12 +157,16 @@ def _insert(
         user_id=tx.caller.user_id,
         input_data=submissions.input_data(
             body,
+            checked.prompts,
             client_id=client_id,
             execution_id=execution_id,
             uploads=Uploads(settings.uploads_bucket),
             sealing_keys=read_secret(settings.sealing_secret_id),
         ),
         deadline_seconds=settings.execution_deadline_seconds,
+        estimate_microusd=checked.estimate_microusd,
+        webhook_url=body.webhook_url or checked.client["webhook_url"],
+        webhook_secret_version=checked.client["webhook_secret_version"],
     )
 
 

@@ -50,7 +50,7 @@ def create_ticket() -> Response[str]:
     with session.writing(event) as tx:
         client_id = client_named_by(tx.caller, body.client_id)
         # Through the policies first: a foreign key would tell that a hidden row exists.
-        if not clients.client_exists(tx, client_id):
+        if clients.fetch_active_client(tx, client_id) is None:
             raise ValidationFailed([FieldError("/client_id", "There is no such client.")])
         ticket_id, _ = create_once(
             tx,

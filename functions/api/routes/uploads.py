@@ -1,4 +1,4 @@
-"""Uploads of reference images."""
+"""Uploads of reference images and lists of prompts."""
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
@@ -7,7 +7,7 @@ import session
 from answers import as_json
 from masstock.errors import FieldError, ValidationFailed
 from masstock.queries import clients
-from masstock.storage import Uploads
+from masstock.storage import PROMPTS_TYPE, Uploads
 from request import read_body, read_query
 from writes import client_named_by
 
@@ -16,16 +16,24 @@ router = APIGatewayHttpRouter()
 
 @router.post("/uploads")
 def create_upload() -> Response[str]:
-    """201 with a form to POST one image with, and the key to name it by in a submission."""
+    """201 with a form to POST one file with, and the key to name it by in a submission."""
     from masstock.models.api import UploadCreate
 
     event = router.current_event
     read_query(event, {})
     body = read_body(event, UploadCreate)
+    is_image = body.kind == "reference_image"
+    if is_image != (body.content_type or PROMPTS_TYPE).startswith("image/"):
+        detail = "Name the type of an image; prompts are application/jsonl."
+        raise ValidationFailed([FieldError("/content_type", detail)])
     with session.writing(event) as tx:
         client_id = client_named_by(tx.caller, body.client_id)
-        if not clients.client_exists(tx, client_id):
+        if clients.fetch_active_client(tx, client_id) is None:
             raise ValidationFailed([FieldError("/client_id", "There is no such client.")])
     bucket = Uploads(session.settings().uploads_bucket)
-    form = bucket.new_upload(client_id, body.content_type)
+    form = (
+        bucket.new_image_upload(client_id, body.content_type)
+        if is_image and body.content_type
+        else bucket.new_prompts_upload(client_id)
+    )
     return Response(201, "application/json", as_json(form), {"Cache-Control": "no-store"})

@@ -50,7 +50,7 @@ def create_request() -> Response[str]:
         # Through the policies first: a foreign key would tell that a hidden row exists.
         if workflows.fetch_active_config(tx, body.workflow_id) is None:
             raise ValidationFailed([FieldError("/workflow_id", "There is no such workflow.")])
-        if not clients.client_exists(tx, client_id):
+        if clients.fetch_active_client(tx, client_id) is None:
             raise ValidationFailed([FieldError("/client_id", "There is no such client.")])
         request_id, _ = create_once(
             tx,

@@ -33,6 +33,10 @@ class ApiSettings(Settings):
     uploads_bucket: str
     image_access: Literal["signed", "public"] = "signed"
     execution_deadline_seconds: PositiveInt = 21600
+    # Where empty, every submission must bring a key.
+    platform_api_key_secret_id: str = ""
+    webhook_secret_id: str
+    allow_private_webhooks: bool = False
 
 
 class FanoutSettings(Settings):
@@ -50,6 +54,7 @@ class GenerateSettings(Settings):
     uploads_bucket: str
     image_access: Literal["signed", "public"] = "signed"
     model_timeout_seconds: PositiveInt
+    platform_api_key_secret_id: str = ""
 
 
 class FinalizeSettings(Settings):
@@ -57,6 +62,8 @@ class FinalizeSettings(Settings):
 
     results_bucket: str
     state_machine_arn: str
+    webhook_secret_id: str
+    allow_private_webhooks: bool = False
 
 
 _parsed: dict[type[Settings], Settings] = {}

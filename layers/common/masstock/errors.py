@@ -114,6 +114,12 @@ class Conflict(AppError):
     code = "conflict"
 
 
+class BudgetExceeded(AppError):
+    """The estimate does not fit into what is left of the client's monthly budget."""
+
+    code = "budget_exceeded"
+
+
 # --- our own parts failing ------------------------------------------------------------------
 
 

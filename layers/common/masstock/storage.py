@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 # The bucket's limit in the schema document; generated images and references alike.
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
+# Ten thousand prompts of a few thousand characters each.
+MAX_PROMPTS_BYTES = 50 * 1024 * 1024
 # A presigned URL dies with the credentials that signed it, an hour at the least.
 URL_SECONDS = 900
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+PROMPTS_TYPE = "application/jsonl"
 
 
 class ObjectMissing(Exception):
@@ -39,6 +42,8 @@ class StoredImage:
     sha256: str
     processing_time_ms: int
     cost_microusd: int | None
+    # The attempt that paid for it.
+    attempt: int
 
 
 def sniff_image(content: bytes) -> str:
@@ -69,11 +74,22 @@ class Results:
         self._bucket = bucket
 
     def put(
-        self, key: str, content: bytes, mime_type: str, processing_time_ms: int, cost: int | None
+        self,
+        key: str,
+        content: bytes,
+        mime_type: str,
+        *,
+        processing_time_ms: int,
+        cost: int | None,
+        attempt: int,
     ) -> StoredImage:
         """Stores an image; its metadata can complete the row should we die before that."""
         digest = hashlib.sha256(content).hexdigest()
-        metadata = {"sha256": digest, "processing-time-ms": str(processing_time_ms)}
+        metadata = {
+            "sha256": digest,
+            "processing-time-ms": str(processing_time_ms),
+            "attempt": str(attempt),
+        }
         if cost is not None:
             metadata["cost-microusd"] = str(cost)
         with _storage_errors():
@@ -84,7 +100,7 @@ class Results:
                 ContentType=mime_type,
                 Metadata=metadata,
             )
-        return StoredImage(key, mime_type, len(content), digest, processing_time_ms, cost)
+        return StoredImage(key, mime_type, len(content), digest, processing_time_ms, cost, attempt)
 
     def find(self, execution_id: UUID, batch_index: int) -> StoredImage | None:
         """The image that an earlier attempt has already stored for a prompt, if any."""
@@ -124,7 +140,7 @@ class Results:
 
 
 class Uploads:
-    """The bucket of reference images, always private; keys begin with the client's id."""
+    """The bucket of what callers send, always private; keys begin with the client's id."""
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
@@ -140,17 +156,25 @@ class Uploads:
             )
         return key, stored["ETag"].strip('"')
 
-    def new_upload(self, client_id: UUID, mime_type: str) -> dict[str, object]:
-        """A form that uploads one image: {key, url, fields, expires_at}. The signed policy fixes
-        the key, the content type and 10 MB."""
+    def new_image_upload(self, client_id: UUID, mime_type: str) -> dict[str, object]:
+        """A form that uploads one image of at most 10 MB; see `_new_upload`."""
         key = f"{client_id}/references/{uuid4()}.{EXTENSIONS[mime_type]}"
+        return self._new_upload(key, mime_type, MAX_IMAGE_BYTES)
+
+    def new_prompts_upload(self, client_id: UUID) -> dict[str, object]:
+        """A form that uploads one list of prompts of at most 50 MB; see `_new_upload`."""
+        key = f"{client_id}/prompts/{uuid4()}.jsonl"
+        return self._new_upload(key, PROMPTS_TYPE, MAX_PROMPTS_BYTES)
+
+    def _new_upload(self, key: str, mime_type: str, max_bytes: int) -> dict[str, object]:
+        """{key, url, fields, expires_at}. The signed policy fixes key, content type and size."""
         form = _s3().generate_presigned_post(
             self._bucket,
             key,
             Fields={"Content-Type": mime_type},
             Conditions=[
                 {"Content-Type": mime_type},
-                ["content-length-range", 1, MAX_IMAGE_BYTES],
+                ["content-length-range", 1, max_bytes],
             ],
             ExpiresIn=URL_SECONDS,
         )
@@ -167,6 +191,12 @@ class Uploads:
             raise InvalidImage
         sniff_image(beginning)
         return found["ETag"].strip('"')
+
+    def read_prompts(self, key: str) -> bytes:
+        """An uploaded list of prompts; raises ObjectMissing."""
+        with _storage_errors():
+            found = _s3().get_object(Bucket=self._bucket, Key=key)
+            return found["Body"].read(MAX_PROMPTS_BYTES)
 
     def read_reference(self, key: str, version: str) -> tuple[bytes, str]:
         """Content and MIME type of a reference image as it was at submission; raises
@@ -189,6 +219,7 @@ def _described(key: str, mime_type: str, size: int, metadata: Mapping[str, str])
         sha256=metadata["sha256"],
         processing_time_ms=int(metadata["processing-time-ms"]),
         cost_microusd=int(cost) if cost else None,
+        attempt=int(metadata["attempt"]),
     )
 
 

@@ -7,8 +7,9 @@ is `masstock.models.resources`.
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
+from masstock.limits import PROMPTS_LIMIT
 from masstock.models.config import WorkflowConfig
 
 PROMPT_LENGTH = 10_000
@@ -31,6 +32,19 @@ Email = Annotated[
     ),
 ]
 ApiKey = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=r"^[\x20-\x7e]+$")]
+
+CustomId = Annotated[str, _text(200)]
+WebhookUrl = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=2000, pattern=r"^https?://[\x21-\x7e]+$"),
+    Field(
+        description="Told when an execution has ended, by the Standard Webhooks specification: "
+        "https, and no private or link-local address."
+    ),
+]
+Microusd = Annotated[
+    int, Field(ge=0, le=10**15, description="Millionths of a US dollar.", strict=True)
+]
 
 AccountStatus = Literal["active", "suspended", "deleted"]
 Role = Literal["admin", "client"]
@@ -83,6 +97,11 @@ class ClientCreate(RequestBody):
 
     name: Name
     email: Email
+    monthly_budget_microusd: Microusd | None = Field(
+        default=None,
+        description="What its executions may cost in a calendar month (UTC); null for no limit.",
+    )
+    webhook_url: WebhookUrl | None = None
 
 
 class ClientUpdate(RequestBody):
@@ -91,6 +110,8 @@ class ClientUpdate(RequestBody):
     name: Name = UNSET
     email: Email = UNSET
     status: AccountStatus = UNSET
+    monthly_budget_microusd: Microusd | None = UNSET
+    webhook_url: WebhookUrl | None = UNSET
 
 
 class WorkflowCreate(RequestBody):
@@ -144,13 +165,42 @@ class SupportTicketUpdate(RequestBody):
     status: TicketStatus = UNSET
 
 
+class PromptWithId(RequestBody):
+    """A prompt with the caller's own name for it, unique in the execution and returned with the
+    result."""
+
+    prompt: Prompt
+    custom_id: CustomId | None = None
+
+
+def _form_of_prompt(value: object) -> str:
+    return OBJECT_FORM if isinstance(value, dict | PromptWithId) else TEXT_FORM
+
+
+# Names of the two forms; in angle brackets, since they are no part of a caller's JSON.
+TEXT_FORM = "<text>"
+OBJECT_FORM = "<object>"
+SubmittedPrompt = Annotated[
+    Annotated[Prompt, Tag(TEXT_FORM)] | Annotated[PromptWithId, Tag(OBJECT_FORM)],
+    Discriminator(_form_of_prompt),
+]
+
+
 class ExecutionCreate(RequestBody):
-    """Submits prompts to a workflow."""
+    """Submits prompts to a workflow: `prompts`, or the key of an uploaded list of them."""
 
     workflow_id: UUID
     client_id: UUID | None = ForAdmins
-    prompts: list[Prompt] = Field(
-        min_length=1, description="At most `max_prompts` of the workflow's config."
+    prompts: list[SubmittedPrompt] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=PROMPTS_LIMIT,
+        description="At most `max_prompts` of the workflow's config.",
+    )
+    prompts_key: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Key of an upload of kind `prompts`, for lists over the 4 MB of a request.",
     )
     reference_images: list[str] = Field(
         default_factory=list,
@@ -160,6 +210,15 @@ class ExecutionCreate(RequestBody):
     )
     api_key: ApiKey | None = Field(
         default=None, description="The image model's key; kept sealed and never returned."
+    )
+    aspect_ratio: str | None = Field(
+        default=None,
+        pattern=r"^[1-9][0-9]?:[1-9][0-9]?$",
+        description="Width to height of the images, where the model supports it.",
+        examples=["16:9"],
+    )
+    webhook_url: WebhookUrl | None = Field(
+        default=None, description="Instead of the client's own `webhook_url`."
     )
 
 
@@ -172,7 +231,11 @@ class ExecutionRetry(RequestBody):
 
 
 class UploadCreate(RequestBody):
-    """One reference image to upload."""
+    """One file to upload: a reference image (10 MB), or a list of prompts (50 MB) as JSON Lines,
+    each line a prompt as in `prompts`."""
 
     client_id: UUID | None = ForAdmins
-    content_type: Literal["image/png", "image/jpeg", "image/webp"]
+    kind: Literal["reference_image", "prompts"] = "reference_image"
+    content_type: Literal["image/png", "image/jpeg", "image/webp", "application/jsonl"] | None = (
+        Field(default=None, description="Required for an image; `application/jsonl` for prompts.")
+    )

@@ -20,3 +20,6 @@ class WorkflowConfig(BaseModel):
     max_prompts: int = Field(DEFAULT_MAX_PROMPTS, ge=1, le=PROMPTS_LIMIT)
     supports_reference_images: bool = False
     max_concurrency: int | None = Field(None, ge=1)
+    microusd_per_image: int | None = Field(
+        None, ge=0, description="Price of an image, for a model whose prices are not known here."
+    )

@@ -1,7 +1,7 @@
 """workflow_batch_results."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -125,7 +125,11 @@ class Claim:
     # (key, ETag) of the reference images.
     references: list[tuple[str, str]]
     api_key: str | None
+    aspect_ratio: str | None
     config: dict[str, Any]
+    # Whose budget pays, and what was reserved for this prompt.
+    spend_month: date
+    reserved_microusd: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,8 @@ def claim_prompt(
     [row] = tx.fetch_all(
         """
         WITH execution AS (
-            SELECT e.id, e.client_id, e.workflow_id, e.input_data
+            SELECT e.id, e.client_id, e.workflow_id, e.input_settings, e.spend_month,
+                coalesce(e.estimate_microusd / nullif(e.prompt_count, 0), 0) AS reserved_microusd
             FROM public.workflow_executions e
             WHERE e.id = %(execution_id)s AND e.status = 'processing' AND e.error_code IS NULL
             FOR SHARE
@@ -158,9 +163,7 @@ def claim_prompt(
               AND (r.claimed_until IS NULL OR r.claimed_until <= now())
               AND w.id = e.workflow_id
             RETURNING r.attempts, r.failures, r.throttles, r.created_at, r.prompt_text,
-                e.client_id, e.input_data -> 'reference_images' AS reference_images,
-                e.input_data -> 'reference_etags' AS reference_etags,
-                e.input_data ->> 'api_key' AS api_key, w.config
+                e.client_id, e.input_settings, e.spend_month, e.reserved_microusd, w.config
         )
         SELECT claimed.*, ceil(extract(epoch FROM (
             SELECT r.claimed_until - now()
@@ -175,6 +178,7 @@ def claim_prompt(
         lease_seconds=lease_seconds,
     )
     if row["attempts"] is not None:
+        settings = row["input_settings"]
         return Claim(
             execution_id=execution_id,
             batch_index=batch_index,
@@ -185,18 +189,27 @@ def claim_prompt(
             client_id=row["client_id"],
             prompt=row["prompt_text"],
             references=list(
-                zip(row["reference_images"] or [], row["reference_etags"] or [], strict=True)
+                zip(
+                    settings.get("reference_images", []),
+                    settings.get("reference_etags", []),
+                    strict=True,
+                )
             ),
-            api_key=row["api_key"],
+            api_key=settings.get("api_key"),
+            aspect_ratio=settings.get("aspect_ratio"),
             config=row["config"],
+            spend_month=row["spend_month"],
+            reserved_microusd=row["reserved_microusd"],
         )
     return Held(max(1, row["held_seconds"])) if row["held_seconds"] is not None else None
 
 
 def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: str | None) -> bool:
-    """Records the image; False where the claim was overtaken."""
+    """Records the image and charges its cost in place of what was reserved; False where the claim
+    was overtaken: the cost is charged then too, unless the attempt that paid it has been."""
     rows = tx.fetch_all(
         """
+        WITH completed AS (
         UPDATE public.workflow_batch_results
         SET status = 'completed', completed_at = now(), claimed_until = NULL,
             result_storage_path = %(key)s, result_url = %(result_url)s,
@@ -206,7 +219,21 @@ def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: 
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
           AND attempts = %(attempt)s AND status = 'processing'
         RETURNING batch_index
+        ), charged AS (
+            INSERT INTO public.spend_ledger (client_id, execution_id, batch_index, attempt, month,
+                charged_microusd, reserved_microusd)
+            SELECT %(client_id)s, %(execution_id)s, %(batch_index)s, %(paid_attempt)s,
+                %(spend_month)s, %(cost)s,
+                CASE WHEN EXISTS (SELECT FROM completed) THEN -%(reserved)s::bigint ELSE 0 END
+            WHERE %(cost)s::bigint IS NOT NULL
+            ON CONFLICT DO NOTHING
+        )
+        SELECT batch_index FROM completed
         """,
+        client_id=claim.client_id,
+        spend_month=claim.spend_month,
+        reserved=claim.reserved_microusd,
+        paid_attempt=image.attempt,
         key=image.key,
         result_url=result_url,
         mime_type=image.mime_type,

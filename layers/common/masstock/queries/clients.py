@@ -52,22 +52,56 @@ def fetch_client(tx: Executor, client_id: UUID, *, for_update: bool = False) -> 
     return only(rows)["json"]
 
 
-def client_exists(tx: Executor, client_id: UUID) -> bool:
-    """Whether the caller sees such an active client."""
-    return bool(
-        tx.fetch_all(
-            "SELECT FROM public.clients WHERE id = %(id)s AND status = 'active'", id=client_id
-        )
+def fetch_active_client(tx: Executor, client_id: UUID) -> Row | None:
+    """{webhook_url, webhook_secret_version} of an active client that the caller sees."""
+    rows = tx.fetch_all(
+        """
+        SELECT webhook_url, webhook_secret_version FROM public.clients
+        WHERE id = %(id)s AND status = 'active'
+        """,
+        id=client_id,
     )
+    return rows[0] if rows else None
 
 
-def insert_client(tx: Executor, *, client_id: UUID, name: str, email: str) -> None:
+def fetch_budget(tx: Executor, client_id: UUID) -> Row:
+    """{monthly_budget_microusd, spent_microusd, reserved_microusd} of the current month; raises
+    NotFound."""
+    return only(tx.fetch_all("SELECT * FROM app.fetch_budget(%(id)s)", id=client_id))
+
+
+def advance_webhook_secret(tx: Executor, client_id: UUID) -> None:
+    """Makes further executions sign with the next secret; raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.clients SET webhook_secret_version = webhook_secret_version + 1
+        WHERE id = %(id)s RETURNING id
+        """,
+        id=client_id,
+    )
+    only(rows)
+
+
+def insert_client(
+    tx: Executor,
+    *,
+    client_id: UUID,
+    name: str,
+    email: str,
+    monthly_budget_microusd: int | None,
+    webhook_url: str | None,
+) -> None:
     """Creates a client."""
     tx.fetch_all(
-        "INSERT INTO public.clients (id, name, email) VALUES (%(id)s, %(name)s, %(email)s)",
+        """
+        INSERT INTO public.clients (id, name, email, monthly_budget_microusd, webhook_url)
+        VALUES (%(id)s, %(name)s, %(email)s, %(budget)s, %(webhook_url)s)
+        """,
         id=client_id,
         name=name,
         email=email,
+        budget=monthly_budget_microusd,
+        webhook_url=webhook_url,
     )
 
 
@@ -75,8 +109,9 @@ def update_client(tx: Executor, client_id: UUID, changes: Mapping[str, Any]) -> 
     """Applies the changes; raises NotFound."""
     rows = tx.fetch_all(
         """
-        UPDATE public.clients c SET (name, email, status) = (
-            SELECT p.name, p.email, p.status FROM jsonb_populate_record(c, %(changes)s) p)
+        UPDATE public.clients c SET (name, email, status, monthly_budget_microusd, webhook_url) = (
+            SELECT p.name, p.email, p.status, p.monthly_budget_microusd, p.webhook_url
+            FROM jsonb_populate_record(c, %(changes)s) p)
         WHERE c.id = %(id)s RETURNING c.id
         """,
         id=client_id,

@@ -12,6 +12,9 @@ from masstock.errors import Cancelled, Conflict, NotFound
 from masstock.models.workflow import ExecutionRun
 from masstock.queries.keyset import start_of
 
+# An answer of Lambda has at most 6 MB, its envelope included.
+MAX_INPUT_BYTES = 3 * 1024 * 1024
+
 # --- as a tenant -------------------------------------------------------------------------------
 
 
@@ -24,14 +27,20 @@ def insert_execution(
     user_id: UUID,
     input_data: Mapping[str, Any],
     deadline_seconds: int,
+    estimate_microusd: int | None,
+    webhook_url: str | None,
+    webhook_secret_version: int,
 ) -> None:
-    """Records a submission; the state machine is started after the commit."""
+    """Records a submission and reserves its estimate; the state machine is started after the
+    commit. SQLSTATE MS402 where the client's budget has no room for it."""
     tx.fetch_all(
         """
         INSERT INTO public.workflow_executions
-            (id, workflow_id, client_id, user_id, input_data, deadline_at)
+            (id, workflow_id, client_id, user_id, input_data, deadline_at, estimate_microusd,
+             webhook_url, webhook_secret_version)
         VALUES (%(id)s, %(workflow_id)s, %(client_id)s, %(user_id)s, %(input_data)s,
-                now() + make_interval(secs => %(deadline_seconds)s))
+                now() + make_interval(secs => %(deadline_seconds)s), %(estimate_microusd)s,
+                %(webhook_url)s, %(webhook_secret_version)s)
         """,
         id=execution_id,
         workflow_id=workflow_id,
@@ -39,20 +48,25 @@ def insert_execution(
         user_id=user_id,
         input_data=Jsonb(input_data),
         deadline_seconds=deadline_seconds,
+        estimate_microusd=estimate_microusd,
+        webhook_url=webhook_url,
+        webhook_secret_version=webhook_secret_version,
     )
 
 
 def fetch_execution(tx: Executor, execution_id: UUID) -> str:
-    """One execution as JSON, with its names and progress and without its API key; raises
-    NotFound."""
+    """One execution as JSON, with its names and progress and without its API key; prompts that
+    would not fit into an answer are left to the results. Raises NotFound."""
     rows = tx.fetch_all(
         """
         SELECT row_to_json(x)::text AS json FROM (
             SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status,
-                e.input_data - 'api_key' AS input_data, e.output_data, e.started_at,
+                CASE WHEN e.input_bytes <= %(max_bytes)s THEN e.input_data ELSE e.input_settings
+                END - 'api_key' AS input_data, e.prompt_count, e.output_data, e.started_at,
                 e.completed_at, e.duration_seconds, e.error_code, e.error_message, e.created_at,
-                e.deadline_at, w.name AS workflow_name, u.name AS user_name,
-                c.name AS client_name,
+                e.deadline_at, e.estimate_microusd, e.cost_microusd, e.webhook_url,
+                d.delivered_at AS webhook_delivered_at, d.error_message AS webhook_error,
+                w.name AS workflow_name, u.name AS user_name, c.name AS client_name,
                 (SELECT json_build_object(
                     'total', t.total, 'successful', r.successful, 'failed', r.failed,
                     'processing', t.total - r.successful - r.failed)
@@ -60,17 +74,18 @@ def fetch_execution(tx: Executor, execution_id: UUID) -> str:
                               count(*) FILTER (WHERE b.status = 'failed') AS failed,
                               count(*) AS laid_out
                        FROM public.workflow_batch_results b WHERE b.execution_id = e.id) r,
-                 LATERAL (SELECT greatest(
-                    jsonb_array_length(e.input_data -> 'prompts'), r.laid_out) AS total) t
+                 LATERAL (SELECT greatest(e.prompt_count, r.laid_out) AS total) t
                 ) AS progress
             FROM public.workflow_executions e
             LEFT JOIN app.workflow_names w ON w.id = e.workflow_id
             LEFT JOIN app.people u ON u.id = e.user_id
             LEFT JOIN public.clients c ON c.id = e.client_id
+            LEFT JOIN public.webhook_deliveries d ON d.execution_id = e.id AND d.run = e.run
             WHERE e.id = %(id)s
         ) x
         """,
         id=execution_id,
+        max_bytes=MAX_INPUT_BYTES,
     )
     return only(rows)["json"]
 
@@ -94,9 +109,10 @@ def list_executions(
     return tx.fetch_all(
         """
         WITH page AS MATERIALIZED (
-            SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status, e.output_data,
-                e.started_at, e.completed_at, e.duration_seconds, e.error_code, e.error_message,
-                e.created_at, e.deadline_at
+            SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status, e.prompt_count,
+                e.output_data, e.started_at, e.completed_at, e.duration_seconds, e.error_code,
+                e.error_message, e.created_at, e.deadline_at, e.estimate_microusd,
+                e.cost_microusd
             FROM public.workflow_executions e
             WHERE (%(status)s::text IS NULL OR e.status = %(status)s)
               AND (%(workflow_id)s::uuid IS NULL OR e.workflow_id = %(workflow_id)s)
@@ -228,7 +244,7 @@ def end_execution(run: ExecutionRun) -> Statement:
         WITH counts AS (
             SELECT count(*) FILTER (WHERE r.status = 'completed') AS successful,
                    count(*) FILTER (WHERE r.status = 'failed') AS failed,
-                   count(*) AS total
+                   count(*) AS total, sum(r.cost_microusd)::bigint AS cost_microusd
             FROM public.workflow_batch_results r WHERE r.execution_id = %(id)s
         ), reason AS (
             SELECT r.error_code, min(r.error_message) AS error_message
@@ -240,7 +256,9 @@ def end_execution(run: ExecutionRun) -> Statement:
         SET status = CASE WHEN counts.successful > 0 AND e.error_code IS DISTINCT FROM 'cancelled'
                           THEN 'completed' ELSE 'failed' END,
             output_data = jsonb_build_object('successful', counts.successful,
-                'failed', counts.failed, 'total', counts.total),
+                'failed', counts.failed, 'total', counts.total,
+                'cost_microusd', counts.cost_microusd),
+            cost_microusd = counts.cost_microusd,
             completed_at = now(),
             duration_seconds = round(extract(epoch FROM
                 now() - coalesce(e.started_at, e.created_at)))::integer,

@@ -1,0 +1,183 @@
+"""Webhooks: what receivers verify, and where we do not call."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import UUID
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from masstock import webhooks
+
+SECRET = webhooks.client_secret("master", UUID(int=1), 1)
+BODY = '{"type":"execution.completed","data":{"id":"1"}}'
+
+
+class Receiver:
+    """A web server that keeps what it is sent."""
+
+    def __init__(self, status: int, location: str | None = None) -> None:
+        received: list[tuple[str, dict[str, str], bytes]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                received.append((self.path, dict(self.headers), body))
+                self.send_response(status)
+                if location:
+                    self.send_header("Location", location)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.received = received
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
+    receiver = Receiver(*getattr(request, "param", (200,)))
+    yield receiver
+    receiver.close()
+
+
+def send(url: str, *, allow_private: bool = True) -> webhooks.Answer:
+    return webhooks.send(url, BODY, secret=SECRET, message_id="msg_1", allow_private=allow_private)
+
+
+def test_a_receiver_verifies_us_with_the_official_library(receiver: Receiver) -> None:
+    answer = send(receiver.url + "/hook?source=masstock")
+    assert (answer.status, answer.error, answer.delivered) == (200, None, True)
+    [(path, headers, body)] = receiver.received
+    assert path == "/hook?source=masstock"
+    assert headers["Host"] == receiver.url.removeprefix("http://")
+    assert Webhook(SECRET).verify(body, headers) == json.loads(BODY)
+    assert headers["webhook-id"] == "msg_1"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        webhooks.client_secret("master", UUID(int=2), 1),
+        webhooks.client_secret("master", UUID(int=1), 2),
+        webhooks.client_secret("another master", UUID(int=1), 1),
+    ],
+    ids=["another client", "the next version", "another master"],
+)
+def test_another_secret_does_not_verify(receiver: Receiver, other: str) -> None:
+    send(receiver.url)
+    [(_, headers, body)] = receiver.received
+    with pytest.raises(WebhookVerificationError):
+        Webhook(other).verify(body, headers)
+
+
+@pytest.mark.parametrize("receiver", [(302, "http://127.0.0.1:9/")], indirect=True)
+def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
+    answer = send(receiver.url)
+    assert (answer.status, answer.delivered, answer.final) == (302, False, False)
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("receiver", [(410,)], indirect=True)
+def test_gone_is_final(receiver: Receiver) -> None:
+    answer = send(receiver.url)
+    assert (answer.delivered, answer.final) == (False, True)
+
+
+def test_a_closed_port_is_an_answer_not_an_exception(receiver: Receiver) -> None:
+    receiver.close()
+    answer = send(receiver.url)
+    assert answer.status is None
+    assert answer.error == "The connection failed (ConnectionRefusedError)."
+
+
+PRIVATE = [
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0177.0.0.1",
+    "0.0.0.0",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "169.254.170.2",
+    "224.0.0.1",
+    "255.255.255.255",
+    "localhost",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:169.254.169.254]",
+    "[fe80::1]",
+    "[fc00::1]",
+    "[fd00:ec2::254]",
+    "[64:ff9b::a9fe:a9fe]",
+    "[2002:a9fe:a9fe::1]",
+]
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+def test_a_private_address_is_refused_at_submission_and_again_when_sending(host: str) -> None:
+    url = f"https://{host}/hook"
+    with pytest.raises(webhooks.WebhookRefused, match="private"):
+        webhooks.check_url(url, allow_private=False)
+    answer = send(url, allow_private=False)
+    assert answer.status is None
+    assert "private" in (answer.error or "")
+
+
+def test_a_name_that_leads_to_a_private_address_by_now_is_not_called(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: public when it was submitted, private when it is used."""
+    inside = [(2, 1, 6, "", ("127.0.0.1", receiver.server.server_port))]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: inside)
+    answer = send(f"https://rebinding.example:{receiver.server.server_port}/", allow_private=False)
+    assert "private" in (answer.error or "")
+    assert receiver.received == []
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://93.184.215.14/", "https"),
+        ("ftp://93.184.215.14/", "https"),
+        ("https://", "host"),
+        ("https://user:password@93.184.215.14/", "user"),
+        ("https://93.184.215.14/#part", "fragment"),
+        ("https://93.184.215.14:99999/", "URL"),
+        ("https://[::1/", "URL"),
+    ],
+)
+def test_what_is_no_usable_address_is_refused_with_a_reason(url: str, reason: str) -> None:
+    with pytest.raises(webhooks.WebhookRefused, match=reason):
+        webhooks.check_url(url, allow_private=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://93.184.215.14/", "https://93.184.215.14:8443/a?b=c", "https://[2606:4700::1111]/"],
+)
+def test_a_public_address_may_be_called(url: str) -> None:
+    webhooks.check_url(url, allow_private=False)
+
+
+def test_a_name_that_does_not_resolve_now_is_judged_when_it_is_used() -> None:
+    url = "https://nowhere.invalid/hook"
+    webhooks.check_url(url, allow_private=False)
+    assert send(url, allow_private=False).status is None
