@@ -8,7 +8,7 @@ export AWS_DEFAULT_REGION ?= us-east-1
 PYTHON ?= python3.13
 ENVIRONMENT := .venv/.installed
 
-.PHONY: help demo up down token package test check fix migrate identity-key reseal schema lock clean
+.PHONY: help demo up down token package test check fix migrate identity-key reseal schema openapi lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ reseal: $(ENVIRONMENT) ## Seal API keys with the newest sealing key (ADD_KEY=1; 
 
 schema: $(ENVIRONMENT) ## Write sql/schema.sql from the migrations
 	@python -m local.schema > sql/schema.sql
+
+openapi: $(ENVIRONMENT) ## Write docs/openapi.json from the routes and models
+	@PYTHONPATH=layers/common:functions/api:. python -m docs.build_openapi
 
 LAYER := layers/common/requirements
 COMPILE = uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header

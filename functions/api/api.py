@@ -15,6 +15,7 @@ from problems import problem_of, respond
 from routes import (
     analytics,
     clients,
+    documents,
     executions,
     health,
     me,
@@ -27,6 +28,7 @@ from routes import (
 
 app = APIGatewayHttpResolver()
 app.include_router(health.router)
+app.include_router(documents.router)
 for resource in (
     me,
     users,

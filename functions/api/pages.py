@@ -3,14 +3,14 @@
 import base64
 import hmac
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from masstock.db import Row
 from masstock.errors import InvalidCursor
-from request import between
+from request import Parameter, between
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -46,9 +46,9 @@ def _sign(payload: bytes, list_name: str, key: str) -> bytes:
     return hmac.digest(key.encode(), message, "sha256")[:SIGNATURE_BYTES]
 
 
-PAGE_PARAMETERS: dict[str, Callable[[str], object]] = {
-    "limit": between(1, MAX_LIMIT),
-    "cursor": str,
+PAGE_PARAMETERS = {
+    "limit": between(1, MAX_LIMIT, default=DEFAULT_LIMIT),
+    "cursor": Parameter(str, {"type": "string"}),
 }
 
 

@@ -3,6 +3,7 @@
 import json
 from base64 import b64decode
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
+MAX_TEXT_LENGTH = 200
 
 
 def raw_body(event: APIGatewayProxyEventV2) -> bytes:
@@ -72,8 +74,21 @@ def _pointer(location: tuple[int | str, ...]) -> str:
 # --- query string and path -------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a parameter may be: `convert` makes a value of its text, or raises ValueError telling
+    the caller what to send; `schema` tells the API's description the same."""
+
+    convert: Callable[[str], Any]
+    schema: Mapping[str, Any]
+
+    def __call__(self, text: str) -> Any:
+        """The value of a text; raises ValueError."""
+        return self.convert(text)
+
+
 def read_query(
-    event: APIGatewayProxyEventV2, parameters: Mapping[str, Callable[[str], Any]]
+    event: APIGatewayProxyEventV2, parameters: Mapping[str, Parameter]
 ) -> dict[str, Any]:
     """Every known parameter, converted, None where absent; raises ValidationFailed for unknown
     ones and for values that do not convert."""
@@ -93,8 +108,7 @@ def read_query(
     return values
 
 
-def a_uuid(text: str) -> UUID:
-    """Raises ValueError telling the caller what to send."""
+def _uuid(text: str) -> UUID:
     try:
         # UUID() also takes braces, urn: and missing hyphens.
         if len(text) == 36:
@@ -104,35 +118,41 @@ def a_uuid(text: str) -> UUID:
     raise ValueError("Send a UUID.")
 
 
-def a_time(text: str) -> datetime:
-    """ISO 8601; UTC where it names no offset."""
+def _time(text: str) -> datetime:
     try:
+        # An unescaped + arrives as a space.
         time = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError:
         raise ValueError("Send a date or a date-time of ISO 8601.") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def a_text(text: str) -> str:
-    """Something to look for."""
-    if 0 < len(text) <= 200 and "\x00" not in text:
+def _text(text: str) -> str:
+    if 0 < len(text) <= MAX_TEXT_LENGTH and "\x00" not in text:
         return text
-    raise ValueError("Send 1 to 200 characters.")
+    raise ValueError(f"Send 1 to {MAX_TEXT_LENGTH} characters.")
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
-    """A converter that accepts the choices only."""
+a_uuid = Parameter(_uuid, {"type": "string", "format": "uuid"})
+# ISO 8601; UTC where it names no offset.
+a_time = Parameter(_time, {"type": "string", "format": "date-time"})
+# Something to look for.
+a_text = Parameter(_text, {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_LENGTH})
+
+
+def one_of(*choices: str) -> Parameter:
+    """One of a few words."""
 
     def convert(text: str) -> str:
         if text not in choices:
             raise ValueError(f"Send one of: {', '.join(choices)}.")
         return text
 
-    return convert
+    return Parameter(convert, {"type": "string", "enum": list(choices)})
 
 
-def between(lowest: int, highest: int) -> Callable[[str], int]:
-    """A converter for whole numbers in a range."""
+def between(lowest: int, highest: int, *, default: int | None = None) -> Parameter:
+    """A whole number in a range; `default` is what its absence means."""
 
     def convert(text: str) -> int:
         # int() also takes signs, underscores, spaces and other scripts' digits.
@@ -140,12 +160,13 @@ def between(lowest: int, highest: int) -> Callable[[str], int]:
             return int(text)
         raise ValueError(f"Send a whole number from {lowest} to {highest}.")
 
-    return convert
+    schema = {"type": "integer", "minimum": lowest, "maximum": highest}
+    return Parameter(convert, schema if default is None else {**schema, "default": default})
 
 
-def a_flag(text: str) -> bool:
-    """`true` or `false`."""
-    return one_of("true", "false")(text) == "true"
+a_flag = Parameter(
+    lambda text: one_of("true", "false")(text) == "true", {"type": "boolean", "default": False}
+)
 
 
 def path_uuid(text: str, name: str) -> UUID:

@@ -46,6 +46,7 @@ def create_client() -> Response[str]:
     from masstock.models.api import ClientCreate
 
     event = router.current_event
+    read_query(event, {})
     body = read_body(event, ClientCreate)
     with session.writing(event) as tx:
         session.require_admin(tx.caller)
@@ -81,6 +82,7 @@ def update_client(client_id: str) -> Response[str]:
     from masstock.models.api import ClientUpdate
 
     event = router.current_event
+    read_query(event, {})
     wanted = path_uuid(client_id, "client_id")
     changes = read_body(event, ClientUpdate).changes()
     _callable(changes.get("webhook_url"))
@@ -98,6 +100,7 @@ def update_client(client_id: str) -> Response[str]:
 def delete_client(client_id: str) -> Response[str]:
     """204; the client stays, with status deleted."""
     event = router.current_event
+    read_query(event, {})
     wanted = path_uuid(client_id, "client_id")
     with session.writing(event) as tx:
         clients.fetch_client(tx, wanted)

@@ -59,6 +59,8 @@ RESULT_PARAMETERS = {
     "status": one_of("processing", "completed", "failed"),
     **PAGE_PARAMETERS,
 }
+SUBMIT_PARAMETERS = {"dry_run": a_flag}
+BATCH_INDEX = between(0, PROMPTS_LIMIT - 1)
 
 
 @router.post("/executions")
@@ -68,7 +70,7 @@ def create_execution() -> Response[str]:
     from masstock.models.api import ExecutionCreate
 
     event = router.current_event
-    dry_run = read_query(event, {"dry_run": a_flag})["dry_run"]
+    dry_run = read_query(event, SUBMIT_PARAMETERS)["dry_run"]
     body = read_body(event, ExecutionCreate)
     if dry_run:
         return _estimate(body)
@@ -290,7 +292,7 @@ def get_image(execution_id: str, batch_index: str) -> Response[str]:
     event = router.current_event
     read_query(event, {})
     try:
-        index = between(0, PROMPTS_LIMIT - 1)(batch_index)
+        index = BATCH_INDEX(batch_index)
     except ValueError as error:
         raise ValidationFailed([FieldError("batch_index", str(error))]) from error
     row = batch_results.fetch_storage_path(

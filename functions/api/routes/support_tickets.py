@@ -46,6 +46,7 @@ def create_ticket() -> Response[str]:
     from masstock.models.api import SupportTicketCreate
 
     event = router.current_event
+    read_query(event, {})
     body = read_body(event, SupportTicketCreate)
     with session.writing(event) as tx:
         client_id = client_named_by(tx.caller, body.client_id)
@@ -85,6 +86,7 @@ def update_ticket(ticket_id: str) -> Response[str]:
     from masstock.models.api import SupportTicketUpdate
 
     event = router.current_event
+    read_query(event, {})
     wanted = path_uuid(ticket_id, "ticket_id")
     changes = read_body(event, SupportTicketUpdate).changes()
     with session.writing(event) as tx:
@@ -103,6 +105,7 @@ def update_ticket(ticket_id: str) -> Response[str]:
 def delete_ticket(ticket_id: str) -> Response[str]:
     """204."""
     event = router.current_event
+    read_query(event, {})
     wanted = path_uuid(ticket_id, "ticket_id")
     with session.writing(event) as tx:
         check_precondition(event, support_tickets.fetch_ticket(tx, wanted))

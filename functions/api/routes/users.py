@@ -46,6 +46,7 @@ def create_user() -> Response[str]:
     from masstock.models.api import UserCreate
 
     event = router.current_event
+    read_query(event, {})
     body = read_body(event, UserCreate)
     _check_client(body.role, body.client_id)
     with session.writing(event) as tx:
@@ -83,6 +84,7 @@ def update_user(user_id: str) -> Response[str]:
     from masstock.models.api import UserUpdate
 
     event = router.current_event
+    read_query(event, {})
     wanted = path_uuid(user_id, "user_id")
     changes = read_body(event, UserUpdate).changes()
     with session.writing(event) as tx:
@@ -99,6 +101,7 @@ def update_user(user_id: str) -> Response[str]:
 def delete_user(user_id: str) -> Response[str]:
     """204; the account stays, with status deleted."""
     event = router.current_event
+    read_query(event, {})
     wanted = path_uuid(user_id, "user_id")
     with session.writing(event) as tx:
         session.require_admin(tx.caller)

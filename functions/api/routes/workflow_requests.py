@@ -44,6 +44,7 @@ def create_request() -> Response[str]:
     from masstock.models.api import WorkflowRequestCreate
 
     event = router.current_event
+    read_query(event, {})
     body = read_body(event, WorkflowRequestCreate)
     with session.writing(event) as tx:
         client_id = client_named_by(tx.caller, body.client_id)
@@ -83,6 +84,7 @@ def update_request(request_id: str) -> Response[str]:
     from masstock.models.api import WorkflowRequestUpdate
 
     event = router.current_event
+    read_query(event, {})
     wanted = path_uuid(request_id, "request_id")
     changes = read_body(event, WorkflowRequestUpdate).changes()
     with session.writing(event) as tx:
@@ -101,6 +103,7 @@ def update_request(request_id: str) -> Response[str]:
 def delete_request(request_id: str) -> Response[str]:
     """204; a client's request only while it is pending."""
     event = router.current_event
+    read_query(event, {})
     wanted = path_uuid(request_id, "request_id")
     with session.writing(event) as tx:
         check_precondition(event, workflow_requests.fetch_request(tx, wanted))

@@ -36,6 +36,7 @@ def create_workflow() -> Response[str]:
     from masstock.models.api import WorkflowCreate
 
     event = router.current_event
+    read_query(event, {})
     body = read_body(event, WorkflowCreate)
     with session.writing(event) as tx:
         session.require_admin(tx.caller)
@@ -71,6 +72,7 @@ def update_workflow(workflow_id: str) -> Response[str]:
     from masstock.models.api import WorkflowUpdate
 
     event = router.current_event
+    read_query(event, {})
     wanted = path_uuid(workflow_id, "workflow_id")
     changes = read_body(event, WorkflowUpdate).changes()
     with session.writing(event) as tx:
@@ -87,6 +89,7 @@ def update_workflow(workflow_id: str) -> Response[str]:
 def delete_workflow(workflow_id: str) -> Response[str]:
     """204; the workflow stays, with status inactive."""
     event = router.current_event
+    read_query(event, {})
     wanted = path_uuid(workflow_id, "workflow_id")
     with session.writing(event) as tx:
         workflows.fetch_workflow(tx, wanted)

@@ -46,12 +46,12 @@ Microusd = Annotated[
     int, Field(ge=0, le=10**15, description="Millionths of a US dollar.", strict=True)
 ]
 
-AccountStatus = Literal["active", "suspended", "deleted"]
-Role = Literal["admin", "client"]
-RequestStatus = Literal["pending", "approved", "rejected"]
-TicketStatus = Literal["open", "in_progress", "resolved", "closed"]
-TicketPriority = Literal["low", "medium", "high", "urgent"]
-WorkflowStatus = Literal["active", "inactive"]
+type AccountStatus = Literal["active", "suspended", "deleted"]
+type Role = Literal["admin", "client"]
+type RequestStatus = Literal["pending", "approved", "rejected"]
+type TicketStatus = Literal["open", "in_progress", "resolved", "closed"]
+type TicketPriority = Literal["low", "medium", "high", "urgent"]
+type WorkflowStatus = Literal["active", "inactive"]
 
 # For PATCH: a field may be left out, and its absence is no value of it.
 UNSET: Any = Field(default_factory=lambda: None)

@@ -1,0 +1,121 @@
+"""docs/openapi.json says what the API does, and generates a client as it is."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from api import app
+from docs import build_openapi
+from docs.operations import OPERATIONS
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = ROOT / "docs/openapi.json"
+DESCRIPTION: dict[str, Any] = json.loads(COMMITTED.read_text())
+DESCRIBED = [
+    (path, method, operation)
+    for path, methods in DESCRIPTION["paths"].items()
+    for method, operation in methods.items()
+]
+IDS = [operation["operationId"] for _, _, operation in DESCRIBED]
+
+
+def validator(schema: dict[str, Any]) -> Draft202012Validator:
+    whole = {**schema, "components": DESCRIPTION["components"]}
+    return Draft202012Validator(whole, format_checker=FormatChecker())
+
+
+def test_it_is_what_the_routes_and_models_say_now() -> None:
+    assert COMMITTED.read_text() == build_openapi.text(), "run `make openapi`"
+
+
+def test_it_is_valid() -> None:
+    OpenAPIV31SpecValidator(DESCRIPTION).validate()
+
+
+def test_it_describes_every_route_and_nothing_else() -> None:
+    routes = [*app._static_routes, *app._dynamic_routes]
+    registered = {(route.method, route.path) for route in routes}
+    described = {
+        (method.upper(), path.replace("{", "<").replace("}", ">")) for path, method, _ in DESCRIBED
+    }
+    assert described == registered
+    assert len(OPERATIONS) == len(routes)
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), DESCRIBED, ids=IDS)
+def test_every_answer_has_a_request_id_and_every_problem_the_problems_form(
+    path: str, method: str, operation: dict[str, Any]
+) -> None:
+    problems = DESCRIPTION["components"]["responses"]
+    for status, answer in operation["responses"].items():
+        described = problems[answer["$ref"].rpartition("/")[2]] if "$ref" in answer else answer
+        if int(status) >= 400:
+            assert list(described["content"]) == ["application/problem+json"]
+        assert "X-Request-Id" in described["headers"]
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), DESCRIBED, ids=IDS)
+def test_only_documents_and_health_are_open(
+    path: str, method: str, operation: dict[str, Any]
+) -> None:
+    is_open = operation.get("security") == []
+    assert is_open == (not path.startswith("/v1/"))
+    assert is_open != ("401" in operation["responses"])
+
+
+@pytest.mark.parametrize("name", DESCRIPTION["components"]["schemas"])
+def test_examples_of_resources_have_their_form(name: str) -> None:
+    schema = DESCRIPTION["components"]["schemas"][name]
+    for example in schema.get("examples", []):
+        validator(schema).validate(example)
+        assert set(schema["required"]) <= set(example)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "operation"),
+    [entry for entry in DESCRIBED if "requestBody" in entry[2]],
+    ids=[operation["operationId"] for _, _, operation in DESCRIBED if "requestBody" in operation],
+)
+def test_examples_of_bodies_have_their_form(
+    path: str, method: str, operation: dict[str, Any]
+) -> None:
+    content = operation["requestBody"]["content"]["application/json"]
+    assert content["examples"]
+    for example in content["examples"].values():
+        validator(content["schema"]).validate(example["value"])
+
+
+def test_a_client_is_generated_without_a_warning(tmp_path: Path) -> None:
+    binaries = Path(sys.executable).parent
+    subprocess.run(
+        [
+            *(binaries / "openapi-python-client", "generate", "--fail-on-warning"),
+            *("--path", COMMITTED, "--output-path", tmp_path / "client"),
+        ],
+        env={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"},
+        cwd=tmp_path,
+        check=True,
+        timeout=120,
+    )
+
+
+def test_describing_costs_no_request_anything() -> None:
+    """The models of answers are for this document; the api never imports them."""
+    program = "import api, sys; print('masstock.models.resources' in sys.modules)"
+    paths = [str(ROOT / "functions/api"), str(ROOT / "layers/common")]
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "False\n"
