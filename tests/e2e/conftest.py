@@ -46,6 +46,27 @@ class Stack:
         assert answer.status_code == 202, answer.text
         return answer.json()["id"]
 
+    def calls(self, beginning: str) -> list[dict[str, Any]]:
+        """What the model was asked for, of prompts that begin so."""
+        calls = requests.get(self.access["model_url"] + "/_calls", timeout=10).json()
+        return [call for call in calls if call["prompt"].startswith(beginning)]
+
+    def results(self, execution_id: str) -> list[dict[str, Any]]:
+        """Every result, page by page."""
+        items: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            page = self.call(
+                "client_a",
+                "GET",
+                f"/v1/executions/{execution_id}/results",
+                params={"limit": 200} | ({"cursor": cursor} if cursor else {}),
+            ).json()
+            items += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return items
+
     def wait(self, execution_id: str, seconds: float) -> dict[str, Any]:
         """The execution when it has ended; fails when it has not in time."""
         deadline = time.monotonic() + seconds
@@ -65,11 +86,17 @@ def counts(execution: dict[str, Any]) -> dict[str, int]:
     return {name: execution["output_data"][name] for name in ("successful", "failed", "total")}
 
 
-def run_local(command: str, directory: Path) -> None:
-    environment = {**os.environ, "LOCAL_DIR": str(directory), "SWEEP_SECONDS": "5"}
+def run_local(command: str, directory: Path, *options: str) -> None:
+    environment = {
+        **os.environ,
+        "LOCAL_DIR": str(directory),
+        "SWEEP_SECONDS": "5",
+        # Receivers of webhooks run on this machine.
+        "ALLOW_PRIVATE_WEBHOOKS": "true",
+    }
     environment.pop("PORT", None)
     subprocess.run(
-        [sys.executable, "-m", "local", command],
+        [sys.executable, "-m", "local", command, *options],
         cwd=ROOT,
         env=environment,
         check=True,

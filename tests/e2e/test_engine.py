@@ -1,0 +1,316 @@
+"""Nothing lost, nobody billed twice: faults, cancelling, retrying, budgets, webhooks over HTTP."""
+
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import Any
+
+import pytest
+import requests
+from PIL import Image
+from standardwebhooks import Webhook
+
+from tests.e2e.conftest import WORKFLOW, Stack, counts
+
+ACME = "456e7890-e89b-12d3-a456-426614174001"
+BODY = {"workflow_id": WORKFLOW, "api_key": "demo-key-0123"}
+
+
+@pytest.fixture(autouse=True)
+def _no_rules(stack: Stack) -> None:
+    stack.rule()
+
+
+def rule(prompt: str, behave: str, **more: Any) -> dict[str, Any]:
+    return {"match": f"^{re.escape(prompt)}$", "behave": behave, **more}
+
+
+def test_a_mix_of_faults_costs_exactly_the_calls_it_must(stack: Stack) -> None:
+    shuffled = [f"mixed {n:03}" for n in range(200)]
+    random.Random(7).shuffle(shuffled)
+    throttled, unavailable, blocked = shuffled[:60], shuffled[60:70], shuffled[70:74]
+    stack.rule(
+        *(rule(prompt, "throttle", times=2) for prompt in throttled[:50]),
+        *(rule(prompt, "throttle", times=2, retry_delay_s=1) for prompt in throttled[50:]),
+        *(rule(prompt, "unavailable", times=1) for prompt in unavailable),
+        *(rule(prompt, "content_blocked") for prompt in blocked),
+    )
+    prompts = sorted(shuffled)
+    workflow = _workflow(stack, max_prompts=200)
+    execution = stack.wait(stack.submit(prompts, workflow_id=workflow), 280)
+    assert counts(execution) == {"successful": 196, "failed": 4, "total": 200}
+    results = stack.results(execution["id"])
+    assert {row["prompt_text"] for row in results if row["status"] == "failed"} == set(blocked)
+    assert not [row for row in results if row["status"] == "processing"]
+    assert len(stack.calls("mixed ")) == 200 + 2 * len(throttled) + len(unavailable)
+
+
+def _workflow(stack: Stack, **config: Any) -> str:
+    answer = stack.call(
+        "admin",
+        "POST",
+        "/v1/workflows",
+        json={
+            "name": "for a test",
+            "config": {
+                "workflow_type": "nano_banana",
+                "model": "gemini-2.5-flash-image",
+                "requires_api_key": True,
+                "supports_reference_images": True,
+                **config,
+            },
+        },
+    )
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def test_after_a_cancellation_nothing_is_claimed_and_images_are_kept(stack: Stack) -> None:
+    stack.rule({"match": "^long ", "behave": "ok", "delay_ms": 1500})
+    execution_id = stack.submit([f"long {n}" for n in range(60)])
+    path = f"/v1/executions/{execution_id}"
+    _until(lambda: stack.call("client_a", "GET", path).json()["progress"]["successful"] >= 3)
+    cancelled = stack.call("client_a", "POST", f"{path}/cancel")
+    assert cancelled.status_code == 200, cancelled.text
+    moment = time.time()
+    again = stack.call("client_a", "POST", f"{path}/cancel")
+    assert again.status_code == 200
+    execution = stack.wait(execution_id, 60)
+    assert (execution["status"], execution["error_code"]) == ("failed", "cancelled")
+    results = stack.results(execution_id)
+    painted = [row for row in results if row["status"] == "completed"]
+    others = [row for row in results if row["status"] != "completed"]
+    assert {row["error_code"] for row in others} == {"cancelled"}
+    assert counts(execution) == {"successful": len(painted), "failed": len(others), "total": 60}
+    # What was claimed when it returned may still have been on its way to the model.
+    assert all(call["time"] < moment + 5 for call in stack.calls("long "))
+    assert len(stack.calls("long ")) == len(painted) < 60
+    for row in painted:
+        image = stack.call("client_a", "GET", f"{path}/results/{row['batch_index']}/image")
+        Image.open(BytesIO(image.content)).verify()
+    ended = stack.call("client_a", "POST", f"{path}/cancel")
+    assert (ended.status_code, ended.json()["code"]) == (409, "conflict")
+
+
+def _until(condition: Any, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_retry_paints_the_failed_prompts_only(stack: Stack) -> None:
+    stack.rule(rule("again 3", "content_blocked"), rule("again 5", "no_image"))
+    execution_id = stack.submit([f"again {n}" for n in range(8)])
+    first = stack.wait(execution_id, 90)
+    assert counts(first) == {"successful": 6, "failed": 2, "total": 8}
+    # "no image" is tried once more by itself.
+    assert len(stack.calls("again ")) == 9
+    path = f"/v1/executions/{execution_id}"
+    stack.rule()
+    answer = stack.call("client_a", "POST", f"{path}/retry", json={"only_retryable": True})
+    assert answer.status_code == 202, answer.text
+    assert counts(stack.wait(execution_id, 60)) == {"successful": 7, "failed": 1, "total": 8}
+    assert len(stack.calls("again ")) == 10
+    assert stack.call("client_a", "POST", f"{path}/retry").status_code == 202
+    assert counts(stack.wait(execution_id, 60)) == {"successful": 8, "failed": 0, "total": 8}
+    assert len(stack.calls("again ")) == 11
+    nothing = stack.call("client_a", "POST", f"{path}/retry")
+    assert (nothing.status_code, nothing.json()["code"]) == (409, "conflict")
+
+
+def test_a_spent_quota_stops_the_batch_and_the_rest_can_be_retried(stack: Stack) -> None:
+    stack.rule({"match": "^quota ", "behave": "quota"})
+    execution_id = stack.submit([f"quota {n}" for n in range(60)])
+    execution = stack.wait(execution_id, 90)
+    assert (execution["status"], execution["error_code"]) == ("failed", "quota_exhausted")
+    assert counts(execution) == {"successful": 0, "failed": 60, "total": 60}
+    assert len(stack.calls("quota ")) <= 20
+    assert all(row["retryable"] for row in stack.results(execution_id))
+
+
+def test_custom_ids_and_aspect_ratios_reach_the_results(stack: Stack) -> None:
+    prompts = [{"prompt": "wide one", "custom_id": "sku-1"}, "wide two", {"prompt": "wide three"}]
+    execution_id = stack.submit(prompts, aspect_ratio="16:9")
+    execution = stack.wait(execution_id, 60)
+    assert execution["input_data"]["prompts"] == prompts
+    results = stack.results(execution_id)
+    assert [row["custom_id"] for row in results] == ["sku-1", None, None]
+    image = requests.get(results[0]["result_url"], timeout=10)
+    width, height = Image.open(BytesIO(image.content)).size
+    assert width / height == pytest.approx(16 / 9, rel=0.02)
+    assert execution["cost_microusd"] == sum(row["cost_microusd"] for row in results) > 0
+    assert execution["output_data"]["cost_microusd"] == execution["cost_microusd"]
+
+
+def test_a_long_list_of_prompts_comes_as_an_upload(stack: Stack) -> None:
+    form = stack.call("client_a", "POST", "/v1/uploads", json={"kind": "prompts"}).json()
+    lines = [json.dumps("uploaded one"), "", json.dumps({"prompt": "two", "custom_id": "2"})]
+    content = "\n".join(lines).encode()
+    requests.post(
+        form["url"], data=form["fields"], files={"file": content}, timeout=10
+    ).raise_for_status()
+    body = BODY | {"prompts_key": form["key"]}
+    execution_id = stack.call("client_a", "POST", "/v1/executions", json=body).json()["id"]
+    assert counts(stack.wait(execution_id, 60))["successful"] == 2
+    assert [row["custom_id"] for row in stack.results(execution_id)] == [None, "2"]
+    stolen = stack.call("client_b", "POST", "/v1/executions", json=body)
+    assert stolen.status_code == 422
+    assert stolen.json()["errors"][0]["pointer"] == "/prompts_key"
+
+
+def test_mistakes_in_an_uploaded_list_are_told_by_line(stack: Stack) -> None:
+    form = stack.call("client_a", "POST", "/v1/uploads", json={"kind": "prompts"}).json()
+    content = b'"fine"\n{"promt": "x"}\nnot json\n""\n'
+    requests.post(
+        form["url"], data=form["fields"], files={"file": content}, timeout=10
+    ).raise_for_status()
+    answer = stack.call(
+        "client_a", "POST", "/v1/executions", json=BODY | {"prompts_key": form["key"]}
+    )
+    assert answer.status_code == 422
+    told = [mistake["detail"].partition(":")[0] for mistake in answer.json()["errors"]]
+    assert told == ["Line 2", "Line 3 is not JSON.", "Line 4"]
+
+
+def test_reference_images_are_painted_in(stack: Stack) -> None:
+    buffer = BytesIO()
+    Image.new("RGB", (64, 64), "red").save(buffer, "PNG")
+    form = stack.call("client_a", "POST", "/v1/uploads", json={"content_type": "image/png"}).json()
+    requests.post(
+        form["url"], data=form["fields"], files={"file": buffer.getvalue()}, timeout=10
+    ).raise_for_status()
+    plain = stack.submit(["with a reference"])
+    execution_id = stack.submit(["with a reference"], reference_images=[form["key"]])
+    images = []
+    for each in (plain, execution_id):
+        assert stack.wait(each, 60)["status"] == "completed"
+        images.append(requests.get(stack.results(each)[0]["result_url"], timeout=10).content)
+    assert images[0] != images[1]
+
+
+def test_a_retired_model_is_refused_with_its_successors_name(stack: Stack) -> None:
+    workflow = _workflow(stack, model="gemini-2.5-flash-image-preview")
+    answer = stack.call(
+        "client_a",
+        "POST",
+        "/v1/executions",
+        json=BODY | {"workflow_id": workflow, "prompts": ["x"]},
+    )
+    assert answer.status_code == 422
+    [mistake] = answer.json()["errors"]
+    assert mistake["pointer"] == "/workflow_id"
+    assert "gemini-2.5-flash-image." in mistake["detail"]
+
+
+def test_a_model_nobody_knows_is_passed_through(stack: Stack) -> None:
+    workflow = _workflow(stack, model="somebodys-own-model")
+    execution_id = stack.submit(["unknown model"], workflow_id=workflow)
+    assert stack.wait(execution_id, 60)["status"] == "completed"
+    assert stack.calls("unknown model")[0]["model"] == "somebodys-own-model"
+
+
+def test_a_dry_run_tells_the_price_and_creates_nothing(stack: Stack) -> None:
+    before = stack.call("client_a", "GET", "/v1/executions?limit=1").json()["items"][:1]
+    body = BODY | {"prompts": ["dry one", "dry two"]}
+    answer = stack.call("client_a", "POST", "/v1/executions?dry_run=true", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["estimate_microusd"] == 2 * 38_700
+    assert stack.call("client_a", "GET", "/v1/executions?limit=1").json()["items"][:1] == before
+    refused = stack.call(
+        "client_a", "POST", "/v1/executions?dry_run=true", json=body | {"aspect_ratio": "7:3"}
+    )
+    assert refused.status_code == 422
+    assert stack.calls("dry ") == []
+
+
+def test_a_submission_over_budget_is_refused_and_one_within_is_not(stack: Stack) -> None:
+    globex = stack.call("client_b", "GET", "/v1/me").json()["client_id"]
+    path = f"/v1/clients/{globex}"
+    budget = 3 * 38_700
+    patched = stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": budget})
+    assert patched.status_code == 200, patched.text
+    try:
+        body = BODY | {"prompts": ["costly"] * 4}
+        refused = stack.call("client_b", "POST", "/v1/executions", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (402, "budget_exceeded")
+        told = stack.call("client_b", "POST", "/v1/executions?dry_run=true", json=body).json()
+        assert (told["fits_budget"], told["budget_left_microusd"]) == (False, budget)
+        accepted = stack.call(
+            "client_b", "POST", "/v1/executions", json=BODY | {"prompts": ["costly"] * 3}
+        )
+        assert accepted.status_code == 202
+    finally:
+        stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": None})
+
+
+class Receiver:
+    """A client's web server."""
+
+    def __init__(self) -> None:
+        received: list[tuple[dict[str, str], bytes]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                received.append((dict(self.headers), body))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.received = received
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
+
+
+def test_the_end_of_an_execution_is_told_once_and_verifiably(
+    stack: Stack, receiver: Receiver
+) -> None:
+    execution_id = stack.submit(["tell me"], webhook_url=receiver.url)
+    execution = stack.wait(execution_id, 60)
+    path = f"/v1/executions/{execution_id}"
+    _until(lambda: stack.call("client_a", "GET", path).json()["webhook_delivered_at"])
+    secret = stack.call("client_a", "GET", f"/v1/clients/{ACME}/webhook-secret").json()["secret"]
+    [(headers, body)] = receiver.received
+    told = Webhook(secret).verify(body, headers)
+    assert told["type"] == "execution.completed"
+    assert told["data"]["id"] == execution_id
+    assert told["data"]["output_data"] == execution["output_data"]
+    assert stack.call("client_b", "GET", f"/v1/clients/{ACME}/webhook-secret").status_code == 404
+
+
+def test_an_unchanged_execution_is_not_sent_again(stack: Stack) -> None:
+    execution_id = stack.submit(["poll me"])
+    stack.wait(execution_id, 60)
+    path = f"/v1/executions/{execution_id}"
+    first = stack.call("client_a", "GET", path)
+    headers = {"If-None-Match": first.headers["ETag"]}
+    again = stack.call("client_a", "GET", path, headers=headers)
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_keys_are_sealed_again_while_executions_run(stack: Stack) -> None:
+    from tests.e2e.conftest import run_local
+
+    stack.rule({"match": "^rotating ", "behave": "ok", "delay_ms": 1000})
+    execution_id = stack.submit([f"rotating {n}" for n in range(60)])
+    run_local("reseal", stack.directory, "--add-key")
+    later = stack.submit(["rotating later"])
+    assert counts(stack.wait(execution_id, 120))["successful"] == 60
+    assert counts(stack.wait(later, 60))["successful"] == 1

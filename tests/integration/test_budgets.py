@@ -1,0 +1,240 @@
+"""The spend ledger and the monthly budget, at the database's own edge."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from masstock.errors import NotFound
+from masstock.models.workflow import ExecutionRun
+from masstock.queries import batch_results, clients, executions
+from masstock.queries.batch_results import Claim
+from masstock.storage import StoredImage
+from tests.databases import (
+    ACME,
+    ADMIN,
+    JANE_OF_GLOBEX,
+    JOHN_OF_ACME,
+    WORKFLOW,
+    Callers,
+    Urls,
+    connected,
+)
+
+EACH = 1000
+
+
+@pytest.fixture
+def budget(fresh_database: Urls) -> int:
+    """Room for ten prompts."""
+    limit = 10 * EACH
+    with connected(fresh_database.superuser) as connection:
+        connection.execute(
+            "UPDATE public.clients SET monthly_budget_microusd = %s WHERE id = %s", [limit, ACME]
+        )
+    return limit
+
+
+def submit(url: str, prompts: int, *, estimate: int | None = -1) -> UUID:
+    execution_id = uuid4()
+    with connected(url) as connection:
+        connection.execute(
+            "INSERT INTO public.workflow_executions"
+            " (id, workflow_id, client_id, user_id, input_data, estimate_microusd)"
+            " VALUES (%s, %s, %s, %s, jsonb_build_object('prompts', %s::text[]), %s)",
+            [
+                execution_id,
+                WORKFLOW,
+                ACME,
+                JOHN_OF_ACME,
+                ["x"] * prompts,
+                prompts * EACH if estimate == -1 else estimate,
+            ],
+        )
+    return execution_id
+
+
+def used(url: str) -> int:
+    with connected(url) as connection:
+        [row] = connection.execute(
+            "SELECT coalesce(sum(charged_microusd + reserved_microusd), 0)"
+            " FROM public.spend_ledger WHERE client_id = %s",
+            [ACME],
+        ).fetchall()
+    return int(row[0])
+
+
+class Engine:
+    """The steps of the engine, as its own login takes them."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url, autocommit=True, row_factory=psycopg.rows.dict_row)
+
+    def fetch_all(self, query: str, **values: object) -> list[dict]:
+        cursor = self._connection.execute(query, values)
+        return cursor.fetchall() if cursor.description else []
+
+    def start(self, execution_id: UUID, run: int = 0) -> None:
+        executions.start_execution(self, ExecutionRun(execution_id, run))
+        self._connection.execute(*batch_results.lay_out_prompts(execution_id))
+
+    def claim(self, execution_id: UUID, index: int, lease: float = 60) -> Claim:
+        claim = batch_results.claim_prompt(self, execution_id, index, lease)
+        assert isinstance(claim, Claim)
+        return claim
+
+    def paint(self, claim: Claim, cost: int | None, *, attempt: int | None = None) -> bool:
+        image = StoredImage("k", "image/png", 1, "0", 1, cost, attempt or claim.attempt)
+        return batch_results.complete_prompt(self, claim, image, None)
+
+    def end(self, execution_id: UUID, run: int = 0) -> dict:
+        [row] = self._connection.execute(*executions.end_execution(ExecutionRun(execution_id, run)))
+        return row
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture
+def engine(fresh_database: Urls):
+    engine = Engine(fresh_database.worker)
+    yield engine
+    engine.close()
+
+
+def test_concurrent_submissions_cannot_pass_the_budget_together(
+    fresh_database: Urls, budget: int
+) -> None:
+    def attempt(_: int) -> str:
+        try:
+            submit(fresh_database.superuser, 3)
+        except psycopg.Error as error:
+            return error.sqlstate or "lost"
+        return "accepted"
+
+    with ThreadPoolExecutor(12) as pool:
+        outcomes = Counter(pool.map(attempt, range(12)))
+    assert outcomes == {"accepted": 3, "MS402": 9}
+    assert used(fresh_database.superuser) == 9 * EACH <= budget
+
+
+def test_images_are_charged_what_they_cost_and_the_end_gives_the_rest_back(
+    fresh_database: Urls, budget: int, engine: Engine
+) -> None:
+    execution_id = submit(fresh_database.superuser, 10)
+    assert used(fresh_database.superuser) == budget
+    engine.start(execution_id)
+    assert engine.paint(engine.claim(execution_id, 0), 700)
+    assert used(fresh_database.superuser) == budget - 300
+    assert engine.paint(engine.claim(execution_id, 1), 1500)
+    assert used(fresh_database.superuser) == budget - 300 + 500
+    with connected(fresh_database.superuser) as connection:
+        connection.execute(
+            "UPDATE public.workflow_batch_results SET status = 'failed' WHERE status = 'processing'"
+        )
+    ended = engine.end(execution_id)
+    assert ended["output_data"]["cost_microusd"] == 2200
+    assert used(fresh_database.superuser) == 2200
+
+
+def test_an_attempt_is_charged_once_whoever_completes_its_row(
+    fresh_database: Urls, engine: Engine
+) -> None:
+    execution_id = submit(fresh_database.superuser, 1)
+    engine.start(execution_id)
+    first = engine.claim(execution_id, 0, lease=-1)
+    second = engine.claim(execution_id, 0)
+    # The second finds the image that the first stored, and completes the row with it.
+    assert engine.paint(second, 900, attempt=first.attempt)
+    assert not engine.paint(first, 900)
+    assert used(fresh_database.superuser) == 900
+
+
+def test_an_overtaken_attempt_that_paid_is_charged_too(
+    fresh_database: Urls, engine: Engine
+) -> None:
+    execution_id = submit(fresh_database.superuser, 1)
+    engine.start(execution_id)
+    first = engine.claim(execution_id, 0, lease=-1)
+    second = engine.claim(execution_id, 0)
+    assert engine.paint(second, 900)
+    assert not engine.paint(first, 800)
+    assert used(fresh_database.superuser) == 1700
+
+
+def test_deleting_an_execution_gives_no_budget_back(
+    fresh_database: Urls, budget: int, engine: Engine, fresh_callers: Callers
+) -> None:
+    execution_id = submit(fresh_database.superuser, 2)
+    engine.start(execution_id)
+    for index in range(2):
+        engine.paint(engine.claim(execution_id, index), EACH)
+    engine.end(execution_id)
+    with fresh_callers.writing(JOHN_OF_ACME) as tx:
+        assert executions.delete_execution(tx, execution_id)
+    assert used(fresh_database.superuser) == 2 * EACH
+
+
+def test_a_retry_reserves_for_what_it_opens_again_and_must_fit(
+    fresh_database: Urls, budget: int, engine: Engine, fresh_callers: Callers
+) -> None:
+    execution_id = submit(fresh_database.superuser, 4)
+    engine.start(execution_id)
+    engine.paint(engine.claim(execution_id, 0), EACH)
+    with connected(fresh_database.superuser) as connection:
+        connection.execute(
+            "UPDATE public.workflow_batch_results SET status = 'failed', error_code = 'no_image'"
+            " WHERE execution_id = %s AND status = 'processing'",
+            [execution_id],
+        )
+    engine.end(execution_id)
+    assert used(fresh_database.superuser) == EACH
+    other = submit(fresh_database.superuser, 7)
+    with pytest.raises(psycopg.Error) as refused, fresh_callers.writing(JOHN_OF_ACME) as tx:
+        executions.reopen_failed(tx, execution_id, None, 60)
+    assert refused.value.sqlstate == "MS402"
+    with connected(fresh_database.superuser) as connection:
+        connection.execute("DELETE FROM public.workflow_executions WHERE id = %s", [other])
+    with fresh_callers.writing(JOHN_OF_ACME) as tx:
+        assert executions.reopen_failed(tx, execution_id, None, 60).run == 1
+    assert used(fresh_database.superuser) == 4 * EACH
+
+
+def test_an_unknown_price_is_refused_where_there_is_a_budget_and_only_there(
+    fresh_database: Urls,
+) -> None:
+    submit(fresh_database.superuser, 1, estimate=None)
+    with connected(fresh_database.superuser) as connection:
+        connection.execute("UPDATE public.clients SET monthly_budget_microusd = 5")
+    with pytest.raises(psycopg.Error) as refused:
+        submit(fresh_database.superuser, 1, estimate=None)
+    assert refused.value.sqlstate == "MS402"
+
+
+def test_last_months_spending_leaves_this_months_budget_alone(
+    fresh_database: Urls, budget: int
+) -> None:
+    with connected(fresh_database.superuser) as connection:
+        connection.execute(
+            "INSERT INTO public.spend_ledger (client_id, execution_id, month, charged_microusd)"
+            " VALUES (%s, gen_random_uuid(), date_trunc('month', now() AT TIME ZONE 'UTC')"
+            " - interval '1 month', %s)",
+            [ACME, budget],
+        )
+    submit(fresh_database.superuser, 10)
+
+
+def test_a_client_sees_its_own_budget_and_no_others(
+    fresh_database: Urls, budget: int, fresh_callers: Callers
+) -> None:
+    submit(fresh_database.superuser, 4)
+    for reader in (JOHN_OF_ACME, ADMIN):
+        assert clients.fetch_budget(fresh_callers.reading(reader), ACME) == {
+            "monthly_budget_microusd": budget,
+            "spent_microusd": 0,
+            "reserved_microusd": 4 * EACH,
+        }
+    with pytest.raises(NotFound):
+        clients.fetch_budget(fresh_callers.reading(JANE_OF_GLOBEX), ACME)
