@@ -13,7 +13,7 @@ from typing import Any
 from aws_lambda_powertools.event_handler.api_gateway import Route
 from pydantic.json_schema import models_json_schema
 
-from api import app
+from api import ROUTES
 from docs.operations import EXAMPLE_IDS, OPERATIONS, Answer, Operation
 from masstock import errors
 from masstock.models.resources import Problem
@@ -133,7 +133,7 @@ def build() -> dict[str, Any]:
 
 def routes_by_operation() -> dict[str, Route]:
     """Every registered route by the name of its function."""
-    return {route.func.__name__: route for route in (*app._static_routes, *app._dynamic_routes)}
+    return {route.func.__name__: route for route in ROUTES}
 
 
 def _tag(route: Route) -> str:

@@ -115,24 +115,6 @@ def _remove(*problems: type[AppError]) -> Operation:
 ACCEPTED = Answer(202, resources.Execution, headers=["Location", "Retry-After"])
 
 OPERATIONS: Mapping[str, Operation] = {
-    "get_health": Operation([Answer(200, resources.Health)], is_open=True),
-    "get_openapi": Operation(
-        [
-            Answer(200, media_type="application/json", headers=["ETag"]),
-            Answer(304, headers=["ETag"]),
-        ],
-        headers=["If-None-Match"],
-        is_open=True,
-        bare=True,
-    ),
-    "get_docs": Operation([Answer(200, media_type="text/html")], is_open=True, bare=True),
-    "get_docs_asset": Operation(
-        [Answer(200, media_type="text/css"), Answer(200, media_type="text/javascript")],
-        [NotFound],
-        path={"asset": Parameter(str, {"type": "string", "example": "start.js"})},
-        is_open=True,
-        bare=True,
-    ),
     "get_me": Operation([Answer(200, resources.Profile)]),
     # --- users
     "list_users": _list(resources.User, users.LIST_PARAMETERS, Forbidden),
@@ -292,6 +274,25 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "report_workflows": Operation(
         [Answer(200, Report[resources.WorkflowUsage])], [Forbidden], analytics.PARAMETERS
+    ),
+    # --- without a token
+    "get_health": Operation([Answer(200, resources.Health)], is_open=True),
+    "get_openapi": Operation(
+        [
+            Answer(200, media_type="application/json", headers=["ETag"]),
+            Answer(304, headers=["ETag"]),
+        ],
+        headers=["If-None-Match"],
+        is_open=True,
+        bare=True,
+    ),
+    "get_docs": Operation([Answer(200, media_type="text/html")], is_open=True, bare=True),
+    "get_docs_asset": Operation(
+        [Answer(200, media_type="text/css"), Answer(200, media_type="text/javascript")],
+        [NotFound],
+        path={"asset": Parameter(str, {"type": "string", "example": "start.js"})},
+        is_open=True,
+        bare=True,
     ),
 }
 

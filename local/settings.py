@@ -20,6 +20,7 @@ PARAMETERS = {
     "IMAGE_ACCESS": "ImageAccess",
     "ALLOW_PRIVATE_WEBHOOKS": "AllowPrivateWebhooks",
     "LOG_LEVEL": "LogLevel",
+    "CORS_ALLOW_ORIGINS": "CorsAllowOrigins",
 }
 # Everything the stack writes to LOCAL_DIR, and so everything that `clean` deletes.
 CONTENTS = ("demo", "keys", "logs", "postgres", "s3", "ports.json", "stack.json", "supervisor.lock")

@@ -7,6 +7,7 @@ import pytest
 
 from local.postgres import PostgresServer
 from masstock.db import Database
+from tests import handler
 from tests.databases import Callers, Server, Urls
 
 
@@ -67,3 +68,24 @@ def fresh_callers(fresh_database: Urls, vault: dict[str, str]) -> Iterator[Calle
     connection = Database("fresh database")
     yield Callers(connection)
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def aws_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """S3, Secrets Manager and Step Functions in a process of their own."""
+    with handler.aws_services(tmp_path_factory.mktemp("aws")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def api(database: Urls, aws_url: str) -> Iterator[handler.Api]:
+    """The api's handler on `database`."""
+    with handler.environment(database, aws_url):
+        yield handler.Api()
+
+
+@pytest.fixture
+def fresh_api(fresh_database: Urls, aws_url: str) -> Iterator[handler.Api]:
+    """The api's handler on `fresh_database`; not together with `api`."""
+    with handler.environment(fresh_database, aws_url):
+        yield handler.Api()

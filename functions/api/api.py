@@ -8,6 +8,8 @@ from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+import origins
+import session
 from masstock import imports_done
 from masstock.errors import MethodNotAllowed, NotFound
 from masstock.telemetry import logger
@@ -43,9 +45,16 @@ for resource in (
     app.include_router(resource.router, prefix="/v1")
 
 
+# Known when everything is registered, and constant from then on.
+ROUTES = [*app._static_routes, *app._dynamic_routes]  # pyright: ignore[reportPrivateUsage]
+PATTERNS = {route.path for route in ROUTES}
+
+
 def _note_route(app: APIGatewayHttpResolver, proceed: NextMiddleware) -> Response[Any]:
-    """The route's pattern in the log line: paths carry ids, patterns can be counted."""
-    logger.append_keys(route=cast(Any, app).context["_route"].path)
+    """The route's pattern in the log line: paths carry ids, patterns can be counted. Where there
+    is no route, Powertools makes one up of the caller's path, which may say anything."""
+    if (pattern := cast(Any, app).context["_route"].path) in PATTERNS:
+        logger.append_keys(route=pattern)
     return proceed(app)  # pyright: ignore[reportUnknownVariableType]
 
 
@@ -57,15 +66,30 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """API Gateway payload 2.0 in and out. One log line per request, never a body or a token."""
     began = time.monotonic()
     request_id = event["requestContext"]["requestId"]
-    logger.append_keys(request_id=request_id, method=event["requestContext"]["http"]["method"])
-    response = app.resolve(event, context)
-    response["headers"] = {**response.get("headers", {}), "x-request-id": request_id}
+    method = event["requestContext"]["http"]["method"]
+    logger.append_keys(request_id=request_id, method=method)
+    origin = origins.allow_origin(
+        session.settings().cors_allow_origins, event["headers"].get("origin")
+    )
+    allowed = "Access-Control-Allow-Origin" in origin
+    if allowed and origins.is_preflight(method, event["headers"]):
+        response: dict[str, Any] = {"statusCode": 204, "headers": origins.allow_request()}
+    elif method == "HEAD":
+        response = {**app.resolve(_as_get(event), context), "body": "", "isBase64Encoded": False}
+    else:
+        response = app.resolve(event, context)
+    response["headers"] = {**response["headers"], **origin, "X-Request-Id": request_id}
     logger.info(
         "request",
         status=response["statusCode"],
         duration_ms=round((time.monotonic() - began) * 1000, 1),
     )
     return response
+
+
+def _as_get(event: dict[str, Any]) -> dict[str, Any]:
+    context = event["requestContext"]
+    return {**event, "requestContext": {**context, "http": {**context["http"], "method": "GET"}}}
 
 
 @app.exception_handler(Exception)
@@ -84,14 +108,16 @@ def _tell(error: Exception) -> Response[str]:
 @app.not_found  # pyright: ignore[reportUnknownMemberType]
 def _on_unknown_route(_: Exception) -> Response[str]:
     event: APIGatewayProxyEventV2 = app.current_event
-    allowed = sorted(
-        {
-            route.method
-            for route in (*app._static_routes, *app._dynamic_routes)  # pyright: ignore[reportPrivateUsage]
-            if route.rule.match(event.path)  # pyright: ignore[reportUnknownMemberType]
-        }
+    allowed = {
+        route.method
+        for route in ROUTES
+        if route.rule.match(event.path)  # pyright: ignore[reportUnknownMemberType]
+    }
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    return _tell(
+        MethodNotAllowed(sorted(allowed)) if allowed else NotFound("There is no such route.")
     )
-    return _tell(MethodNotAllowed(allowed) if allowed else NotFound("There is no such route."))
 
 
 imports_done()

@@ -256,12 +256,15 @@ def list_results(execution_id: str) -> Response[str]:
     event = router.current_event
     query = read_query(event, RESULT_PARAMETERS)
     limit = query["limit"] or DEFAULT_LIMIT
+    wanted = path_uuid(execution_id, "execution_id")
     key = session.signing_key()
-    list_name = f"results/{execution_id}"
-    after = int(decode_cursor(query["cursor"], list_name, key)[0]) if query["cursor"] else -1
+    list_name = f"results/{wanted}"
+    after = -1
+    if query["cursor"] is not None:
+        after = int(decode_cursor(query["cursor"], list_name, key)[0])
     rows = batch_results.list_results(
         session.reading(event),
-        path_uuid(execution_id, "execution_id"),
+        wanted,
         after=after,
         limit=limit,
         status=query["status"],

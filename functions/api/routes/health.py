@@ -1,4 +1,4 @@
-"""GET /health."""
+"""Whether the API works."""
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter

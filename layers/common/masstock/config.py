@@ -37,6 +37,8 @@ class ApiSettings(Settings):
     platform_api_key_secret_id: str = ""
     webhook_secret_id: str
     allow_private_webhooks: bool = False
+    # Origins of web pages, separated by commas, or `*`; where empty, only their own.
+    cors_allow_origins: str = ""
 
 
 class FanoutSettings(Settings):

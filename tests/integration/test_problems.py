@@ -1,0 +1,302 @@
+"""functions/api/problems.py, over HTTP: what callers of a refused or failed request are told."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from werkzeug.test import TestResponse
+
+import session
+from masstock import secrets
+from tests.databases import ACME, JANE_OF_GLOBEX, WORKFLOW, Urls, connected
+from tests.handler import Api, token
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+JSON = {"Content-Type": "application/json"}
+LIMIT = 4 * 1024 * 1024
+
+
+def problem(answer: TestResponse, status: int, code: str) -> dict[str, Any]:
+    """The problem, which has RFC 9457's form."""
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/problem+json"
+    body: dict[str, Any] = answer.json  # pyright: ignore
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["type"].endswith("#" + code)
+    assert body["title"]
+    assert body["detail"]
+    assert body["instance"] == answer.request.path
+    assert body["request_id"] == answer.headers["X-Request-Id"]
+    assert ("errors" in body) == (code == "validation_failed")
+    return body
+
+
+def pointers(answer: TestResponse) -> set[str]:
+    return {error["pointer"] for error in problem(answer, 422, "validation_failed")["errors"]}
+
+
+# --- routes and methods ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v2/me", "/v1/users/x/y", "/%00"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+def test_an_unknown_route_is_not_found(api: Api, method: str, path: str) -> None:
+    answer = api.call(None, method, path)
+    assert answer.status_code == 404
+    if method != "HEAD":
+        problem(answer, 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PUT", "/v1/users", "GET, HEAD, POST"),
+        ("POST", f"/v1/users/{UNKNOWN}", "DELETE, GET, HEAD, PATCH"),
+        ("GET", f"/v1/executions/{UNKNOWN}/cancel", "POST"),
+        ("HEAD", f"/v1/executions/{UNKNOWN}/cancel", "POST"),
+        ("OPTIONS", "/v1/me", "GET, HEAD"),
+        ("DELETE", "/health", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(
+    api: Api, method: str, path: str, allow: str
+) -> None:
+    answer = api.call("admin", method, path)
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == allow
+    if method != "HEAD":
+        problem(answer, 405, "method_not_allowed")
+
+
+# --- bodies ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"{'a': 1}", b'{"a": NaN}', b"\xff", b"[" * 100_000, b'{"subject": "x"} x'],
+)
+def test_a_body_that_is_no_json_is_refused(api: Api, body: bytes) -> None:
+    answer = api.call("client_a", "POST", "/v1/support-tickets", data=body, headers=JSON)
+    problem(answer, 400, "malformed_json")
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_body_of_another_type_is_refused(api: Api, media_type: str) -> None:
+    answer = api.call(
+        "client_a",
+        "POST",
+        "/v1/support-tickets",
+        data=b'{"subject": "x", "description": "x"}',
+        headers={"Content-Type": media_type},
+    )
+    problem(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_the_type_of_a_body_may_be_spelt_as_rfc_9110_allows(api: Api, media_type: str) -> None:
+    answer = api.call(
+        "client_a",
+        "POST",
+        "/v1/support-tickets",
+        data=b'{"subject": "x", "description": "x"}',
+        headers={"Content-Type": media_type},
+    )
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("media_type", "character"),
+    [("application/json", "x"), ("application/json", "é"), ("application/octet+json", "x")],
+)
+def test_a_body_is_too_large_from_the_first_byte_over_4_mb(
+    api: Api, media_type: str, character: str
+) -> None:
+    """Characters that take two bytes count as two."""
+
+    def send(size: int) -> TestResponse:
+        frame = '{"subject": "x", "description": "x", "padding": ""}'
+        text = character * ((size - len(frame)) // len(character.encode()))
+        body = frame.replace('""', f'"{text}"').encode()
+        return api.call(
+            "client_a",
+            "POST",
+            "/v1/support-tickets",
+            data=body + b" " * (size - len(body)),
+            headers={"Content-Type": media_type},
+        )
+
+    assert pointers(send(LIMIT)) == {"/padding"}
+    problem(send(LIMIT + 1), 413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        ("/v1/support-tickets", {}, {"/subject", "/description"}),
+        ("/v1/support-tickets", [], {""}),
+        ("/v1/support-tickets", {"subject": " ", "description": 1}, {"/subject", "/description"}),
+        ("/v1/support-tickets", {"subject": "x", "description": "x", "no": 1}, {"/no"}),
+        ("/v1/support-tickets", {"subject": "x", "description": "x", "a/b~c": 1}, {"/a~1b~0c"}),
+        ("/v1/workflow-requests", {"workflow_id": "x"}, {"/workflow_id"}),
+        ("/v1/workflow-requests", {"workflow_id": UNKNOWN}, {"/workflow_id"}),
+        ("/v1/executions", {"workflow_id": str(WORKFLOW)}, {"/prompts"}),
+        (
+            "/v1/executions",
+            {"workflow_id": str(WORKFLOW), "prompts": ["x", " ", {"prompt": ""}]},
+            {"/prompts/1", "/prompts/2/prompt"},
+        ),
+        ("/v1/executions", {"workflow_id": str(WORKFLOW), "prompts": ["x"]}, {"/api_key"}),
+    ],
+)
+def test_every_mistake_of_a_body_is_pointed_at(
+    api: Api, path: str, body: Any, expected: set[str]
+) -> None:
+    assert pointers(api.call("client_a", "POST", path, json=body)) == expected
+
+
+# --- parameters --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1/executions?limit=0", {"limit"}),
+        ("/v1/executions?limit=201", {"limit"}),
+        ("/v1/executions?limit=1&limit=2", {"limit"}),
+        ("/v1/executions?limit=٣", {"limit"}),
+        ("/v1/executions?status=done&user_id=x&from=never", {"status", "user_id", "from"}),
+        ("/v1/executions?what=1", {"what"}),
+        ("/v1/executions/x", {"execution_id"}),
+        (f"/v1/executions/{UNKNOWN}/results/-1/image", {"batch_index"}),
+        (f"/v1/executions/{UNKNOWN}/results/10000/image", {"batch_index"}),
+        (f"/v1/clients/{ACME}?x=1", {"x"}),
+        ("/health?x=1", {"x"}),
+    ],
+)
+def test_every_wrong_parameter_is_named(api: Api, path: str, expected: set[str]) -> None:
+    assert pointers(api.call("client_a", "GET", path)) == expected
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "path", ["users", "clients", "workflows", "workflow-requests", "support-tickets", "executions"]
+)
+def test_writes_refuse_unknown_parameters_too(api: Api, method: str, path: str) -> None:
+    where = f"/v1/{path}" if method == "POST" else f"/v1/{path}/{UNKNOWN}"
+    if (method, path) == ("PATCH", "executions"):
+        where, method = f"{where}/cancel", "POST"
+    assert pointers(api.call("admin", method, where + "?x=1", json={})) == {"x"}
+
+
+@pytest.mark.parametrize("cursor", ["x", "", "AAAA", "é", "a" * 5000])
+@pytest.mark.parametrize(
+    "path", ["/v1/executions", "/v1/users", f"/v1/executions/{UNKNOWN}/results"]
+)
+def test_a_cursor_that_no_list_returned_is_refused(api: Api, path: str, cursor: str) -> None:
+    answer = api.call("admin", "GET", path, query_string={"cursor": cursor})
+    problem(answer, 400, "invalid_cursor")
+
+
+def test_a_cursor_of_another_list_is_refused(api: Api) -> None:
+    page = api.call("admin", "GET", "/v1/users?limit=1").json
+    assert page is not None
+    answer = api.call("admin", "GET", "/v1/clients", query_string={"cursor": page["next_cursor"]})
+    problem(answer, 400, "invalid_cursor")
+
+
+@pytest.mark.parametrize("key", ["", "é", "x" * 256, "a\tb"])
+def test_an_idempotency_key_that_cannot_be_one_is_refused(api: Api, key: str) -> None:
+    answer = api.call(
+        "client_a",
+        "POST",
+        "/v1/support-tickets",
+        json={"subject": "x", "description": "x"},
+        headers={"Idempotency-Key": key},
+    )
+    assert pointers(answer) == {"Idempotency-Key"}
+
+
+# --- who is calling ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "Bearer", "Bearer ", "Basic eDp5", "Bearer x", f"Bearer {'x' * 20_000}", "Bearer é"],
+)
+def test_without_a_valid_token_callers_are_told_how_to_authenticate(
+    api: Api, authorization: str | None
+) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    answer = api.call(None, "GET", "/v1/me", headers=headers)
+    problem(answer, 401, "unauthenticated")
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="masstock"'
+
+
+@pytest.mark.parametrize("claims", [{"exp": 1}, {"aud": "x"}, {"iss": "x"}, {"nbf": 10**10}])
+def test_a_token_that_is_not_for_here_and_now_is_refused(api: Api, claims: dict[str, Any]) -> None:
+    bearer = f"Bearer {token(JANE_OF_GLOBEX, **claims)}"
+    problem(
+        api.call(None, "GET", "/v1/me", headers={"Authorization": bearer}), 401, "unauthenticated"
+    )
+
+
+def test_a_user_that_nobody_created_is_refused(api: Api) -> None:
+    bearer = f"Bearer {token(UNKNOWN)}"
+    answer = api.call(None, "GET", "/v1/me", headers={"Authorization": bearer})
+    problem(answer, 403, "account_inactive")
+
+
+# --- our own parts failing -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_database(api: Api) -> Iterator[None]:
+    """The database is gone: its url, freshly read, leads to a closed port."""
+    database_id = session.settings().database_secret_id
+    session.database().close()
+    secrets._cache[database_id] = (float("inf"), "postgresql://x:x@127.0.0.1:9/x")
+    yield
+    session.database().close()
+    secrets.forget_secrets()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/health", None),
+        ("GET", "/v1/me", None),
+        ("GET", "/v1/users", None),
+        ("POST", "/v1/support-tickets", {"subject": "x", "description": "x"}),
+        ("DELETE", f"/v1/support-tickets/{UNKNOWN}", None),
+    ],
+)
+def test_without_a_database_callers_are_told_to_come_back(
+    api: Api, without_database: None, method: str, path: str, body: Any
+) -> None:
+    answer = api.call("admin", method, path, json=body)
+    problem(answer, 503, "database_unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_it_works_again_as_soon_as_the_database_is_back(api: Api) -> None:
+    assert api.call(None, "GET", "/health").status_code == 200
+
+
+@pytest.fixture
+def superuser(database: Urls) -> Iterator[psycopg.Connection]:
+    with connected(database.superuser) as connection:
+        yield connection
+
+
+def test_what_nobody_expected_is_told_without_postgres_own_words(
+    api: Api, superuser: psycopg.Connection
+) -> None:
+    table = "ALTER TABLE public.support_tickets "
+    superuser.execute(table + "ADD CONSTRAINT unforeseen CHECK (subject <> 'unforeseen')")
+    try:
+        body = {"subject": "unforeseen", "description": "x"}
+        answer = api.call("client_a", "POST", "/v1/support-tickets", json=body)
+    finally:
+        superuser.execute(table + "DROP CONSTRAINT unforeseen")
+    assert "unforeseen" not in str(problem(answer, 500, "internal_error"))
