@@ -8,7 +8,7 @@ export AWS_DEFAULT_REGION ?= us-east-1
 PYTHON ?= python3.13
 ENVIRONMENT := .venv/.installed
 
-.PHONY: help demo up down token package test check fix migrate identity-key reseal schema openapi lock clean
+.PHONY: help demo up down token package deploy test check fix migrate identity-key reseal schema openapi lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ package: $(ENVIRONMENT) ## Build what is deployed into .aws-sam/build (ARCHITECT
 	  || { cat .build/package.log >&2; exit 1; }
 	@python -m deploy.artifacts .aws-sam/build $(ARCHITECTURE)
 
+deploy: $(ENVIRONMENT) ## Deploy what was built (STAGE=dev, staging, prod; ARGS="option of sam deploy")
+	@python -m deploy.release $(or $(STAGE),dev) $(ARGS)
+
 test: $(ENVIRONMENT) ## Run every test (ARGS="-k …" for some)
 	@python -m pytest $(ARGS)
 
@@ -60,6 +63,9 @@ fix: $(ENVIRONMENT) ## Let the formatter and linter repair what they can
 
 migrate: $(ENVIRONMENT) ## Apply the migrations (DATABASE_URL=…, DRY_RUN=1)
 	@python -m sql.migrate "$(DATABASE_URL)" $(if $(DRY_RUN),--dry-run)
+
+identity-key: $(ENVIRONMENT) ## Make the database trust the api (DATABASE_URL=, IDENTITY_SECRET_ID=)
+	@python -m sql.identity_key
 
 reseal: $(ENVIRONMENT) ## Seal API keys with the newest sealing key (ADD_KEY=1; DATABASE_URL= SEALING_SECRET_ID=)
 	@$(if $(SEALING_SECRET_ID),PYTHONPATH=layers/common python -m sql.reseal,python -m local reseal) $(if $(ADD_KEY),--add-key)

@@ -1,7 +1,7 @@
 """The AWS services the stack needs, in one process: S3, Step Functions and Secrets Manager (moto).
 
 `python -m local.aws PORT` reads its configuration, a JSON object, from standard input:
-directory, lambda_url, state_machines [{name, definition}], secrets {name: value},
+directory, calls, lambda_url, state_machines [{name, definition}], secrets {name: value},
 buckets {name: public}, rules [[function, pattern]].
 """
 
@@ -19,7 +19,7 @@ from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from local import objects, step_functions
+from local import calls, objects, step_functions
 from local.resources import ACCOUNT, REGION
 from local.servers import ThreadedServer
 
@@ -34,7 +34,8 @@ def main() -> None:
     store = objects.ObjectStore(Path(configuration["directory"]))
     patch(store, configuration)
     fill(store, configuration)
-    ThreadedServer(store.committing(dispatcher()), int(sys.argv[1]))
+    application = calls.recording(Path(configuration["calls"]), store.committing(dispatcher()))
+    ThreadedServer(application, int(sys.argv[1]))
     threading.Event().wait()
 
 

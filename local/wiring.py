@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from local.calls import caller_key
 from local.database import DatabaseUrls
 from local.keys import AUDIENCE, ISSUER, Keys
 from local.resources import REGION, LambdaFunction, Template
@@ -63,7 +64,7 @@ def function_variables(
     variables |= {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_ACCESS_KEY_ID": caller_key(function.log_name),
         "AWS_SECRET_ACCESS_KEY": "local",
         "AWS_ENDPOINT_URL_S3": aws_url,
         "AWS_ENDPOINT_URL_SFN": aws_url,
@@ -80,6 +81,7 @@ def aws_configuration(
     """What `local.aws` reads."""
     return {
         "directory": str(settings.directory / "s3"),
+        "calls": str(settings.logs / "aws-calls.jsonl"),
         "lambda_url": lambda_url,
         "state_machines": [
             {"name": machine.name, "definition": machine.definition}

@@ -2,7 +2,6 @@
 
 import marshal
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -14,9 +13,8 @@ from types import CodeType
 import pytest
 
 from deploy import artifacts
+from tests.contract.conftest import HERE, ROOT, sam_build
 
-ROOT = Path(__file__).parents[2]
-HERE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 ELF_MACHINES = {"x86_64": 0x3E, "arm64": 0xB7}
 HANDLERS = {
     "ApiFunction": "api",
@@ -29,33 +27,6 @@ ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "masstock",
     "POWERTOOLS_METRICS_NAMESPACE": "MasStock",
 }
-
-
-def sam_build(root: Path, target: Path, architecture: str) -> Path:
-    """What `make package` runs, elsewhere."""
-    done = subprocess.run(
-        [
-            ROOT / ".venv/bin/sam",
-            "build",
-            "--build-dir",
-            target,
-            "--parameter-overrides",
-            f"Architecture={architecture}",
-        ],
-        cwd=root,
-        env={**os.environ, "ARCHITECTURE": architecture, "SAM_CLI_TELEMETRY": "0"},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return target
-
-
-@pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sam_build(ROOT, tmp_path_factory.mktemp("build") / "here", HERE)
 
 
 @pytest.fixture(scope="module")

@@ -157,6 +157,7 @@ def aws(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     machines = {"one-by-one": map_machine(1), "parallel": map_machine(8), "task": task_machine()}
     configuration = {
         "directory": str(directory / "s3"),
+        "calls": str(directory / "calls.jsonl"),
         "lambda_url": inner.url,
         "state_machines": [
             {"name": name, "definition": json.dumps(machine)} for name, machine in machines.items()

@@ -1,0 +1,94 @@
+"""Who called what in AWS, as IAM would ask: a JSON line per call, {caller, action, resource}.
+
+Each function has an access key of its own here. A presigned URL or form acts as whoever signed it,
+and reading an object that is not there also needs to list its bucket, as in AWS.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+CALLER_PREFIX = "local-"
+_CREDENTIAL = re.compile(rf"(?:Credential=|X-Amz-Credential=)({CALLER_PREFIX}[a-z]+)(?:/|%2F)")
+_CREDENTIAL_IN_FORM = re.compile(
+    rf'name="x-amz-credential"\s+({CALLER_PREFIX}[a-z]+)/'.encode(), re.IGNORECASE
+)
+_SERVICES = {"AWSStepFunctions": "states", "secretsmanager": "secretsmanager"}
+_RESOURCE_MEMBERS = ("stateMachineArn", "executionArn", "SecretId")
+
+
+def caller_key(function: str) -> str:
+    """The access key id by which calls of a function are told apart."""
+    return f"{CALLER_PREFIX}{function}"
+
+
+def recording(path: Path, application: Callable) -> Callable:
+    """`application` (WSGI), whose calls by functions are appended to `path`."""
+    lock = threading.Lock()
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def wrapped(environ: dict[str, Any], start_response: Callable) -> Any:
+        body = b""
+        if environ["REQUEST_METHOD"] == "POST" and environ.get("CONTENT_LENGTH"):
+            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            environ["wsgi.input"] = BytesIO(body)
+        status = ""
+
+        def note_status(line: str, *rest: Any) -> Any:
+            nonlocal status
+            status = line
+            return start_response(line, *rest)
+
+        answer = application(environ, note_status)
+        if caller := _caller(environ, body):
+            lines = [
+                json.dumps({"caller": caller, "action": action, "resource": resource}) + "\n"
+                for action, resource in _permissions(environ, body, status)
+            ]
+            with lock, path.open("a") as log:
+                log.writelines(lines)
+        return answer
+
+    return wrapped
+
+
+def _caller(environ: dict[str, Any], body: bytes) -> str | None:
+    signed = environ.get("HTTP_AUTHORIZATION", "") or environ.get("QUERY_STRING", "")
+    if found := _CREDENTIAL.search(signed):
+        return found[1].removeprefix(CALLER_PREFIX)
+    if found := _CREDENTIAL_IN_FORM.search(body[:16384]):
+        return found[1].decode().removeprefix(CALLER_PREFIX)
+    return None
+
+
+def _permissions(environ: dict[str, Any], body: bytes, status: str) -> Iterator[tuple[str, str]]:
+    """What the call needs leave for."""
+    service, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")
+    if service:
+        members = json.loads(body)
+        named = next((members[name] for name in _RESOURCE_MEMBERS if name in members), "?")
+        yield f"{_SERVICES[service]}:{operation}", named
+        return
+    bucket, _, key = unquote(environ["PATH_INFO"]).strip("/").partition("/")
+    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    match environ["REQUEST_METHOD"], bool(key):
+        case (("GET" | "HEAD"), True):
+            yield "s3:GetObject", f"{bucket}/{key}"
+            if status.startswith("404"):
+                yield "s3:ListBucket", bucket
+        case "GET", False if "list-type" in query:
+            yield "s3:ListBucket", bucket
+        case "PUT", True:
+            yield "s3:PutObject", f"{bucket}/{key}"
+        case "POST", False if "delete" in query:
+            for name in re.findall(rb"<Key>(.*?)</Key>", body):
+                yield "s3:DeleteObject", f"{bucket}/{name.decode()}"
+        case "POST", False:
+            yield "s3:PutObject", f"{bucket}/"
+        case method, _:
+            yield f"s3:{method}?{environ.get('QUERY_STRING', '')}", f"{bucket}/{key}"

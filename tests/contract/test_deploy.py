@@ -1,0 +1,82 @@
+"""`make deploy` reaches the change set: as far as one can go without an account."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from deploy import release
+from local.resources import REGION
+from tests.contract.conftest import ROOT
+
+CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    # moto takes the first label of a host for a bucket, of 127.0.0.1 too.
+    yield f"http://localhost:{port}"
+    server.stop()
+
+
+def test_a_change_set_of_every_resource_is_made(build: Path, endpoint: str) -> None:
+    clients = {"endpoint_url": endpoint, "region_name": REGION, **CREDENTIALS}
+    boto3.client("s3", **clients).create_bucket(Bucket="artifacts")
+    # moto does not finish the bucket that sam would make for itself (--resolve-s3).
+    options = ["--no-resolve-s3", "--s3-bucket", "artifacts"]
+    options += ["--no-execute-changeset", "--no-confirm-changeset", "--region", REGION]
+    command = release.deploy_command(build, ROOT / "samconfig.toml", "staging", options)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "SAM_CLI_TELEMETRY": "0",
+            "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "Changeset created successfully" in done.stdout
+    for name in ("ApiFunction", "ExecutionStateMachine", "ResultsBucket", "DeadLettersAlarm"):
+        assert f"+ Add                    {name}" in done.stdout
+    [stack] = boto3.client("cloudformation", **clients).list_stacks()["StackSummaries"]
+    assert (stack["StackName"], stack["StackStatus"]) == ("masstock-staging", "REVIEW_IN_PROGRESS")
+
+
+def test_a_release_changes_with_what_is_deployed_and_with_nothing_else(
+    build: Path, tmp_path: Path
+) -> None:
+    parameters = ["Stage=prod", "LogRetentionDays=90"]
+    name = release.name_release(build, parameters)
+    assert len(name) == 64
+    assert release.name_release(build, parameters[::-1]) == name
+    assert release.name_release(build, ["Stage=prod", "LogRetentionDays=30"]) != name
+    (tmp_path / "template.yaml").write_text((build / "template.yaml").read_text() + "\n")
+    assert release.name_release(tmp_path, parameters) != name
+
+
+def test_every_stage_of_samconfig_can_be_deployed() -> None:
+    for stage in ("dev", "staging", "prod"):
+        parameters = release.read_parameters(ROOT / "samconfig.toml", stage)
+        assert f"Stage={stage}" in parameters
+    with pytest.raises(release.CannotDeploy, match="nowhere"):
+        release.read_parameters(ROOT / "samconfig.toml", "nowhere")
+
+
+def test_nothing_is_deployed_that_was_not_built(tmp_path: Path) -> None:
+    with pytest.raises(release.CannotDeploy, match="make package"):
+        release.deploy_command(tmp_path, ROOT / "samconfig.toml", "dev", [])

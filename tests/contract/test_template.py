@@ -1,0 +1,564 @@
+"""template.yaml: what CloudFormation will make of it, as far as that shows without an account.
+
+The transformed template is deployed to moto, and what moto made is read back. What moto passes over
+in silence, though it says CREATE_COMPLETE, is checked in the transformed template.
+"""
+
+import ast
+import io
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from copy import deepcopy
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cfnlint.api import lint_all
+from moto import mock_aws
+
+from local.resources import ACCOUNT, REGION
+from tests.template import FUNCTIONS, PARAMETERS, ROOT, Grant, Stack, intrinsics, listed, source
+
+TEMPLATE = (ROOT / "template.yaml").read_text()
+SKIPPED_BY_MOTO = {
+    "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::Stage",
+    "AWS::CloudWatch::Alarm",
+    "AWS::Lambda::Alias",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::S3::BucketPolicy",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::SecretsManager::Secret",
+}
+# On an alias, which moto does not know.
+REFUSED_BY_MOTO = {"AWS::Lambda::Permission"}
+BUCKETS = {
+    "ResultsBucket": f"masstock-test-workflow-results-{ACCOUNT}",
+    "UploadsBucket": f"masstock-test-uploads-{ACCOUNT}",
+}
+MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:masstock-test-execution"
+
+
+def alias(function: str) -> str:
+    name = function.removesuffix("Function").lower()
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:masstock-test-{name}:live"
+
+
+@pytest.fixture(scope="module")
+def stack() -> Stack:
+    return Stack()
+
+
+# --- in moto -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def aws(stack: Stack) -> Iterator[boto3.Session]:
+    with mock_aws(), warnings.catch_warnings():
+        # SKIPPED_BY_MOTO says which.
+        warnings.filterwarnings("ignore", "Tried to parse AWS::")
+        session = boto3.Session(
+            aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION
+        )
+        s3 = session.client("s3")
+        s3.create_bucket(Bucket="artifacts")
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as content:
+            content.writestr("any.py", "")
+        for name in ("common", "api", "fanout", "generate", "finalize"):
+            folder = "layers" if name == "common" else "functions"
+            s3.put_object(Bucket="artifacts", Key=f"{folder}/{name}.zip", Body=archive.getvalue())
+        session.client("cloudformation").create_stack(
+            StackName="masstock-test",
+            TemplateBody=json.dumps(for_moto(stack)),
+            Parameters=[
+                {"ParameterKey": name, "ParameterValue": value}
+                for name, value in PARAMETERS.items()
+            ],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        yield session
+
+
+def for_moto(stack: Stack) -> dict[str, Any]:
+    """The transformed template without permissions, and with aliases by name."""
+    template = deepcopy(stack.transformed)
+    template["Resources"] = {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if resource["Type"] not in REFUSED_BY_MOTO
+    }
+    text = json.dumps(template)
+    for function in FUNCTIONS:
+        text = text.replace(f'{{"Ref": "{function}Aliaslive"}}', f'"{alias(function)}"')
+    return json.loads(text)
+
+
+@pytest.mark.filterwarnings("ignore:Tried to parse AWS")
+def test_moto_makes_all_but_what_is_checked_below(stack: Stack, aws: boto3.Session) -> None:
+    pages = aws.client("cloudformation").get_paginator("list_stack_resources")
+    made = {
+        summary["LogicalResourceId"]
+        for page in pages.paginate(StackName="masstock-test")
+        for summary in page["StackResourceSummaries"]
+    }
+    for name, resource in stack.resources.items():
+        left_out = resource["Type"] in SKIPPED_BY_MOTO | REFUSED_BY_MOTO
+        assert (name in made) != left_out, f"{name}: {resource['Type']}"
+
+
+def test_functions_are_made_as_described(stack: Stack, aws: boto3.Session) -> None:
+    functions = aws.client("lambda")
+    for logical_id in FUNCTIONS:
+        wanted = stack.properties(logical_id)
+        made = functions.get_function(FunctionName=wanted["FunctionName"])["Configuration"]
+        assert made["Runtime"] == "python3.13"
+        for name in ("Handler", "MemorySize", "Timeout"):
+            assert made[name] == wanted[name]
+        assert made["Environment"]["Variables"].keys() <= wanted["Environment"]["Variables"].keys()
+
+
+@pytest.mark.filterwarnings("ignore:Tried to parse AWS")
+def test_roles_are_made_with_the_same_permissions(stack: Stack, aws: boto3.Session) -> None:
+    """Also a check of how the tests themselves resolve the template."""
+    iam = aws.client("iam")
+    summaries = aws.client("cloudformation").list_stack_resources(StackName="masstock-test")
+    physical = {
+        summary["LogicalResourceId"]: summary["PhysicalResourceId"]
+        for summary in summaries["StackResourceSummaries"]
+    }
+    for logical_id in stack.of_type("AWS::IAM::Role"):
+        role = physical[logical_id]
+        [name] = iam.list_role_policies(RoleName=role)["PolicyNames"]
+        text = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        # What CloudFormation made, moto returns as Python wrote it.
+        policy = ast.literal_eval(text)
+        made = {
+            (action, resource)
+            for statement in policy["Statement"]
+            for action in listed(statement["Action"])
+            for resource in listed(statement["Resource"])
+            # A secret, which moto does not make, has no name there; a log group another ARN.
+            if isinstance(resource, str) and not action.startswith("logs:")
+        }
+        assert made
+        assert {Grant(*grant) for grant in made} <= stack.grants(logical_id)
+
+
+@pytest.mark.parametrize("logical_id", BUCKETS)
+def test_buckets_are_encrypted(logical_id: str, aws: boto3.Session) -> None:
+    s3 = aws.client("s3")
+    encryption = s3.get_bucket_encryption(Bucket=BUCKETS[logical_id])
+    [rule] = encryption["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+
+
+def test_every_log_group_forgets(stack: Stack, aws: boto3.Session) -> None:
+    groups = aws.client("logs").describe_log_groups()["logGroups"]
+    assert {group["logGroupName"] for group in groups} == {
+        *(f"/masstock/test/{name}" for name in ("access", "api", "fanout", "generate", "finalize")),
+        "/aws/vendedlogs/states/masstock-test-execution",
+    }
+    assert {group["retentionInDays"] for group in groups} == {30}
+    for logical_id in FUNCTIONS:
+        name = logical_id.removesuffix("Function").lower()
+        logging = stack.properties(logical_id)["LoggingConfig"]
+        assert logging == {"LogFormat": "JSON", "LogGroup": f"/masstock/test/{name}"}
+
+
+def test_lost_machines_and_the_sweep_reach_finalize(aws: boto3.Session) -> None:
+    events = aws.client("events")
+    rules = {rule.get("ScheduleExpression", "event"): rule for rule in events.list_rules()["Rules"]}
+    assert rules.keys() == {"event", "rate(1 minute)"}
+    pattern = json.loads(rules["event"]["EventPattern"])
+    assert pattern["detail"] == {
+        "stateMachineArn": [MACHINE],
+        "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+    }
+    for rule in rules.values():
+        [target] = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+        assert target["Arn"] == alias("FinalizeFunction")
+    [target] = events.list_targets_by_rule(Rule=rules["event"]["Name"])["Targets"]
+    assert target["DeadLetterConfig"]["Arn"].endswith(":masstock-test-dead-letters")
+
+
+def test_dead_letters_are_kept_and_encrypted(aws: boto3.Session) -> None:
+    sqs = aws.client("sqs")
+    url = sqs.get_queue_url(QueueName="masstock-test-dead-letters")["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert attributes["MessageRetentionPeriod"] == str(14 * 86400)
+    assert attributes["SqsManagedSseEnabled"] == "true"
+
+
+def test_machine_is_made_under_its_name(aws: boto3.Session) -> None:
+    [machine] = aws.client("stepfunctions").list_state_machines()["stateMachines"]
+    assert (machine["stateMachineArn"], machine["type"]) == (MACHINE, "STANDARD")
+    made = aws.client("stepfunctions").describe_state_machine(stateMachineArn=MACHINE)
+    shipped = json.loads((ROOT / "statemachine/execution.asl.json").read_text())
+    assert json.loads(made["definition"]) == shipped
+
+
+def test_the_dashboard_can_be_drawn(aws: boto3.Session) -> None:
+    body = aws.client("cloudwatch").get_dashboard(DashboardName="masstock-test")["DashboardBody"]
+    widgets = json.loads(body)["widgets"]
+    assert len(widgets) == 7
+    assert "${" not in json.dumps([w for w in widgets if w["type"] == "log"])
+
+
+# --- in the transformed template -----------------------------------------------------------------
+
+
+# moto's CloudFormation makes buckets, and passes over these properties of theirs.
+@pytest.mark.parametrize("logical_id", BUCKETS)
+def test_buckets_are_private_and_kept(logical_id: str, stack: Stack) -> None:
+    bucket = stack.properties(logical_id)
+    assert bucket["PublicAccessBlockConfiguration"] == {
+        "BlockPublicAcls": True,
+        "IgnorePublicAcls": True,
+        "BlockPublicPolicy": True,
+        "RestrictPublicBuckets": True,
+    }
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    assert stack.resources[logical_id]["DeletionPolicy"] == "Retain"
+    assert stack.resources[logical_id]["UpdateReplacePolicy"] == "Retain"
+
+
+def lifecycle(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
+    rules = stack.properties(logical_id)["LifecycleConfiguration"]["Rules"]
+    assert all(rule["Status"] == "Enabled" for rule in rules)
+    assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
+    return rules
+
+
+def test_what_is_deleted_can_be_brought_back_for_a_week(stack: Stack) -> None:
+    results = stack.properties("ResultsBucket")
+    assert results["VersioningConfiguration"] == {"Status": "Enabled"}
+    rules = lifecycle(stack, "ResultsBucket")
+    assert any(r.get("NoncurrentVersionExpiration") == {"NoncurrentDays": 7} for r in rules)
+
+
+def test_uploads_are_forgotten_and_results_are_not(stack: Stack) -> None:
+    assert any(r.get("ExpirationInDays") == 30 for r in lifecycle(stack, "UploadsBucket"))
+    assert not any("ExpirationInDays" in r for r in lifecycle(stack, "ResultsBucket"))
+
+
+def test_everything_invokes_the_alias(stack: Stack) -> None:
+    for function in FUNCTIONS:
+        version = stack.resources[f"{function}Aliaslive"]["Properties"]["FunctionVersion"]
+        assert version["Fn::GetAtt"][0] in stack.resources
+    machine = stack.properties("ExecutionStateMachine")["DefinitionSubstitutions"]
+    assert set(machine.values()) == {alias(name) for name in FUNCTIONS if name != "ApiFunction"}
+    invoked = [
+        g.resource for g in stack.grants("MachineRole") if g.action == "lambda:InvokeFunction"
+    ]
+    assert set(invoked) == set(machine.values())
+    api = stack.properties("HttpApi")["Body"]["paths"]
+    [integration] = [m["x-amazon-apigateway-integration"] for m in api["$default"].values()]
+    assert alias("ApiFunction") in integration["uri"]
+    permissions = stack.of_type("AWS::Lambda::Permission").values()
+    assert {p["FunctionName"] for p in permissions} == {
+        alias("ApiFunction"),
+        alias("FinalizeFunction"),
+    }
+    assert stack.properties("FinalizeFunctionEventInvokeConfig")["Qualifier"] == "live"
+
+
+def versions(stack: Stack) -> set[str]:
+    return set(stack.of_type("AWS::Lambda::Version"))
+
+
+def test_a_changed_layer_or_release_publishes_new_versions(stack: Stack) -> None:
+    assert versions(Stack()) == versions(stack)
+    assert not versions(Stack(Release="0123456789abcdef")) & versions(stack)
+    template = deepcopy(source())
+    template["Resources"]["CommonLayer"]["Properties"]["ContentUri"] = "s3://artifacts/other.zip"
+    assert not versions(Stack(template)) & versions(stack)
+
+
+def test_every_function_runs_with_the_layer(stack: Stack) -> None:
+    [layer] = stack.of_type("AWS::Lambda::LayerVersion")
+    for name in FUNCTIONS:
+        assert stack.properties(name)["Layers"] == [layer]
+
+
+def test_old_versions_are_deleted_with_their_snapshots(stack: Stack) -> None:
+    for name in versions(stack):
+        assert stack.resources[name]["DeletionPolicy"] == "Delete"
+
+
+def test_snapshots_are_a_switch(stack: Stack) -> None:
+    for name in FUNCTIONS:
+        assert stack.properties(name)["SnapStart"] == {"ApplyOn": "None"}
+        on = Stack(SnapStart="on").properties(name)
+        assert on["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+
+
+def test_architecture_is_a_parameter(stack: Stack) -> None:
+    for name in FUNCTIONS:
+        assert stack.properties(name)["Architectures"] == ["arm64"]
+    other = Stack(Architecture="x86_64")
+    for name in FUNCTIONS:
+        assert other.properties(name)["Architectures"] == ["x86_64"]
+    [layer] = other.of_type("AWS::Lambda::LayerVersion").values()
+    assert layer["CompatibleArchitectures"] == ["x86_64"]
+
+
+def test_concurrency_of_generate_is_reserved_on_demand(stack: Stack) -> None:
+    reserved = "ReservedConcurrentExecutions"
+    assert reserved not in stack.properties("GenerateFunction")
+    asked = Stack(GenerateReservedConcurrency="40")
+    assert asked.properties("GenerateFunction")[reserved] == "40"
+
+
+def test_functions_enter_a_vpc_on_demand(stack: Stack) -> None:
+    inside = Stack(SubnetIds="subnet-1,subnet-2", SecurityGroupIds="sg-1")
+    for name in FUNCTIONS:
+        role = name.removesuffix("Function") + "Role"
+        assert "VpcConfig" not in stack.properties(name)
+        assert not [g for g in stack.grants(role) if g.action.startswith("ec2:")]
+        assert inside.properties(name)["VpcConfig"] == {
+            "SubnetIds": ["subnet-1", "subnet-2"],
+            "SecurityGroupIds": ["sg-1"],
+        }
+        assert [g for g in inside.grants(role) if g.action.startswith("ec2:")]
+    [denied] = [s for s in inside.statements("ApiRole") if s["Effect"] == "Deny"]
+    assert denied["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"] == [
+        alias(name).removesuffix(":live") for name in FUNCTIONS
+    ]
+
+
+def test_someone_is_told_of_alarms_on_demand(stack: Stack) -> None:
+    assert not stack.of_type("AWS::SNS::Subscription")
+    [told] = Stack(AlarmEmail="ops@example.com").of_type("AWS::SNS::Subscription").values()
+    assert (told["Protocol"], told["Endpoint"]) == ("email", "ops@example.com")
+
+
+def test_requests_are_throttled_and_logged_without_what_may_hold_a_token(stack: Stack) -> None:
+    [stage] = stack.of_type("AWS::ApiGatewayV2::Stage").values()
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == "100"
+    assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == "200"
+    fields = json.loads(stage["AccessLogSettings"]["Format"])
+    assert {"request_id", "status", "latency_ms"} <= fields.keys()
+    assert not re.search("query|header|authorizer", " ".join(fields.values()))
+    assert stage["AccessLogSettings"]["DestinationArn"].endswith(":/masstock/test/access:*")
+
+
+def test_every_bucket_refuses_plain_http_and_only_public_results_are_public() -> None:
+    for access, readable in (("signed", []), ("public", ["ResultsBucket"])):
+        stack = Stack(ImageAccess=access)
+        policies = stack.of_type("AWS::S3::BucketPolicy").values()
+        assert len(policies) == len(BUCKETS)
+        opened = []
+        for policy in policies:
+            tls, *others = policy["PolicyDocument"]["Statement"]
+            arn = f"arn:aws:s3:::{policy['Bucket']}"
+            assert (tls["Effect"], tls["Action"], tls["Principal"]) == ("Deny", "s3:*", "*")
+            assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+            assert tls["Resource"] == [arn, f"{arn}/*"]
+            opened += [(policy["Bucket"], s["Action"], s["Resource"]) for s in others]
+        assert opened == [
+            (BUCKETS[b], "s3:GetObject", f"arn:aws:s3:::{BUCKETS[b]}/*") for b in readable
+        ]
+        block = stack.properties("ResultsBucket")["PublicAccessBlockConfiguration"]
+        assert block["BlockPublicAcls"]
+        assert block["IgnorePublicAcls"]
+        assert block["BlockPublicPolicy"] == block["RestrictPublicBuckets"] == (not readable)
+
+
+def test_what_can_be_generated_is(stack: Stack) -> None:
+    secrets = stack.of_type("AWS::SecretsManager::Secret")
+    assert {s["Name"] for s in secrets.values()} >= {
+        "masstock/test/identity-key",
+        "masstock/test/sealing-keys",
+        "masstock/test/webhook-secret",
+    }
+    for name, secret in secrets.items():
+        # 64 characters without punctuation: 380 bits, and what `make identity-key` takes.
+        assert secret["GenerateSecretString"]["PasswordLength"] == 64
+        assert secret["GenerateSecretString"]["ExcludePunctuation"] is True
+        assert stack.resources[name]["DeletionPolicy"] == "Retain"
+
+
+def test_events_that_finalize_cannot_handle_are_kept(stack: Stack) -> None:
+    queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:masstock-test-dead-letters"
+    invoke = stack.properties("FinalizeFunctionEventInvokeConfig")
+    assert invoke["MaximumRetryAttempts"] == 2
+    assert invoke["DestinationConfig"]["OnFailure"]["Destination"] == queue
+    assert Grant("sqs:SendMessage", queue) in stack.grants("FinalizeRole")
+    [policy] = stack.of_type("AWS::SQS::QueuePolicy").values()
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Condition"]["ArnEquals"]["aws:SourceArn"].startswith("arn:aws:events:")
+
+
+def test_functions_and_machine_are_traced_and_log_no_payloads(stack: Stack) -> None:
+    for name in FUNCTIONS:
+        assert stack.properties(name)["TracingConfig"] == {"Mode": "Active"}
+    machine = stack.properties("ExecutionStateMachine")
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+    logging = machine["LoggingConfiguration"]
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
+
+
+def test_every_alarm_tells_the_topic_and_is_in_the_runbook(stack: Stack) -> None:
+    alarms = stack.of_type("AWS::CloudWatch::Alarm")
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:masstock-test-alarms"
+    assert {a["AlarmName"].removeprefix("masstock-test-") for a in alarms.values()} == {
+        "api-server-errors",
+        "api-latency",
+        "machine-failures",
+        "executions-stuck",
+        "generate-errors",
+        "dead-letters",
+    }
+    runbook = (ROOT / "docs/runbook.md").read_text()
+    for alarm in alarms.values():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
+        assert f"\n## {alarm['AlarmName'].removeprefix('masstock-test-')}\n" in runbook
+    [policy] = stack.of_type("AWS::SNS::TopicPolicy").values()
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert statement["Condition"]["ArnLike"]["aws:SourceArn"].endswith(":alarm:masstock-test-*")
+
+
+def test_the_runbook_speaks_of_codes_that_exist() -> None:
+    table = (ROOT / "docs/errors.md").read_text()
+    text = (ROOT / "docs/runbook.md").read_text()
+    section = text[text.index("## api-server-errors") : text.index("## dead-letters")]
+    fields = {"gateway_error", "integration_error", "latency_ms", "integration_ms", "execution_id"}
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", section)) - fields
+    assert {"database_unavailable", "provider_rate_limited"} <= named
+    assert {code for code in named if f"`{code}`" not in table} == set()
+
+
+def test_alarms_watch_metrics_that_somebody_emits(stack: Stack) -> None:
+    emitted = {
+        name
+        for path in (ROOT / "functions").rglob("*.py")
+        for name in re.findall(r'add_metric\("(\w+)"', path.read_text())
+    }
+    watched = re.findall(r'\["MasStock", "(\w+)"|"\.", "(\w+)", "\.", "\."', TEMPLATE)
+    assert "StuckExecutions" in emitted
+    stuck = stack.properties("ExecutionsStuckAlarm")
+    assert (stuck["Namespace"], stuck["MetricName"]) == ("MasStock", "StuckExecutions")
+    # Silence is bad news from a sweep that should speak every minute.
+    assert stuck["TreatMissingData"] == "breaching"
+    service = stack.properties("FinalizeFunction")["Environment"]["Variables"]
+    assert stuck["Dimensions"] == [{"Name": "service", "Value": service["POWERTOOLS_SERVICE_NAME"]}]
+    assert {own for own, _ in watched if own} <= emitted
+
+
+def test_no_permission_is_a_wildcard_that_could_be_narrower(stack: Stack) -> None:
+    inside = Stack(SubnetIds="subnet-1", SecurityGroupIds="sg-1")
+    for role in inside.of_type("AWS::IAM::Role"):
+        for statement in inside.statements(role):
+            for action in listed(statement["Action"]):
+                assert "*" not in action, f"{role}: {action}"
+            if "*" in listed(statement["Resource"]):
+                # AWS knows no resources for these; a comment above each says so.
+                sid = statement["Sid"]
+                assert sid in {"Trace", "AttachToSubnets", "ServiceOnly", "DeliverLogs"}
+                for place in re.finditer(rf"\n( +)- Sid: {sid}\n", TEMPLATE):
+                    line_above = TEMPLATE[: place.start()].rpartition("\n")[2]
+                    assert line_above.strip().startswith("#"), sid
+
+
+def test_no_role_carries_a_policy_of_aws(stack: Stack) -> None:
+    """AWSLambdaBasicExecutionRole, which SAM attaches where a function has no role of its own, may
+    write to every log group of the account."""
+    for name in FUNCTIONS:
+        role = name.removesuffix("Function") + "Role"
+        assert stack.properties(name)["Role"] == f"arn:aws:iam::{ACCOUNT}:role/{role}"
+    for properties in stack.of_type("AWS::IAM::Role").values():
+        for policy in properties.get("ManagedPolicyArns", []):
+            assert stack.resources[policy]["Type"] == "AWS::IAM::ManagedPolicy"
+
+
+def test_the_map_may_start_and_follow_its_children(stack: Stack) -> None:
+    """No call of ours shows this: Step Functions acts with the machine's own role."""
+    grants = stack.grants("MachineRole")
+    own = {g for g in grants if g.action.startswith("states:")}
+    assert Grant("states:StartExecution", MACHINE) in own
+    machine = MACHINE.replace(":stateMachine:", ":execution:")
+    for action in ("states:DescribeExecution", "states:StopExecution"):
+        for child in (f"{machine}/Generate:0f1e2d3c", f"{machine}:0f1e2d3c"):
+            assert any(grant.covers(action, child) for grant in own)
+        assert not any(grant.covers(action, f"{machine}-other:0f1e2d3c") for grant in own)
+    assert {g.action for g in own} == {
+        "states:StartExecution",
+        "states:DescribeExecution",
+        "states:StopExecution",
+    }
+
+
+def test_nothing_depends_on_itself(stack: Stack) -> None:
+    resources = stack.transformed["Resources"]
+    graph: dict[str, set[str]] = {}
+    for name, resource in resources.items():
+        needs = set(listed(resource.get("DependsOn", [])))
+        for function, argument in intrinsics(resource.get("Properties", {})):
+            if function == "Ref":
+                needs.add(argument)
+            elif function == "Fn::GetAtt":
+                needs.add(argument[0])
+            elif function == "Fn::Sub":
+                needs.update(re.findall(r"\$\{([A-Za-z0-9]+)", listed(argument)[0]))
+        graph[name] = needs & resources.keys()
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_times_fit_into_each_other(stack: Stack) -> None:
+    timeout = {name: stack.properties(name)["Timeout"] for name in FUNCTIONS}
+    # API Gateway cuts at 30 s.
+    assert timeout["ApiFunction"] <= 28
+    limits = source()["Parameters"]["ModelTimeoutSeconds"]
+    assert timeout["GenerateFunction"] - limits["MaxValue"] >= 15
+    roles = (ROOT / "sql/roles.sql").read_text()
+    patience = dict(re.findall(r"ALTER ROLE (\w+) SET statement_timeout = '(\d+)s'", roles))
+    assert int(patience["masstock_api"]) < timeout["ApiFunction"]
+    assert int(patience["masstock_worker"]) < min(
+        timeout["FanoutFunction"], timeout["FinalizeFunction"], timeout["GenerateFunction"]
+    )
+
+
+def test_outputs_say_what_a_person_needs_next(stack: Stack) -> None:
+    outputs = stack.transformed["Outputs"]
+    assert outputs.keys() >= {
+        "ApiUrl",
+        "StateMachineArn",
+        "ResultsBucketName",
+        "UploadsBucketName",
+        "IdentitySecretArn",
+        "SealingSecretArn",
+        "AlarmTopicArn",
+        "DeadLetterQueueUrl",
+        "DashboardUrl",
+    }
+    assert all(output["Description"] for output in outputs.values())
+
+
+def test_the_machine_is_well_formed_amazon_states_language(tmp_path: Path) -> None:
+    """By the schema that cfn-lint carries, which looks at definitions inside templates only."""
+    definition = json.loads((ROOT / "statemachine/execution.asl.json").read_text())
+
+    def mistakes(definition: dict[str, Any]) -> list[str]:
+        properties = {
+            "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/any",
+            "Definition": definition,
+            "DefinitionSubstitutions": dict.fromkeys(
+                re.findall(r"\$\{(\w+)\}", json.dumps(definition)), "any"
+            ),
+        }
+        machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
+        found = lint_all(json.dumps({"Resources": {"Machine": machine}}))
+        return [str(match) for match in found if match.rule.severity == "error"]
+
+    assert mistakes(definition) == []
+    del definition["States"]["Generate"]["ItemProcessor"]["StartAt"]
+    assert mistakes(definition)

@@ -1,0 +1,217 @@
+"""Each function may do in AWS what it was seen doing, and nothing else.
+
+One run drives every call that our code makes; `local.calls` writes down who made which. What Lambda
+does with the role on its own account (logs, traces, network interfaces, dead letters) is not ours
+to record.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import boto3
+import psycopg
+import pytest
+import requests
+from PIL import Image
+
+from local.resources import ACCOUNT, REGION
+from local.settings import RESULTS_BUCKET, UPLOADS_BUCKET
+from local.wiring import API_DATABASE_SECRET, PLATFORM_KEY_SECRET, STAGE, WORKER_DATABASE_SECRET
+from tests.e2e.conftest import Stack
+from tests.template import Grant
+from tests.template import Stack as Deployment
+
+ROLES = {"api": "ApiRole", "fanout": "FanoutRole", "generate": "GenerateRole"} | {
+    "finalize": "FinalizeRole"
+}
+BY_LAMBDA_ITSELF = ("logs:", "xray:", "ec2:", "sqs:")
+# Deployed, the buckets' names end in the account.
+BUCKETS = {
+    RESULTS_BUCKET: f"arn:aws:s3:::masstock-{STAGE}-workflow-results-{ACCOUNT}",
+    UPLOADS_BUCKET: f"arn:aws:s3:::masstock-{STAGE}-uploads-{ACCOUNT}",
+}
+ACME = "456e7890-e89b-12d3-a456-426614174001"
+
+type Call = tuple[str, str]
+
+
+def client(stack: Stack, service: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=stack.access["s3_endpoint"],
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+def picture() -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def until(fact: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := fact()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return found
+
+
+def upload(stack: Stack, content: bytes, **body: str) -> str:
+    form = stack.call("client_a", "POST", "/v1/uploads", json=body).json()
+    sent = requests.post(form["url"], data=form["fields"], files={"file": content}, timeout=30)
+    assert sent.status_code < 300, sent.text
+    return form["key"]
+
+
+def in_trouble(stack: Stack, prompt: str, times: int = 1, **more: Any) -> str:
+    """An execution whose only prompt has been throttled and waits five seconds for another try."""
+    stack.rule({"match": prompt, "behave": "throttle", "times": times, "retry_delay_s": 5})
+    execution_id = stack.submit([prompt], **more)
+    until(lambda: any(call["prompt"] == prompt for call in calls_to_model(stack)))
+    return execution_id
+
+
+def calls_to_model(stack: Stack) -> list[dict[str, Any]]:
+    return requests.get(stack.access["model_url"] + "/_calls", timeout=10).json()
+
+
+@pytest.fixture(scope="module")
+def seen(stack: Stack) -> dict[str, set[Call]]:
+    """Caller → what it asked of AWS, as IAM names it."""
+    s3, machines = client(stack, "s3"), client(stack, "stepfunctions")
+    [machine] = machines.list_state_machines()["stateMachines"]
+
+    # References inline, uploaded and gone; a list of prompts; a webhook; the platform's own key.
+    reference = upload(stack, picture(), kind="reference_image", content_type="image/png")
+    prompts = upload(stack, b'"listed"\n', kind="prompts")
+    inline = base64.b64encode(picture()).decode()
+    hooked = stack.submit(
+        ["hooked"], reference_images=[inline, reference], webhook_url="https://hooks.example/done"
+    )
+    body = {"workflow_id": platform_workflow(stack), "prompts_key": prompts}
+    listed = stack.call("client_a", "POST", "/v1/executions", json=body).json()["id"]
+    missing = {**body, "reference_images": [f"{ACME}/references/{'0' * 36}.png"]}
+    assert stack.call("client_a", "POST", "/v1/executions", json=missing).status_code == 422
+    assert stack.call("client_a", "GET", f"/v1/clients/{ACME}/webhook-secret").status_code == 200
+
+    # A reference that disappears between two attempts.
+    vanishing = in_trouble(stack, "vanishing reference", reference_images=[reference])
+    s3.delete_object(Bucket=UPLOADS_BUCKET, Key=reference)
+
+    # An image that an earlier attempt has stored.
+    stored = in_trouble(stack, "stored before")
+    s3.put_object(
+        Bucket=RESULTS_BUCKET,
+        Key=f"{stored}/0_1700000000.png",
+        Body=picture(),
+        ContentType="image/png",
+        Metadata={"sha256": "0" * 64, "processing-time-ms": "1", "attempt": "1"},
+    )
+
+    # A machine that is lost, and one that outlives its deadline.
+    lost = in_trouble(stack, "lost machine")
+    runs = machines.list_executions(stateMachineArn=machine["stateMachineArn"])["executions"]
+    [run] = [run for run in runs if run["name"].startswith(lost)]
+    machines.stop_execution(executionArn=run["executionArn"])
+    late = in_trouble(stack, "past the deadline", times=99)
+    with psycopg.connect(stack.access["database_url"]) as connection:
+        connection.execute(
+            "UPDATE public.workflow_executions SET deadline_at = now() - interval '1 s' "
+            "WHERE id = %s",
+            [late],
+        )
+
+    for execution_id in (hooked, listed, vanishing, stored, lost, late):
+        stack.wait(execution_id, 120)
+    image = stack.call("client_a", "GET", f"/v1/executions/{hooked}/results/0/image")
+    assert image.headers["content-type"] == "image/png"
+    assert stack.call("client_a", "DELETE", f"/v1/executions/{hooked}").status_code == 204
+    until(lambda: "Contents" not in s3.list_objects_v2(Bucket=RESULTS_BUCKET, Prefix=hooked))
+
+    calls: dict[str, set[Call]] = {name: set() for name in ROLES}
+    for line in (stack.directory / "logs/aws-calls.jsonl").read_text().splitlines():
+        call = json.loads(line)
+        calls[call["caller"]].add((call["action"], deployed(call["resource"])))
+    return calls
+
+
+def platform_workflow(stack: Stack) -> str:
+    config = {"workflow_type": "nano_banana", "model": "gemini-2.5-flash-image"}
+    config |= {"requires_api_key": False, "supports_reference_images": True}  # type: ignore
+    body = {"name": "paid for by the platform", "config": config}
+    return stack.call("admin", "POST", "/v1/workflows", json=body).json()["id"]
+
+
+def deployed(resource: str) -> str:
+    """The resource by the name it has in AWS."""
+    bucket, slash, key = resource.partition("/")
+    return f"{BUCKETS[bucket]}{slash}{key}" if bucket in BUCKETS else resource
+
+
+@pytest.fixture(scope="module")
+def granted() -> dict[str, set[Grant]]:
+    deployment = Deployment(
+        Stage=STAGE,
+        ApiDatabaseSecretArn=API_DATABASE_SECRET,
+        WorkerDatabaseSecretArn=WORKER_DATABASE_SECRET,
+        PlatformApiKeySecretArn=PLATFORM_KEY_SECRET,
+    )
+    return {
+        name: {g for g in deployment.grants(role) if not g.action.startswith(BY_LAMBDA_ITSELF)}
+        for name, role in ROLES.items()
+    }
+
+
+def missing(grants: set[Grant], calls: set[Call]) -> set[Call]:
+    """Calls that the role would refuse."""
+    return {call for call in calls if not any(grant.covers(*call) for grant in grants)}
+
+
+def surplus(grants: set[Grant], calls: set[Call]) -> set[Grant]:
+    """Grants that no call needed."""
+    return {grant for grant in grants if not any(grant.covers(*call) for call in calls)}
+
+
+@pytest.mark.parametrize("function", ROLES)
+def test_a_function_may_do_what_it_does_and_nothing_else(
+    function: str, seen: dict[str, set[Call]], granted: dict[str, set[Grant]]
+) -> None:
+    assert missing(granted[function], seen[function]) == set()
+    assert surplus(granted[function], seen[function]) == set()
+
+
+@pytest.mark.parametrize("function", ROLES)
+def test_one_grant_less_or_more_is_noticed(
+    function: str, seen: dict[str, set[Call]], granted: dict[str, set[Grant]]
+) -> None:
+    for grant in granted[function]:
+        assert missing(granted[function] - {grant}, seen[function]), grant
+    for action, resource in (
+        ("s3:DeleteBucket", BUCKETS[RESULTS_BUCKET]),
+        ("s3:GetObject", "arn:aws:s3:::somebody-elses/*"),
+        ("states:StopExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:another:*"),
+        ("secretsmanager:GetSecretValue", "masstock/local/another"),
+    ):
+        more = Grant(action, resource)
+        assert surplus(granted[function] | {more}, seen[function]) == {more}
+
+
+def test_every_call_was_one_that_iam_knows(seen: dict[str, set[Call]]) -> None:
+    known = {
+        "s3:GetObject",
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:ListBucket",
+        "states:StartExecution",
+        "states:DescribeExecution",
+        "states:StopExecution",
+        "secretsmanager:GetSecretValue",
+    }
+    assert {action for calls in seen.values() for action, _ in calls} == known
