@@ -62,7 +62,7 @@ fix: $(ENVIRONMENT) ## Let the formatter and linter repair what they can
 	ruff format .
 
 migrate: $(ENVIRONMENT) ## Apply the migrations (DATABASE_URL=…, DRY_RUN=1)
-	@python -m sql.migrate "$(DATABASE_URL)" $(if $(DRY_RUN),--dry-run)
+	@python -m sql.migrate $(if $(DRY_RUN),--dry-run)
 
 identity-key: $(ENVIRONMENT) ## Make the database trust the api (DATABASE_URL=, IDENTITY_SECRET_ID=)
 	@python -m sql.identity_key

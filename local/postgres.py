@@ -45,11 +45,20 @@ class PostgresServer:
     """One server over TCP on 127.0.0.1; `directory` holds its password and says where it lives.
 
     Use as a context manager, or `start` and `stop`. Data survives `stop` and, with `fsync`, a
-    SIGKILL; `destroy` deletes it. The server dies with this process.
+    SIGKILL; `destroy` deletes it. The server dies with this process. `binaries` names another
+    installation's directory, to be used instead of the wheel's.
     """
 
-    def __init__(self, directory: Path, *, fsync: bool = True, port: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        fsync: bool = True,
+        port: int | None = None,
+        binaries: Path | None = None,
+    ) -> None:
         self.directory = directory.absolute()
+        self._installed = binaries
         self._fsync = fsync
         self._port = port
         self._account = unprivileged_account() if os.geteuid() == 0 else None
@@ -82,7 +91,7 @@ class PostgresServer:
 
     @property
     def binaries(self) -> Path:
-        return self.home / _archive().name.removesuffix(".tar.gz") / "bin"
+        return self._installed or self.home / _archive().name.removesuffix(".tar.gz") / "bin"
 
     @property
     def _log(self) -> Path:
@@ -188,8 +197,12 @@ class PostgresServer:
             f"--pwfile={password_file}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
-            "--locale-provider=builtin",
-            "--locale=C.UTF-8",
+            # Other installations may be older than the builtin provider.
+            *(
+                ["--no-locale"]
+                if self._installed
+                else ["--locale-provider=builtin", "--locale=C.UTF-8"]
+            ),
             "--no-sync",
         ]
         process = children.spawn(

@@ -1,4 +1,4 @@
-"""Applies sql/migrations in order: `python -m sql.migrate DATABASE_URL [--dry-run]`.
+"""Applies sql/migrations in order: `DATABASE_URL=… python -m sql.migrate [--dry-run]`.
 
 Needs a direct connection (no transaction pooler) as a login that may create roles; it need not
 be a superuser. A lock lets one migrator work at a time; the others wait and find nothing to do.
@@ -6,7 +6,12 @@ be a superuser. A lock lets one migrator work at a time; the others wait and fin
 
 import argparse
 import hashlib
+import os
+import re
 import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import LiteralString, cast
@@ -17,15 +22,26 @@ SQL = Path(__file__).parent
 MIGRATIONS = SQL / "migrations"
 # Any constant serves as long as nobody else uses it: b"masstock" as a 64-bit integer.
 LOCK = int.from_bytes(b"masstock", "big")
+LOCK_POLL_SECONDS = 0.2
+# The server looks this often whether we are still there, so that a migrator whose machine is gone
+# does not keep the lock until its statement ends.
+SERVER_LOOKS = "10s"
 
 
 class HistoryEdited(Exception):
     """A migration that was applied is missing here or no longer has the text that was applied."""
 
 
+class MigrationFailed(Exception):
+    """A migration raised an error, or its connection was lost; those before it are applied."""
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file; `-- no transaction` on its first line marks a lone statement run by itself."""
+    """One file. It applies as a whole or not at all, unless its first line is `-- no transaction`:
+    then its statements, each ending its line with `;`, run one by one. Such a file must stand
+    being run again, since it may have stopped anywhere: an index that CREATE INDEX CONCURRENTLY
+    left half-built is first dropped, by DROP INDEX CONCURRENTLY IF EXISTS."""
 
     name: str
     text: str
@@ -38,26 +54,47 @@ class Migration:
     def in_transaction(self) -> bool:
         return not self.text.startswith("-- no transaction")
 
+    @property
+    def statements(self) -> list[str]:
+        """What runs by itself."""
+        pieces = [self.text] if self.in_transaction else re.split(r"(?<=;)[ \t]*\n", self.text)
+        return [piece for piece in pieces if piece.strip()]
+
 
 def read_migrations(directory: Path = MIGRATIONS) -> list[Migration]:
     """Every migration, in the order in which they apply."""
     return [Migration(path.stem, path.read_text()) for path in sorted(directory.glob("*.sql"))]
 
 
-def migrate(database_url: str, *, dry_run: bool = False, directory: Path = MIGRATIONS) -> list[str]:
-    """Applies what is missing and returns its names; raises HistoryEdited before any of it."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-        if not dry_run:
-            _run_script(connection, SQL / "roles.sql")
-            _create_history(connection)
+def migrate(
+    database_url: str,
+    *,
+    dry_run: bool = False,
+    directory: Path = MIGRATIONS,
+    report: Callable[[str], object] = lambda line: None,
+) -> list[str]:
+    """Applies what is missing, reporting as it goes, and returns its names. Raises HistoryEdited
+    before any of it, MigrationFailed after what went well."""
+    migrations = read_migrations(directory)
+    # Keepalives tell us of a server whose machine is gone.
+    with psycopg.connect(
+        database_url,
+        autocommit=True,
+        connect_timeout=10,
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+    ) as connection:
+        _wait_for_turn(connection, report)
         applied = _read_history(connection)
-        migrations = read_migrations(directory)
         _refuse_edited_history(migrations, applied)
         pending = [migration for migration in migrations if migration.name not in applied]
         if not dry_run:
+            _run_script(connection, SQL / "roles.sql")
+            _create_history(connection)
             for migration in pending:
                 _apply(connection, migration)
+                report(f"applied {migration.name}")
         return [migration.name for migration in pending]
 
 
@@ -72,6 +109,20 @@ def load_seed(database_url: str) -> None:
     """Inserts the demo data; what is there already stays as it is."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         _run_script(connection, SQL / "seed.sql")
+
+
+def _wait_for_turn(connection: psycopg.Connection, report: Callable[[str], object]) -> None:
+    connection.execute(
+        "SELECT set_config('client_connection_check_interval', %s, false)", [SERVER_LOOKS]
+    )
+    # Not pg_advisory_lock: a statement that waits has a snapshot, for whose end the CREATE INDEX
+    # CONCURRENTLY of the migrator that has the lock would wait: a deadlock.
+    told = False
+    while connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone() != (True,):
+        if not told:
+            report("waiting for another migrator")
+            told = True
+        time.sleep(LOCK_POLL_SECONDS)
 
 
 def _run_script(connection: psycopg.Connection, path: Path) -> None:
@@ -111,29 +162,42 @@ def _refuse_edited_history(migrations: list[Migration], applied: dict[str, str])
 
 
 def _apply(connection: psycopg.Connection, migration: Migration) -> None:
-    script = cast(LiteralString, migration.text)
-    record = "INSERT INTO app_migrations.applied (name, checksum) VALUES (%s, %s)"
-    if migration.in_transaction:
-        with connection.transaction():
-            connection.execute(script)
-            connection.execute(record, [migration.name, migration.checksum])
-    else:
-        connection.execute(script)
-        connection.execute(record, [migration.name, migration.checksum])
+    try:
+        with connection.transaction() if migration.in_transaction else nullcontext():
+            for statement in migration.statements:
+                connection.execute(cast(LiteralString, statement))
+            connection.execute(
+                "INSERT INTO app_migrations.applied (name, checksum) VALUES (%s, %s)",
+                [migration.name, migration.checksum],
+            )
+    except psycopg.Error as error:
+        # A lost connection may have lost no more than the answer to COMMIT.
+        outcome = "may not have been applied" if connection.broken else "failed"
+        raise MigrationFailed(f"{migration.name} {outcome}: {error}") from error
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="make migrate", description=__doc__)
-    parser.add_argument("database_url")
+    parser = argparse.ArgumentParser(
+        prog="make migrate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--dry-run", action="store_true", help="only name what would be applied")
     options = parser.parse_args(arguments)
+    # From the environment: the arguments of a process are everybody's to read.
+    database_url = os.environ.get("DATABASE_URL")
+    if not database_url:
+        print("migrate: set DATABASE_URL", file=sys.stderr)
+        return 1
     try:
-        names = migrate(options.database_url, dry_run=options.dry_run)
-    except (HistoryEdited, psycopg.Error) as error:
+        names = migrate(database_url, dry_run=options.dry_run, report=print)
+    except (HistoryEdited, MigrationFailed, psycopg.Error) as error:
         print(f"migrate: {error}", file=sys.stderr)
         return 1
-    verb = "would apply" if options.dry_run else "applied"
-    print("\n".join(f"{verb} {name}" for name in names) or "nothing to apply")
+    if options.dry_run:
+        print("".join(f"would apply {name}\n" for name in names), end="")
+    if not names:
+        print("nothing to apply")
     return 0
 
 
