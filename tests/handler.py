@@ -53,6 +53,7 @@ def aws_services(directory: Path) -> Iterator[str]:
     start and have nothing to do."""
     configuration = {
         "directory": str(directory / "s3"),
+        "calls": str(directory / "calls.jsonl"),
         "lambda_url": "http://127.0.0.1:9",
         "state_machines": [
             {

@@ -46,19 +46,22 @@ for resource in (
 
 
 # Known when everything is registered, and constant from then on.
-ROUTES = [*app._static_routes, *app._dynamic_routes]  # pyright: ignore[reportPrivateUsage]
-PATTERNS = {route.path for route in ROUTES}
+ROUTES = (*app._static_routes, *app._dynamic_routes)  # pyright: ignore[reportPrivateUsage]
 
 
-def _note_route(app: APIGatewayHttpResolver, proceed: NextMiddleware) -> Response[Any]:
-    """The route's pattern in the log line: paths carry ids, patterns can be counted. Where there
-    is no route, Powertools makes one up of the caller's path, which may say anything."""
-    if (pattern := cast(Any, app).context["_route"].path) in PATTERNS:
-        logger.append_keys(route=pattern)
+def _enter_route(app: APIGatewayHttpResolver, proceed: NextMiddleware) -> Response[Any]:
+    """Notes the route's pattern for the log line: paths carry ids, patterns can be counted. Turns
+    strangers away before anything that they sent is read."""
+    route = cast(Any, app).context["_route"]
+    # Where nothing was found, Powertools makes a route up of the caller's path.
+    if route in ROUTES:
+        logger.append_keys(route=route.path)
+        if route.path.startswith("/v1/"):
+            session.principal_of(app.current_event)
     return proceed(app)  # pyright: ignore[reportUnknownVariableType]
 
 
-app.use(middlewares=[_note_route])  # pyright: ignore[reportUnknownMemberType]
+app.use(middlewares=[_enter_route])  # pyright: ignore[reportUnknownMemberType]
 
 
 @logger.inject_lambda_context(clear_state=True)

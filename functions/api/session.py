@@ -35,11 +35,18 @@ def signing_key() -> str:
         raise DatabaseUnavailable from error
 
 
+_identified: tuple[APIGatewayProxyEventV2, Principal] | None = None
+
+
 def principal_of(event: APIGatewayProxyEventV2) -> Principal:
-    """The request's principal; raises Unauthenticated."""
-    principal = authenticate(event.headers.get("authorization"), settings())
-    logger.append_keys(user_id=str(principal.user_id))
-    return principal
+    """The request's principal; raises Unauthenticated. Asked again about the same event, it
+    answers without another look at the token."""
+    global _identified  # noqa: PLW0603 - never another event's
+    if _identified is None or _identified[0] is not event:
+        principal = authenticate(event.headers.get("authorization"), settings())
+        logger.append_keys(user_id=str(principal.user_id))
+        _identified = event, principal
+    return _identified[1]
 
 
 def reading(event: APIGatewayProxyEventV2) -> TenantReader:

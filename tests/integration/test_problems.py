@@ -140,6 +140,7 @@ def test_a_body_is_too_large_from_the_first_byte_over_4_mb(
         ("/v1/support-tickets", {"subject": "x", "description": "x", "a/b~c": 1}, {"/a~1b~0c"}),
         ("/v1/workflow-requests", {"workflow_id": "x"}, {"/workflow_id"}),
         ("/v1/workflow-requests", {"workflow_id": UNKNOWN}, {"/workflow_id"}),
+        ("/v1/workflow-requests", {"workflow_id": 1, "notes": 2}, {"/workflow_id", "/notes"}),
         ("/v1/executions", {"workflow_id": str(WORKFLOW)}, {"/prompts"}),
         (
             "/v1/executions",
@@ -153,6 +154,21 @@ def test_every_mistake_of_a_body_is_pointed_at(
     api: Api, path: str, body: Any, expected: set[str]
 ) -> None:
     assert pointers(api.call("client_a", "POST", path, json=body)) == expected
+
+
+@pytest.mark.parametrize("value", ["1", 1.5, True, -1])
+def test_nothing_is_taken_for_a_number_that_is_none(api: Api, value: Any) -> None:
+    config = {"workflow_type": "nano_banana", "model": "x", "max_prompts": value}
+    answer = api.call("admin", "PATCH", f"/v1/workflows/{WORKFLOW}", json={"config": config})
+    assert pointers(answer) == {"/config/max_prompts"}
+
+
+@pytest.mark.parametrize("host", ["x" * 64 + ".example", "a..example", "[::1"])
+def test_a_webhook_to_a_host_that_cannot_be_is_refused(api: Api, host: str) -> None:
+    body = {"webhook_url": f"https://{host}/hook"}
+    assert pointers(api.call("admin", "PATCH", f"/v1/clients/{ACME}", json=body)) == {
+        "/webhook_url"
+    }
 
 
 # --- parameters --------------------------------------------------------------------------------
@@ -231,6 +247,20 @@ def test_without_a_valid_token_callers_are_told_how_to_authenticate(
     answer = api.call(None, "GET", "/v1/me", headers=headers)
     problem(answer, 401, "unauthenticated")
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="masstock"'
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/clients"),
+        ("PATCH", f"/v1/clients/{ACME}"),
+        ("GET", "/v1/users?x=1"),
+        ("DELETE", "/v1/users/x"),
+    ],
+)
+def test_nothing_that_strangers_send_is_read(api: Api, method: str, path: str) -> None:
+    answer = api.call(None, method, path, data=b"{", headers=JSON)
+    problem(answer, 401, "unauthenticated")
 
 
 @pytest.mark.parametrize("claims", [{"exp": 1}, {"aud": "x"}, {"iss": "x"}, {"nbf": 10**10}])

@@ -20,6 +20,7 @@ from tests.databases import (
     connected,
 )
 from tests.databases import JOHN_OF_ACME as JOHN
+from tests.databases import MARY_OF_ACME as MARY
 from tests.handler import JWT_KEY, Api
 from tests.integration.test_problems import without_database  # noqa: F401 - a fixture
 
@@ -71,12 +72,13 @@ EXECUTION = {"workflow_id": str(WORKFLOW), "prompts": [SAID], "api_key": SAID}
             *("/v1/executions/<execution_id>", JANE_OF_GLOBEX, GLOBEX),
         ),
         ("client_b", "GET", "/v1/users", None, 403, "/v1/users", JANE_OF_GLOBEX, GLOBEX),
-        (None, "GET", f"/v1/executions?cursor={SAID}", None, 400, "/v1/executions", None, None),
+        ("mary", "GET", f"/v1/executions?cursor={SAID}", None, 400, "/v1/executions", MARY, None),
         (None, "GET", "/v1/me", None, 401, "/v1/me", None, None),
-        (None, "POST", "/v1/users", {"name": SAID}, 422, "/v1/users", None, None),
+        ("admin", "POST", "/v1/users", {"name": SAID}, 422, "/v1/users", ADMIN, None),
+        (None, "POST", "/v1/users", {"name": SAID}, 401, "/v1/users", None, None),
         (None, "HEAD", "/v1/me", None, 401, "/v1/me", None, None),
         (None, "GET", f"/{SAID}", None, 404, None, None, None),
-        (None, "PUT", "/v1/users", None, 405, "/v1/users", None, None),
+        (None, "PUT", "/v1/users", None, 405, None, None, None),
     ],
 )
 def test_every_request_leaves_one_line(

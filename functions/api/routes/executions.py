@@ -30,6 +30,7 @@ from request import (
     a_time,
     a_uuid,
     between,
+    idempotency_key,
     one_of,
     path_uuid,
     read_body,
@@ -91,7 +92,8 @@ def _accepted(answer: str, execution_id: UUID) -> Response[str]:
 
 
 def _estimate(body: "ExecutionCreate") -> Response[str]:
-    """200 with what the submission would cost; nothing is stored."""
+    """200 with what the submission would cost; nothing is stored, no key is used up."""
+    idempotency_key(router.current_event)
     with session.writing(router.current_event) as tx:
         client_id = client_named_by(tx.caller, body.client_id)
         checked = _check(tx, body, client_id)

@@ -91,7 +91,8 @@ def send(url: str, body: str, *, secret: str, message_id: str, allow_private: bo
 def _parts(url: str, *, allow_private: bool) -> SplitResult:
     try:
         parts = urlsplit(url)
-        usable = bool(parts.hostname) and parts.port != 0
+        # The resolver would stumble over an empty or overlong label.
+        usable = bool((parts.hostname or "").encode("idna")) and parts.port != 0
     except ValueError as error:
         raise WebhookRefused("The webhook address is not a URL.") from error
     if not usable or parts.username is not None or parts.fragment:

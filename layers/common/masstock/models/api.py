@@ -33,6 +33,8 @@ Email = Annotated[
 ]
 ApiKey = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=r"^[\x20-\x7e]+$")]
 
+# JSON has no UUIDs, so that strictness would refuse them all.
+Id = Annotated[UUID, Field(strict=False)]
 CustomId = Annotated[str, _text(200)]
 WebhookUrl = Annotated[
     str,
@@ -63,7 +65,8 @@ ForAdmins: Any = Field(
 class RequestBody(BaseModel):
     """A JSON object."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    # Strict: "1", 1.0 and true are no integers, and a schema's reader would not expect it.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, strict=True)
 
     def changes(self) -> dict[str, Any]:
         """What the caller named, null included; for PATCH."""
@@ -73,11 +76,11 @@ class RequestBody(BaseModel):
 class UserCreate(RequestBody):
     """An account; `id` is the identity provider's `sub`, made up where it is left out."""
 
-    id: UUID | None = None
+    id: Id | None = None
     email: Email
     name: Name
     role: Role
-    client_id: UUID | None = Field(
+    client_id: Id | None = Field(
         default=None, description="Required for role client, absent for admin."
     )
 
@@ -89,7 +92,7 @@ class UserUpdate(RequestBody):
     name: Name = UNSET
     role: Role = UNSET
     status: AccountStatus = UNSET
-    client_id: UUID | None = UNSET
+    client_id: Id | None = UNSET
 
 
 class ClientCreate(RequestBody):
@@ -135,8 +138,8 @@ class WorkflowUpdate(RequestBody):
 class WorkflowRequestCreate(RequestBody):
     """Asks for a workflow."""
 
-    workflow_id: UUID
-    client_id: UUID | None = ForAdmins
+    workflow_id: Id
+    client_id: Id | None = ForAdmins
     notes: Notes | None = None
 
 
@@ -150,7 +153,7 @@ class WorkflowRequestUpdate(RequestBody):
 class SupportTicketCreate(RequestBody):
     """A support ticket."""
 
-    client_id: UUID | None = ForAdmins
+    client_id: Id | None = ForAdmins
     subject: Name
     description: Notes
     priority: TicketPriority = "medium"
@@ -189,8 +192,8 @@ SubmittedPrompt = Annotated[
 class ExecutionCreate(RequestBody):
     """Submits prompts to a workflow: `prompts`, or the key of an uploaded list of them."""
 
-    workflow_id: UUID
-    client_id: UUID | None = ForAdmins
+    workflow_id: Id
+    client_id: Id | None = ForAdmins
     prompts: list[SubmittedPrompt] | None = Field(
         default=None,
         min_length=1,
@@ -234,7 +237,7 @@ class UploadCreate(RequestBody):
     """One file to upload: a reference image (10 MB), or a list of prompts (50 MB) as JSON Lines,
     each line a prompt as in `prompts`."""
 
-    client_id: UUID | None = ForAdmins
+    client_id: Id | None = ForAdmins
     kind: Literal["reference_image", "prompts"] = "reference_image"
     content_type: Literal["image/png", "image/jpeg", "image/webp", "application/jsonl"] | None = (
         Field(default=None, description="Required for an image; `application/jsonl` for prompts.")

@@ -12,7 +12,7 @@ DEFAULT_MAX_PROMPTS = 100
 class WorkflowConfig(BaseModel):
     """How a workflow runs. Keys that we do not know are kept."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, strict=True)
 
     workflow_type: Literal["nano_banana"]
     model: str = Field(min_length=1, max_length=200, examples=["gemini-2.5-flash-image"])
