@@ -48,7 +48,7 @@ def read_body[Body: "RequestBody"](event: APIGatewayProxyEventV2, shape: type[Bo
     except (ValueError, RecursionError) as error:
         raise MalformedJson from error
     try:
-        return shape.model_validate(content, strict=False)
+        return shape.model_validate(content)
     except ValidationError as error:
         raise ValidationFailed(
             [
