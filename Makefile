@@ -64,8 +64,8 @@ fix: $(ENVIRONMENT) ## Let the formatter and linter repair what they can
 migrate: $(ENVIRONMENT) ## Apply the migrations (DATABASE_URL=…, DRY_RUN=1)
 	@python -m sql.migrate $(if $(DRY_RUN),--dry-run)
 
-identity-key: $(ENVIRONMENT) ## Make the database trust the api (DATABASE_URL=, IDENTITY_SECRET_ID=)
-	@python -m sql.identity_key
+identity-key: $(ENVIRONMENT) ## Make the database trust the api (DATABASE_URL=, IDENTITY_SECRET_ID=, ROTATE=1, ONLY=1)
+	@python -m sql.identity_key $(if $(ROTATE),--rotate) $(if $(ONLY),--only)
 
 reseal: $(ENVIRONMENT) ## Seal API keys with the newest sealing key (ADD_KEY=1; DATABASE_URL= SEALING_SECRET_ID=)
 	@$(if $(SEALING_SECRET_ID),PYTHONPATH=layers/common python -m sql.reseal,python -m local reseal) $(if $(ADD_KEY),--add-key)

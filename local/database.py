@@ -9,7 +9,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from local.keys import Keys
-from sql.migrate import install_identity_key, load_seed, migrate
+from sql.identity_key import install_identity_key
+from sql.migrate import load_seed, migrate
 
 DATABASE = "masstock"
 API_ROLE = "masstock_api"

@@ -1,29 +1,117 @@
-"""Makes the database trust the identities that the api signs.
+"""Makes the database trust the identities that the api signs: installs the key that both share.
 
-`DATABASE_URL=… IDENTITY_SECRET_ID=… python -m sql.identity_key` reads the key from Secrets Manager
-and installs it, as the login that migrates. Needed once, and again whenever the secret's value
-changes; functions follow within five minutes.
+Needs DATABASE_URL, of the login that migrates. The key (32 to 64 bytes, the same that the api
+reads) comes from IDENTITY_KEY, or from Secrets Manager where IDENTITY_SECRET_ID names the secret,
+or from standard input; it is never an argument and never printed.
+
+  make identity-key            the first key; that key again changes nothing, another is refused
+  make identity-key ROTATE=1   trusts this key beside the one there was
+  make identity-key ONLY=1     trusts this key and forgets any other, at once
+
+So that no request fails, rotate first, then change the secret's value; five minutes later every
+function has read it, and ONLY=1 ends the rotation. ONLY=1 with the earlier key calls it off. A key
+that leaked is replaced by ONLY=1 alone: until functions have read the new value they get 401.
 """
 
+import argparse
 import os
 import sys
+from getpass import getpass
+from typing import Literal
 
-from sql.migrate import install_identity_key
+import psycopg
+
+CURRENT, PREVIOUS = 1, 3
+Mode = Literal["install", "rotate", "only"]
 
 
-def main() -> int:
-    try:
-        database_url, secret_id = os.environ["DATABASE_URL"], os.environ["IDENTITY_SECRET_ID"]
-    except KeyError as error:
-        print(f"identity-key: set {error.args[0]}", file=sys.stderr)
+class KeyRefused(Exception):
+    """Installing the key would make the database distrust what it trusts now."""
+
+
+def install_identity_key(database_url: str, key: str, mode: Mode = "only") -> str:
+    """Does what `mode` says and returns a line that tells what that was; raises KeyRefused, or
+    psycopg's error for a key that is not 32 to 64 bytes of UTF-8, having changed nothing."""
+    with psycopg.connect(database_url, connect_timeout=10) as connection:
+        connection.execute("SET LOCAL ROLE masstock_authz")
+        # Readers go on; a second installation waits.
+        connection.execute("LOCK TABLE app_private.keys IN SHARE ROW EXCLUSIVE MODE")
+        trusted = _trusted_keys(connection)
+        given = _blocks(key.encode())
+        if mode == "only":
+            connection.execute("DELETE FROM app_private.keys WHERE id = %s", [PREVIOUS])
+            connection.execute("SELECT app_private.set_key(%s, %s)", [CURRENT, key.encode()])
+            return "the database trusts this key and no other"
+        if trusted.get(CURRENT) == given or (mode == "rotate" and trusted.get(PREVIOUS) == given):
+            return "the database trusts this key already"
+        if trusted and mode == "install":
+            raise KeyRefused("the database trusts another key; see ROTATE=1 and ONLY=1")
+        if PREVIOUS in trusted:
+            raise KeyRefused("a rotation has not ended; end it with ONLY=1")
+        connection.execute(
+            "INSERT INTO app_private.keys SELECT %s, ipad, opad FROM app_private.keys"
+            " WHERE id = %s",
+            [PREVIOUS, CURRENT],
+        )
+        connection.execute("SELECT app_private.set_key(%s, %s)", [CURRENT, key.encode()])
+        return (
+            "the database trusts this key beside the one before it"
+            if trusted
+            else "the database trusts this key"
+        )
+
+
+def _trusted_keys(connection: psycopg.Connection) -> dict[int, tuple[bytes, bytes]]:
+    rows = connection.execute(
+        "SELECT id, ipad, opad FROM app_private.keys WHERE id IN (%s, %s)", [CURRENT, PREVIOUS]
+    ).fetchall()
+    return {number: (ipad, opad) for number, ipad, opad in rows}
+
+
+def _blocks(key: bytes) -> tuple[bytes, bytes]:
+    """The key as app_private.set_key stores it (RFC 2104's padded blocks)."""
+    block = key.ljust(64, b"\0")
+    return bytes(byte ^ 0x36 for byte in block), bytes(byte ^ 0x5C for byte in block)
+
+
+def _read_key() -> str:
+    if key := os.environ.get("IDENTITY_KEY"):
+        return key
+    if secret_id := os.environ.get("IDENTITY_SECRET_ID"):
+        import boto3
+
+        manager = boto3.client("secretsmanager")
+        return manager.get_secret_value(SecretId=secret_id)["SecretString"]
+    if sys.stdin.isatty():
+        return getpass("identity key: ")
+    return sys.stdin.read().removesuffix("\n")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="make identity-key",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--rotate", dest="mode", action="store_const", const="rotate")
+    modes.add_argument("--only", dest="mode", action="store_const", const="only")
+    mode: Mode = parser.parse_args(arguments).mode or "install"
+    database_url = os.environ.get("DATABASE_URL")
+    if not database_url:
+        print("identity-key: set DATABASE_URL", file=sys.stderr)
         return 1
-    import boto3
-
-    key = boto3.client("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"]
-    install_identity_key(database_url, key)
-    print("the database trusts identities signed with this key")
+    try:
+        print(install_identity_key(database_url, _read_key(), mode))
+    except KeyRefused as error:
+        print(f"identity-key: {error}", file=sys.stderr)
+        return 1
+    except psycopg.Error as error:
+        # The first line only: what follows may quote the statement.
+        print(f"identity-key: {str(error).partition('\n')[0]}", file=sys.stderr)
+        return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

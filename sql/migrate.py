@@ -98,13 +98,6 @@ def migrate(
         return [migration.name for migration in pending]
 
 
-def install_identity_key(database_url: str, key: str) -> None:
-    """Makes the database trust identities signed with `key` (32 to 64 bytes of UTF-8)."""
-    with psycopg.connect(database_url) as connection:
-        connection.execute("SET LOCAL ROLE masstock_authz")
-        connection.execute("SELECT app_private.set_key(1, %s)", [key.encode()])
-
-
 def load_seed(database_url: str) -> None:
     """Inserts the demo data; what is there already stays as it is."""
     with psycopg.connect(database_url, autocommit=True) as connection:

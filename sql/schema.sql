@@ -18,10 +18,15 @@ CREATE FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) RETURNS 
     AS $$
 DECLARE
     now_s bigint := extract(epoch FROM clock_timestamp());
+    message text := p_sub || '|' || p_exp;
+    signed boolean;
 BEGIN
-    -- <> on two hashes of fixed length: what a timing tells is a prefix of a MAC that dies in 300 s
-    IF p_sub IS NULL OR p_exp IS NULL OR p_mac IS NULL OR p_exp NOT BETWEEN now_s AND now_s + 300
-       OR app_private.mac(1, p_sub || '|' || p_exp) <> p_mac THEN
+    -- = on two hashes of fixed length: what a timing tells is a prefix of a MAC that dies in 300 s
+    signed := app_private.mac(1, message) = p_mac;
+    IF NOT signed AND EXISTS (SELECT FROM app_private.keys WHERE id = 3) THEN
+        signed := app_private.mac(3, message) = p_mac;
+    END IF;
+    IF signed IS NOT TRUE OR p_exp NOT BETWEEN now_s AND now_s + 300 THEN
         RAISE EXCEPTION 'the caller''s identity is not signed' USING ERRCODE = 'MS401';
     END IF;
     SELECT u.role, u.client_id, u.last_login INTO role, client_id, last_login
@@ -491,7 +496,7 @@ CREATE TABLE app_private.keys (
     id smallint NOT NULL,
     ipad bytea NOT NULL,
     opad bytea NOT NULL,
-    CONSTRAINT keys_id_check CHECK ((id = ANY (ARRAY[1, 2])))
+    CONSTRAINT keys_id_check CHECK ((id = ANY (ARRAY[1, 2, 3])))
 );
 
 ALTER TABLE app_private.keys OWNER TO masstock_authz;

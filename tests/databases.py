@@ -17,6 +17,7 @@ from psycopg import sql
 from masstock.auth import Principal
 from masstock.db import Database, TenantReader, TenantTransaction, tenant_transaction
 from sql import migrate
+from sql.identity_key import install_identity_key
 
 IDENTITY_KEY = "the tests' identity key, known to api and database"
 PASSWORD = "password-of-the-test-roles"
@@ -64,7 +65,7 @@ class Server:
             self._create_migrator(connection)
         self._template = self.create_empty_database()
         migrate.migrate(self._template.migrator)
-        migrate.install_identity_key(self._template.migrator, IDENTITY_KEY)
+        install_identity_key(self._template.migrator, IDENTITY_KEY)
         migrate.load_seed(self._template.migrator)
         self._set_passwords()
 

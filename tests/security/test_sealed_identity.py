@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from masstock.db import Database, Executor
-from sql import migrate
+from sql.identity_key import install_identity_key
 from tests.databases import (
     ACME,
     ADMIN,
@@ -464,7 +464,7 @@ def test_a_signed_identity_shows_in_no_view_of_the_server(database: Urls, caller
 
 def test_a_replaced_identity_key_is_trusted_no_longer(fresh_database: Urls) -> None:
     replacement = "another identity key, just as long as the other"
-    migrate.install_identity_key(fresh_database.migrator, replacement)
+    install_identity_key(fresh_database.migrator, replacement)
     with connected(fresh_database.api) as connection:
         assert refusal_of(connection, signed_identity(JOHN_OF_ACME)) == NOT_SIGNED
         assert refusal_of(connection, signed_identity(JOHN_OF_ACME, key=replacement)) is None
@@ -473,7 +473,7 @@ def test_a_replaced_identity_key_is_trusted_no_longer(fresh_database: Urls) -> N
 @pytest.mark.parametrize("length", [0, 31, 65])
 def test_an_identity_key_of_a_wrong_length_is_refused(fresh_database: Urls, length: int) -> None:
     with pytest.raises(psycopg.DatabaseError, match="32 to 64 bytes"):
-        migrate.install_identity_key(fresh_database.migrator, "x" * length)
+        install_identity_key(fresh_database.migrator, "x" * length)
 
 
 @pytest.mark.parametrize("message", ["", "x", "b|1", "ümläut 🙂", "m" * 500])
