@@ -61,8 +61,8 @@ fix: $(ENVIRONMENT) ## Let the formatter and linter repair what they can
 	ruff check --fix .
 	ruff format .
 
-migrate: $(ENVIRONMENT) ## Apply the migrations (DATABASE_URL=…, DRY_RUN=1)
-	@python -m sql.migrate $(if $(DRY_RUN),--dry-run)
+migrate: $(ENVIRONMENT) ## Apply the migrations (DATABASE_URL=…, DRY_RUN=1, BASELINE=1 for tables that are there)
+	@python -m sql.migrate $(if $(DRY_RUN),--dry-run) $(if $(BASELINE),--baseline)
 
 identity-key: $(ENVIRONMENT) ## Make the database trust the api (DATABASE_URL=, IDENTITY_SECRET_ID=, ROTATE=1, ONLY=1)
 	@python -m sql.identity_key $(if $(ROTATE),--rotate) $(if $(ONLY),--only)

@@ -1,4 +1,4 @@
-"""Applies sql/migrations in order: `DATABASE_URL=… python -m sql.migrate [--dry-run]`.
+"""Applies sql/migrations in order: `DATABASE_URL=… python -m sql.migrate [--dry-run] [--baseline]`.
 
 Needs a direct connection (no transaction pooler) as a login that may create roles; it need not
 be a superuser. A lock lets one migrator work at a time; the others wait and find nothing to do.
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import LiteralString, cast
 
 import psycopg
+
+from sql.baseline import CannotAdopt, adopt
 
 SQL = Path(__file__).parent
 MIGRATIONS = SQL / "migrations"
@@ -70,11 +72,13 @@ def migrate(
     database_url: str,
     *,
     dry_run: bool = False,
+    baseline: bool = False,
     directory: Path = MIGRATIONS,
     report: Callable[[str], object] = lambda line: None,
 ) -> list[str]:
-    """Applies what is missing, reporting as it goes, and returns its names. Raises HistoryEdited
-    before any of it, MigrationFailed after what went well."""
+    """Applies what is missing, reporting as it goes, and returns its names. With `baseline` the
+    first migration is not applied: the tables are there, and are adopted. Raises HistoryEdited and
+    CannotAdopt before any of it, MigrationFailed after what went well."""
     migrations = read_migrations(directory)
     # Keepalives tell us of a server whose machine is gone.
     with psycopg.connect(
@@ -92,7 +96,10 @@ def migrate(
         if not dry_run:
             _run_script(connection, SQL / "roles.sql")
             _create_history(connection)
-            for migration in pending:
+            if baseline and pending:
+                _adopt(connection, pending, applied)
+                report(f"adopted what {pending[0].name} would have made")
+            for migration in pending[baseline:]:
                 _apply(connection, migration)
                 report(f"applied {migration.name}")
         return [migration.name for migration in pending]
@@ -154,15 +161,29 @@ def _refuse_edited_history(migrations: list[Migration], applied: dict[str, str])
             raise HistoryEdited(f"{name} would run after {newest}; give it a later number")
 
 
+def _adopt(
+    connection: psycopg.Connection, pending: list[Migration], applied: dict[str, str]
+) -> None:
+    if applied:
+        raise CannotAdopt("this database has been migrated before; run it without --baseline")
+    with connection.transaction():
+        adopt(connection, pending[0].text)
+        _record(connection, pending[0])
+
+
+def _record(connection: psycopg.Connection, migration: Migration) -> None:
+    connection.execute(
+        "INSERT INTO app_migrations.applied (name, checksum) VALUES (%s, %s)",
+        [migration.name, migration.checksum],
+    )
+
+
 def _apply(connection: psycopg.Connection, migration: Migration) -> None:
     try:
         with connection.transaction() if migration.in_transaction else nullcontext():
             for statement in migration.statements:
                 connection.execute(cast(LiteralString, statement))
-            connection.execute(
-                "INSERT INTO app_migrations.applied (name, checksum) VALUES (%s, %s)",
-                [migration.name, migration.checksum],
-            )
+            _record(connection, migration)
     except psycopg.Error as error:
         # A lost connection may have lost no more than the answer to COMMIT.
         outcome = "may not have been applied" if connection.broken else "failed"
@@ -176,6 +197,11 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--dry-run", action="store_true", help="only name what would be applied")
+    parser.add_argument(
+        "--baseline",
+        action="store_true",
+        help="adopt tables that are there already, with their rows",
+    )
     options = parser.parse_args(arguments)
     # From the environment: the arguments of a process are everybody's to read.
     database_url = os.environ.get("DATABASE_URL")
@@ -183,8 +209,10 @@ def main(arguments: list[str]) -> int:
         print("migrate: set DATABASE_URL", file=sys.stderr)
         return 1
     try:
-        names = migrate(database_url, dry_run=options.dry_run, report=print)
-    except (HistoryEdited, MigrationFailed, psycopg.Error) as error:
+        names = migrate(
+            database_url, dry_run=options.dry_run, baseline=options.baseline, report=print
+        )
+    except (CannotAdopt, HistoryEdited, MigrationFailed, psycopg.Error) as error:
         print(f"migrate: {error}", file=sys.stderr)
         return 1
     if options.dry_run:

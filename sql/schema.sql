@@ -248,11 +248,12 @@ CREATE FUNCTION app.uid() RETURNS uuid
     SET search_path TO ''
     AS $$
 DECLARE
-    claimed uuid := auth.uid();
+    claimed uuid :=
+        (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid;
 BEGIN
     IF claimed IS NULL THEN
         RETURN NULL;
-    ELSIF session_user = 'authenticator' THEN
+    ELSIF session_user IN ('authenticator', 'supabase_storage_admin') THEN
         RETURN claimed;
     ELSIF coalesce(current_setting('app.seal', true), '') = app_private.seal(claimed::text) THEN
         RETURN claimed;

@@ -15,21 +15,21 @@ import pytest
 from local.postgres import PostgresServer
 from sql import migrate
 from sql.migrate import HistoryEdited, MigrationFailed
-from tests.databases import MIGRATOR, Server, Urls, connected
+from tests.databases import (
+    MIGRATOR,
+    OLDEST,
+    PACKAGED,
+    Server,
+    Urls,
+    connected,
+    oldest_binaries,
+)
 from tests.integration.wire import Wire
 
 pytestmark = pytest.mark.timeout(120)
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 30
-PACKAGED, OLDEST = 18, 15
-# Where Debian and Ubuntu, Red Hat, and Homebrew on either architecture install the oldest one.
-INSTALLED = [
-    Path(f"/usr/lib/postgresql/{OLDEST}/bin"),
-    Path(f"/usr/pgsql-{OLDEST}/bin"),
-    Path(f"/opt/homebrew/opt/postgresql@{OLDEST}/bin"),
-    Path(f"/usr/local/opt/postgresql@{OLDEST}/bin"),
-]
 
 
 @pytest.fixture(
@@ -42,10 +42,9 @@ def any_server(
     if request.param == PACKAGED:
         yield request.getfixturevalue("server")
         return
-    binaries = next((path for path in INSTALLED if (path / "initdb").exists()), None)
-    if binaries is None:
-        pytest.skip(f"PostgreSQL {OLDEST} is not installed here")
-    postgres = PostgresServer(tmp_path_factory.mktemp("oldest"), fsync=False, binaries=binaries)
+    postgres = PostgresServer(
+        tmp_path_factory.mktemp("oldest"), fsync=False, binaries=oldest_binaries()
+    )
     try:
         server = Server(postgres.start())
         assert server.version // 10000 == OLDEST

@@ -1,0 +1,144 @@
+"""Adopts a database that has the schema document's tables and data already.
+
+They are brought to exactly what the first migration would have made: owner, defaults, missing
+constraints and indexes. Their row policies go (as the document writes them they recurse without
+end), and so do triggers that set updated_at; the migrations that follow bring both. Every row
+stays, and so does everything the document does not name.
+"""
+
+from typing import LiteralString, cast
+
+import psycopg
+from psycopg import sql
+
+EXPECTED = "masstock_expected"
+TABLES = (
+    "users",
+    "clients",
+    "workflows",
+    "workflow_requests",
+    "workflow_executions",
+    "workflow_batch_results",
+    "support_tickets",
+)
+
+
+class CannotAdopt(Exception):
+    """The database is not one that the schema document describes; nothing was changed."""
+
+
+def adopt(connection: psycopg.Connection, first_migration: str) -> None:
+    """Makes the tables what `first_migration` makes of an empty database. Runs inside the caller's
+    transaction, as their owner; raises CannotAdopt."""
+    _lay_out_what_is_expected(connection, first_migration)
+    _refuse_other_tables(connection)
+    for table in TABLES:
+        _take_over(connection, table)
+    connection.execute("SET LOCAL ROLE masstock_owner")
+    for statement in _what_is_missing(connection):
+        connection.execute(statement)
+    connection.execute("RESET ROLE")
+    connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(EXPECTED)))
+
+
+def _lay_out_what_is_expected(connection: psycopg.Connection, first_migration: str) -> None:
+    """The same tables, empty, in a schema of their own: what to compare with."""
+    schema = sql.Identifier(EXPECTED)
+    connection.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION masstock_owner").format(schema))
+    elsewhere = first_migration.replace("public.", f"{EXPECTED}.")
+    connection.execute(cast(LiteralString, elsewhere))
+
+
+def _refuse_other_tables(connection: psycopg.Connection) -> None:
+    mistakes = [
+        f"{table}.{column} is {found or 'missing'}, not {wanted}"
+        for table, column, wanted, found in connection.execute(
+            """
+            SELECT t.relname, e.attname, format_type(e.atttypid, e.atttypmod),
+                   format_type(a.atttypid, a.atttypmod)
+            FROM pg_class t
+            JOIN pg_attribute e ON e.attrelid = t.oid AND e.attnum > 0 AND NOT e.attisdropped
+            LEFT JOIN pg_class c ON c.relname = t.relname
+                AND c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+            LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = e.attname
+                AND NOT a.attisdropped
+            WHERE t.relnamespace = %s::regnamespace AND t.relkind = 'r'
+              AND a.atttypid IS DISTINCT FROM e.atttypid
+            ORDER BY t.relname, e.attnum
+            """,
+            [EXPECTED],
+        )
+    ]
+    if mistakes:
+        raise CannotAdopt("; ".join(mistakes))
+
+
+def _take_over(connection: psycopg.Connection, table: str) -> None:
+    name = sql.Identifier("public", table)
+    connection.execute(sql.SQL("ALTER TABLE {} OWNER TO masstock_owner").format(name))
+    # As the new owner: Supabase locks its own tables while `postgres` drops a policy.
+    connection.execute("SET LOCAL ROLE masstock_owner")
+    policies = connection.execute(
+        "SELECT polname FROM pg_policy WHERE polrelid = %s::regclass", [f"public.{table}"]
+    ).fetchall()
+    for (policy,) in policies:
+        drop = sql.SQL("DROP POLICY {} ON {}").format(sql.Identifier(policy), name)
+        connection.execute(drop)
+    triggers = connection.execute(
+        """
+        SELECT t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+        WHERE t.tgrelid = %s::regclass AND NOT t.tgisinternal
+          AND p.prosrc ~* 'new\\.updated_at\\s*:?='
+        """,
+        [f"public.{table}"],
+    ).fetchall()
+    for (trigger,) in triggers:
+        drop = sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(trigger), name)
+        connection.execute(drop)
+    connection.execute("RESET ROLE")
+
+
+def _what_is_missing(connection: psycopg.Connection) -> list[LiteralString]:
+    """Statements that add what the document demands and this database lacks."""
+    rows = connection.execute(
+        """
+        WITH wanted AS (
+            SELECT t.oid AS wanted_oid, c.oid, c.relname
+            FROM pg_class t JOIN pg_class c ON c.relname = t.relname
+                AND c.relnamespace = 'public'::regnamespace
+            WHERE t.relnamespace = %(expected)s::regnamespace AND t.relkind = 'r')
+        -- defaults, so that none calls an extension that we may not use
+        SELECT 1, format('ALTER TABLE public.%%I ALTER COLUMN %%I SET DEFAULT %%s',
+                         w.relname, e.attname, pg_get_expr(d.adbin, d.adrelid))
+        FROM wanted w
+        JOIN pg_attrdef d ON d.adrelid = w.wanted_oid
+        JOIN pg_attribute e ON e.attrelid = w.wanted_oid AND e.attnum = d.adnum
+        UNION ALL
+        SELECT 2, format('ALTER TABLE public.%%I ALTER COLUMN %%I SET NOT NULL',
+                         w.relname, e.attname)
+        FROM wanted w
+        JOIN pg_attribute e ON e.attrelid = w.wanted_oid AND e.attnum > 0 AND e.attnotnull
+        JOIN pg_attribute a ON a.attrelid = w.oid AND a.attname = e.attname AND NOT a.attnotnull
+        UNION ALL
+        -- primary and unique keys before the foreign keys that need them; NOT NULL came above
+        SELECT CASE e.contype WHEN 'f' THEN 4 ELSE 3 END,
+               format('ALTER TABLE public.%%I ADD CONSTRAINT %%I %%s', w.relname, e.conname,
+                      replace(pg_get_constraintdef(e.oid), %(expected)s || '.', 'public.'))
+        FROM wanted w JOIN pg_constraint e ON e.conrelid = w.wanted_oid
+        WHERE e.contype IN ('p', 'u', 'c', 'f') AND NOT EXISTS (
+            SELECT FROM pg_constraint c WHERE c.conrelid = w.oid AND c.conname = e.conname)
+        UNION ALL
+        SELECT 5, replace(pg_get_indexdef(i.indexrelid), %(expected)s || '.', 'public.')
+        FROM wanted w
+        JOIN pg_index i ON i.indrelid = w.wanted_oid
+        JOIN pg_class x ON x.oid = i.indexrelid
+        WHERE NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)
+          AND NOT EXISTS (
+            SELECT FROM pg_class c WHERE c.relname = x.relname
+              AND c.relnamespace = 'public'::regnamespace)
+        ORDER BY 1, 2
+        """,
+        {"expected": EXPECTED},
+    ).fetchall()
+    # Made by the server from a file of this repository, every name quoted.
+    return [cast(LiteralString, statement) for _, statement in rows]
