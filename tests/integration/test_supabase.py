@@ -20,6 +20,7 @@ from masstock.auth import Principal
 from masstock.db import Database, TenantReader
 from sql import migrate
 from sql.baseline import TABLES, CannotAdopt
+from sql.identity_key import install_identity_key
 from tests.databases import IDENTITY_KEY, OLDEST, PACKAGED, connected, oldest_binaries
 
 pytestmark = pytest.mark.timeout(120)
@@ -142,7 +143,7 @@ def seeded(template: str, name: str) -> Project:
 
 
 def prepare_api(project: Project) -> None:
-    migrate.install_identity_key(project.developer, IDENTITY_KEY)
+    install_identity_key(project.developer, IDENTITY_KEY)
     with connected(project.owner) as connection:
         connection.execute(f"ALTER ROLE masstock_api PASSWORD '{PASSWORD}'")
 
