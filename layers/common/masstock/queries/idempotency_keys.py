@@ -19,34 +19,39 @@ def claim_key(
     """The resource that answers requests with this key: `response_ref` for the first one, which
     must then create it in the same transaction; the others wait for that one's commit and get its
     resource. Raises IdempotencyKeyReused where the key came with another body."""
-    created = tx.fetch_all(
-        """
-        INSERT INTO public.idempotency_keys
-            (client_id, user_id, route, key, request_hmac, response_ref)
-        VALUES (%(client_id)s, %(user_id)s, %(route)s, %(key)s, %(request_hmac)s, %(response_ref)s)
-        ON CONFLICT DO NOTHING RETURNING response_ref
-        """,
-        client_id=client_id,
-        user_id=user_id,
-        route=route,
-        key=key,
-        request_hmac=request_hmac,
-        response_ref=response_ref,
-    )
-    if created:
-        return response_ref
-    [known] = tx.fetch_all(
-        """
-        SELECT request_hmac, response_ref FROM public.idempotency_keys
-        WHERE user_id = %(user_id)s AND route = %(route)s AND key = %(key)s
-        """,
-        user_id=user_id,
-        route=route,
-        key=key,
-    )
-    if known["request_hmac"] != request_hmac:
+    while True:
+        created = tx.fetch_all(
+            """
+            INSERT INTO public.idempotency_keys
+                (client_id, user_id, route, key, request_hmac, response_ref)
+            VALUES
+                (%(client_id)s, %(user_id)s, %(route)s, %(key)s, %(request_hmac)s, %(response_ref)s)
+            ON CONFLICT DO NOTHING RETURNING response_ref
+            """,
+            client_id=client_id,
+            user_id=user_id,
+            route=route,
+            key=key,
+            request_hmac=request_hmac,
+            response_ref=response_ref,
+        )
+        if created:
+            return response_ref
+        known = tx.fetch_all(
+            """
+            SELECT request_hmac, response_ref FROM public.idempotency_keys
+            WHERE user_id = %(user_id)s AND route = %(route)s AND key = %(key)s
+            """,
+            user_id=user_id,
+            route=route,
+            key=key,
+        )
+        # None: it had expired, and the sweep forgot it between the two statements.
+        if known:
+            break
+    if known[0]["request_hmac"] != request_hmac:
         raise IdempotencyKeyReused
-    return known["response_ref"]
+    return known[0]["response_ref"]
 
 
 def forget_expired_keys() -> Statement:
