@@ -83,6 +83,7 @@ class ExecutionEnvironment:
 
     def _variables(self, given: Mapping[str, str]) -> dict[str, str]:
         function = self._function
+        path = [given.get("FAULTS_DIR"), function.code, *function.layers]
         return {
             **given,
             "_HANDLER": function.handler,
@@ -91,7 +92,7 @@ class ExecutionEnvironment:
             "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function.timeout),
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "LAMBDA_TASK_ROOT": str(function.code),
-            "PYTHONPATH": ":".join(map(str, [function.code, *function.layers])),
+            "PYTHONPATH": ":".join(map(str, filter(None, path))),
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -30,6 +30,8 @@ RESOURCES = {
 # for the real model behind a proxy.
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 INHERITED = (
+    # Tests that make functions die put a directory on their path; see tests/crash.
+    *("FAULTS_DIR", "FAULTS_PLANS"),
     *("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     *PROXIES,
     *map(str.lower, PROXIES),

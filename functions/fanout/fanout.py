@@ -9,6 +9,7 @@ from masstock.config import FanoutSettings, read_settings
 from masstock.db import Database, Worker
 from masstock.models.workflow import Batch, ExecutionRun
 from masstock.queries import batch_results, executions
+from masstock.steps import step
 from masstock.telemetry import logger
 
 NOTHING_TO_DO: Batch = {"indices": [], "max_concurrency": 1}
@@ -17,6 +18,7 @@ _database: Database | None = None
 
 
 @logger.inject_lambda_context(clear_state=True)
+@step
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Batch:
     """{execution_id, run} → the indices still to paint and how many may be painted at once. Run
     twice, it changes nothing the second time; raises DatabaseUnavailable."""

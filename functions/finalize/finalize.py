@@ -17,6 +17,7 @@ from masstock.errors import DeadlineExceeded, NotFinished, Outcome
 from masstock.models.workflow import ExecutionRun
 from masstock.queries import batch_results, executions, idempotency_keys, webhook_deliveries
 from masstock.secrets import read_secret
+from masstock.steps import step
 from masstock.storage import Results
 from masstock.telemetry import logger, new_metrics
 
@@ -31,6 +32,7 @@ _database: Database | None = None
 
 
 @logger.inject_lambda_context(clear_state=True)
+@step
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Ends the run named by {execution_id, run, cause?}, tells the client of {notify: execution
     id}, recovers the machine named by an EventBridge event, or sweeps for {sweep: true}.

@@ -16,12 +16,21 @@ import gemini
 from masstock import crypto, imports_done
 from masstock.config import GenerateSettings, read_settings
 from masstock.db import Database, Worker
-from masstock.errors import ApiKeyUnreadable, InvalidApiKey, Outcome, ProviderThrottled
+from masstock.errors import (
+    ApiKeyUnreadable,
+    DatabaseUnavailable,
+    InvalidApiKey,
+    NotFinished,
+    Outcome,
+    ProviderThrottled,
+    StorageUnavailable,
+)
 from masstock.image_models import cost_microusd
 from masstock.models.workflow import Turn
 from masstock.queries import batch_results, executions
 from masstock.queries.batch_results import Claim, Held
 from masstock.secrets import forget_secrets, read_secret
+from masstock.steps import step
 from masstock.storage import Results, StoredImage, Uploads, image_key
 from masstock.telemetry import logger, new_metrics
 
@@ -34,6 +43,7 @@ _database: Database | None = None
 
 
 @logger.inject_lambda_context(clear_state=True)
+@step
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Turn:
     """{execution_id, batch_index} → {wait_seconds}: 0 when the prompt is settled (painted, failed
     for good, or not to be painted any more), else when to come again. Raises the retryable
@@ -58,13 +68,25 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Turn:
 
 def settle(worker: Worker, claim: Claim, settings: GenerateSettings) -> Turn:
     """Paints a claimed prompt, or records or raises why there is no image."""
-    metrics = new_metrics()
     try:
-        image = _image_of(claim, settings)
+        return _paint_and_complete(worker, claim, settings)
     except Outcome as outcome:
-        metrics.add_metric("PromptAttemptFailed", "Count", 1)
-        metrics.flush_metrics()
         return _settle_failure(worker, claim, outcome)
+    except DatabaseUnavailable:
+        raise
+    except StorageUnavailable:
+        # Given back, so that the next attempt need not wait for the lease to end.
+        batch_results.release_prompt(worker, claim, throttled=False)
+        raise
+    except (
+        Exception
+    ):  # a mistake of ours must not cost the tenant the prompt, or the image paid for
+        logger.exception("an attempt failed unexpectedly")
+        return _settle_failure(worker, claim, NotFinished())
+
+
+def _paint_and_complete(worker: Worker, claim: Claim, settings: GenerateSettings) -> Turn:
+    image = _image_of(claim, settings)
     result_url = (
         Results(settings.results_bucket).public_url(image.key)
         if settings.image_access == "public"
@@ -73,8 +95,7 @@ def settle(worker: Worker, claim: Claim, settings: GenerateSettings) -> Turn:
     if not batch_results.complete_prompt(worker, claim, image, result_url):
         logger.warning("the claim was overtaken; the image is stored under the same key")
         return SETTLED
-    metrics.add_metric("ImagesGenerated", "Count", 1)
-    metrics.flush_metrics()
+    _count("ImagesGenerated")
     logger.info(
         "image stored", processing_time_ms=image.processing_time_ms, size_bytes=image.size_bytes
     )
@@ -135,7 +156,14 @@ def _unseal(sealed: str, claim: Claim, settings: GenerateSettings) -> str:
     return crypto.unseal(sealed, claim.client_id, claim.execution_id, keys)
 
 
+def _count(metric: str) -> None:
+    metrics = new_metrics()
+    metrics.add_metric(metric, "Count", 1)
+    metrics.flush_metrics()
+
+
 def _settle_failure(worker: Worker, claim: Claim, outcome: Outcome) -> Turn:
+    _count("PromptAttemptFailed")
     throttled = isinstance(outcome, ProviderThrottled)
     tried = claim.throttles if throttled else claim.failures
     if tried < outcome.max_retries:

@@ -11,8 +11,8 @@ FUNCTIONS = ("api", "fanout", "generate", "finalize")
 LAYER = ROOT / "layers/common/masstock"
 # A module may import those on lower floors, and nothing of its own floor that is not listed here.
 FLOORS = [
-    {"errors", "limits", "secrets", "telemetry"},
-    {"config", "models"},
+    {"errors", "image_models", "limits", "secrets", "telemetry", "webhooks"},
+    {"config", "models", "steps"},
     {"auth", "crypto"},
     {"db", "storage"},
     {"queries"},

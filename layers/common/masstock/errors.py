@@ -286,6 +286,7 @@ class NotFinished(Outcome):
 
     code = "not_finished"
     retryable = True
+    max_retries = 3
 
 
 def outcomes() -> dict[str, type[Outcome]]:

@@ -1,0 +1,24 @@
+"""A stack whose functions die where a prompt asks for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Stack, run_local
+
+FAULTS = Path(__file__).parent / "faults"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    directory = tmp_path_factory.mktemp("stack")
+    plans = tmp_path_factory.mktemp("plans")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAULTS_DIR", str(FAULTS))
+        patch.setenv("FAULTS_PLANS", str(plans))
+        try:
+            run_local("up", directory)
+            yield Stack(directory)
+        finally:
+            run_local("clean", directory)

@@ -1,0 +1,149 @@
+"""Makes a function die where a prompt asks for it: on the path of the functions of a stack that is
+started with FAULTS_DIR naming this directory, and imported by every Python that finds it there.
+
+A prompt that begins with `crash POINT MOMENT KIND TIMES` plans the crash of its execution: before
+or after the named step, by SIGKILL of the process or by an exception. How often it still has to
+happen is a set of files in FAULTS_PLANS, so that no process needs to remember.
+"""
+
+import functools
+import importlib.abc
+import importlib.machinery
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+HANDLERS = ("api", "fanout", "generate", "finalize")
+# Step → where it is found once the handler's module has been imported.
+STEPS = {
+    "api": {
+        "insert": ("masstock.queries.executions", "insert_execution"),
+        "start": ("machine", "start"),
+    },
+    "fanout": {
+        "mark": ("masstock.queries.executions", "start_execution"),
+        "fan_out": ("fanout", "fan_out"),
+    },
+    "generate": {
+        "claim": ("masstock.queries.batch_results", "claim_prompt"),
+        "paint": ("gemini", "paint"),
+        "put": ("masstock.storage", "Results.put"),
+        "complete": ("masstock.queries.batch_results", "complete_prompt"),
+        "release": ("masstock.queries.batch_results", "release_prompt"),
+        "fail": ("masstock.queries.batch_results", "fail_prompt"),
+        "stop": ("masstock.queries.executions", "stop_execution"),
+    },
+    "finalize": {
+        "finalize": ("finalize", "finalize"),
+        "deliver": ("masstock.queries.webhook_deliveries", "claim_deliveries"),
+        "record": ("masstock.queries.webhook_deliveries", "record_attempt"),
+    },
+}
+
+plans = Path(os.environ.get("FAULTS_PLANS", "/nonexistent"))
+current: dict[str, str] = {}
+
+
+class Crash(Exception):
+    """What no Retry knows."""
+
+
+def install(handler: ModuleType) -> None:
+    function = handler.__name__
+    for step, (module, path) in STEPS[function].items():
+        *owners, name = path.split(".")
+        owner: Any = sys.modules[module]
+        for each in owners:
+            owner = getattr(owner, each)
+        setattr(owner, name, crashing(f"{function}.{step}", getattr(owner, name)))
+    handler.lambda_handler = remembering(handler.lambda_handler)
+
+
+def remembering(handle: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler, and whose execution it works on."""
+
+    @functools.wraps(handle)
+    def wrapped(event: dict[str, Any], context: object) -> Any:
+        current["execution"] = str(event.get("execution_id") or event.get("notify") or "")
+        return handle(event, context)
+
+    return wrapped
+
+
+def crashing(point: str, step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step, and the crash before or after it."""
+
+    @functools.wraps(step)
+    def wrapped(*values: Any, **named: Any) -> Any:
+        if point == "api.insert":
+            plan(str(named["execution_id"]), named["input_data"]["prompts"][0])
+        crash(f"{point} before")
+        outcome = step(*values, **named)
+        crash(f"{point} after")
+        return outcome
+
+    return wrapped
+
+
+def plan(execution: str, prompt: str) -> None:
+    current["execution"] = execution
+    word, *asked = prompt.split(" ")[:5]
+    if word != "crash":
+        return
+    point, moment, kind, times = asked
+    # An idempotent repetition must not crash again: the plan belongs to the prompt.
+    name = f"{point} {moment} {kind} {times}".replace(" ", "_")
+    folder = plans / name
+    if not folder.exists():
+        folder.mkdir()
+        for number in range(int(times)):
+            (folder / str(number)).touch()
+    (plans / execution).write_text(name)
+
+
+def crash(moment: str) -> None:
+    try:
+        name = (plans / current["execution"]).read_text()
+    except OSError:
+        return
+    point, when, kind, _ = name.rsplit("_", 3)
+    if f"{point} {when}" != moment:
+        return
+    for left in (plans / name).iterdir():
+        try:
+            left.unlink()
+        except FileNotFoundError:
+            continue
+        if kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise Crash(moment)
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Finds the handlers as usual, and installs the crashes once they are imported."""
+
+    def find_spec(
+        self, name: str, path: Any = None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name not in HANDLERS or path is not None:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name)
+        if spec is None or spec.loader is None:
+            return None
+        loader: Any = spec.loader
+        execute = loader.exec_module
+
+        def execute_and_install(module: ModuleType) -> None:
+            execute(module)
+            install(module)
+
+        loader.exec_module = execute_and_install
+        return spec
+
+
+if plans.is_dir():
+    sys.meta_path.insert(0, Finder())

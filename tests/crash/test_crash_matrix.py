@@ -1,0 +1,214 @@
+"""Every function dies at every step, by SIGKILL and by an exception: every execution ends, every
+prompt is accounted for once, and nobody pays for more than the prompts and the crashes.
+
+All executions run at the same time: a claim whose painter was killed is waited for until it must be
+dead, which takes more than a minute.
+"""
+
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+from PIL import Image
+
+from tests.crash.faults.sitecustomize import STEPS
+from tests.e2e.conftest import WORKFLOW, Stack
+
+# The first test waits for all executions.
+pytestmark = pytest.mark.timeout(900)
+
+PROMPTS = 3
+# Lease, retries with their pauses, and a machine that is started again by the sweep.
+END_SECONDS = 720
+# What leads to the step.
+BEHAVIOUR = {"release": "unavailable", "fail": "content_blocked", "stop": "invalid_key"}
+
+
+@dataclass(frozen=True)
+class Case:
+    point: str
+    moment: str
+    kind: str
+    times: int = 1
+
+    @property
+    def prefix(self) -> str:
+        return f"crash {self.point} {self.moment} {self.kind} {self.times}"
+
+    @property
+    def prompts(self) -> list[str]:
+        return [f"{self.prefix} #{number}" for number in range(PROMPTS)]
+
+    @property
+    def step(self) -> str:
+        return self.point.partition(".")[2]
+
+
+CASES = [
+    *(
+        Case(f"{function}.{step}", moment, kind)
+        for function, steps in STEPS.items()
+        for step in steps
+        for moment in ("before", "after")
+        for kind in ("kill", "raise")
+    ),
+    # More often than anything is repeated.
+    Case("generate.paint", "after", "kill", 9),
+    Case("fanout.mark", "after", "kill", 3),
+    Case("finalize.finalize", "before", "kill", 5),
+]
+
+
+@pytest.fixture(scope="session")
+def executions(stack: Stack) -> dict[Case, dict[str, Any]]:
+    """Every case's execution, when all have ended."""
+    stack.rule(
+        *(
+            {
+                "match": f"^{re.escape(case.prefix)} ",
+                "behave": BEHAVIOUR[case.step],
+                # Fail for good, or once each.
+                "times": PROMPTS if case.step == "release" else None,
+            }
+            for case in CASES
+            if case.step in BEHAVIOUR
+        )
+    )
+    ids = {case: submit(stack, case) for case in CASES}
+    deadline = time.monotonic() + END_SECONDS
+    ended: dict[Case, dict[str, Any]] = {}
+    while len(ended) < len(CASES) and time.monotonic() < deadline:
+        for case in CASES:
+            if case not in ended:
+                execution = stack.call("client_a", "GET", f"/v1/executions/{ids[case]}").json()
+                if execution["status"] in ("completed", "failed"):
+                    ended[case] = execution
+        time.sleep(1)
+    assert not [case.prefix for case in CASES if case not in ended]
+    return ended
+
+
+def submit(stack: Stack, case: Case) -> str:
+    """As a careful client does: the same key until there is an answer."""
+    body = {
+        "workflow_id": WORKFLOW,
+        "prompts": case.prompts,
+        "api_key": "demo-key-0123",
+        "webhook_url": stack.access["base_url"] + "/nobody-listens-here",
+    }
+    for _ in range(5):
+        answer = stack.call(
+            "client_a",
+            "POST",
+            "/v1/executions",
+            json=body,
+            headers={"Idempotency-Key": case.prefix},
+        )
+        if answer.status_code == 202:
+            return answer.json()["id"]
+        assert answer.status_code >= 500, answer.text
+    pytest.fail(f"not accepted: {case.prefix}")
+
+
+@pytest.fixture(scope="session")
+def calls(stack: Stack, executions: dict[Case, dict[str, Any]]) -> Counter[str]:
+    made = requests.get(stack.access["model_url"] + "/_calls", timeout=10).json()
+    return Counter(call["prompt"] for call in made)
+
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.prefix)
+
+
+@every_case
+def test_every_prompt_is_accounted_for_once(
+    stack: Stack, executions: dict[Case, dict[str, Any]], case: Case
+) -> None:
+    execution = executions[case]
+    rows = stack.results(execution["id"])
+    assert [row["prompt_text"] for row in rows] == case.prompts
+    by_status = Counter(row["status"] for row in rows)
+    output = execution["output_data"]
+    assert (output["successful"], output["failed"], output["total"]) == (
+        by_status["completed"],
+        by_status["failed"],
+        PROMPTS,
+    )
+    for row in rows:
+        if row["status"] == "completed":
+            content = requests.get(row["result_url"], timeout=10).content
+            Image.open(BytesIO(content)).verify()
+        else:
+            assert row["error_code"]
+            assert row["error_message"]
+
+
+@every_case
+def test_nobody_pays_for_more_than_the_prompts_and_the_crashes(
+    executions: dict[Case, dict[str, Any]], calls: Counter[str], case: Case
+) -> None:
+    made = sum(calls[prompt] for prompt in case.prompts)
+    wanted = 2 * PROMPTS if case.step == "release" else PROMPTS
+    assert made <= wanted + case.times
+
+
+@every_case
+def test_a_crash_alone_costs_no_image(executions: dict[Case, dict[str, Any]], case: Case) -> None:
+    """The step is simply done again."""
+    if case.step in ("fail", "stop"):
+        pytest.skip("these prompts fail by themselves")
+    assert executions[case]["output_data"]["successful"] == PROMPTS
+
+
+def test_one_submission_is_one_execution(
+    stack: Stack, executions: dict[Case, dict[str, Any]]
+) -> None:
+    with psycopg.connect(stack.access["database_url"]) as connection:
+        rows = connection.execute(
+            "SELECT input_data -> 'prompts' ->> 0, count(*) FROM public.workflow_executions"
+            " WHERE input_data -> 'prompts' ->> 0 LIKE 'crash %%' GROUP BY 1 HAVING count(*) > 1"
+        ).fetchall()
+    assert rows == []
+
+
+def test_no_row_is_left_over_and_nothing_stays_reserved(
+    stack: Stack, executions: dict[Case, dict[str, Any]]
+) -> None:
+    with psycopg.connect(stack.access["database_url"]) as connection:
+        processing = connection.execute(
+            "SELECT count(*) FROM public.workflow_batch_results WHERE status = 'processing'"
+        ).fetchone()
+        reserved = connection.execute(
+            "SELECT execution_id FROM public.spend_ledger GROUP BY 1"
+            " HAVING sum(reserved_microusd) <> 0"
+        ).fetchall()
+        uncharged = connection.execute(
+            "SELECT r.execution_id, r.batch_index FROM public.workflow_batch_results r"
+            " WHERE r.cost_microusd IS NOT NULL AND NOT EXISTS ("
+            "   SELECT FROM public.spend_ledger l WHERE l.execution_id = r.execution_id"
+            "   AND l.batch_index = r.batch_index AND l.charged_microusd = r.cost_microusd)"
+        ).fetchall()
+    assert processing == (0,)
+    assert reserved == []
+    assert uncharged == []
+
+
+def test_every_crash_took_place(
+    stack: Stack,
+    executions: dict[Case, dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A plan that never fired would prove nothing."""
+    plans = next(tmp_path_factory.getbasetemp().glob("plans*"))
+    unfired = [
+        folder.name
+        for folder in plans.iterdir()
+        if folder.is_dir() and any(folder.iterdir()) and not folder.name.endswith("_9")
+    ]
+    assert unfired == []
+    assert sum(folder.is_dir() for folder in plans.iterdir()) == len(CASES)
