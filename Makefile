@@ -8,7 +8,7 @@ export AWS_DEFAULT_REGION ?= us-east-1
 PYTHON ?= python3.13
 ENVIRONMENT := .venv/.installed
 
-.PHONY: help demo up down token package deploy test check fix migrate identity-key reseal schema openapi lock clean
+.PHONY: help demo up down token package deploy test test-crash check fix migrate identity-key reseal schema openapi lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ deploy: $(ENVIRONMENT) ## Deploy what was built (STAGE=dev, staging, prod; ARGS=
 
 test: $(ENVIRONMENT) ## Run every test (ARGS="-k …" for some)
 	@python -m pytest $(ARGS)
+
+test-crash: $(ENVIRONMENT) ## Kill every function at every step (some ten minutes, mostly waiting)
+	@python -m pytest tests/crash $(ARGS)
 
 check: $(ENVIRONMENT) ## Lint, types, templates, import direction, lock files
 	ruff check .

@@ -1231,7 +1231,7 @@ GRANT INSERT(payload) ON TABLE public.webhook_deliveries TO masstock_worker;
 
 GRANT UPDATE(attempts) ON TABLE public.webhook_deliveries TO masstock_worker;
 
-GRANT UPDATE(next_attempt_at) ON TABLE public.webhook_deliveries TO masstock_worker;
+GRANT INSERT(next_attempt_at),UPDATE(next_attempt_at) ON TABLE public.webhook_deliveries TO masstock_worker;
 
 GRANT UPDATE(delivered_at) ON TABLE public.webhook_deliveries TO masstock_worker;
 

@@ -170,8 +170,8 @@ WEBHOOKS_AT_ONCE = 20
 def deliver_webhooks(
     worker: Worker, settings: FinalizeSettings, execution_id: UUID | None = None
 ) -> int:
-    """Sends what is due, of one execution or of all; returns how many were taken. The others are
-    due again later."""
+    """Sends what is due, or makes the first attempt of one execution; returns how many were taken.
+    The others are due again later."""
     due = webhook_deliveries.claim_deliveries(
         worker, execution_id, WEBHOOKS_AT_ONCE, WEBHOOK_DELAYS
     )

@@ -95,7 +95,9 @@ def _paint_and_complete(worker: Worker, claim: Claim, settings: GenerateSettings
     if not batch_results.complete_prompt(worker, claim, image, result_url):
         logger.warning("the claim was overtaken; the image is stored under the same key")
         return SETTLED
-    _count("ImagesGenerated")
+    metrics = new_metrics()
+    metrics.add_metric("ImagesGenerated", "Count", 1)
+    metrics.flush_metrics()
     logger.info(
         "image stored", processing_time_ms=image.processing_time_ms, size_bytes=image.size_bytes
     )
@@ -156,14 +158,10 @@ def _unseal(sealed: str, claim: Claim, settings: GenerateSettings) -> str:
     return crypto.unseal(sealed, claim.client_id, claim.execution_id, keys)
 
 
-def _count(metric: str) -> None:
-    metrics = new_metrics()
-    metrics.add_metric(metric, "Count", 1)
-    metrics.flush_metrics()
-
-
 def _settle_failure(worker: Worker, claim: Claim, outcome: Outcome) -> Turn:
-    _count("PromptAttemptFailed")
+    metrics = new_metrics()
+    metrics.add_metric("PromptAttemptFailed", "Count", 1)
+    metrics.flush_metrics()
     throttled = isinstance(outcome, ProviderThrottled)
     tried = claim.throttles if throttled else claim.failures
     if tried < outcome.max_retries:

@@ -53,7 +53,8 @@ CREATE POLICY "Workers write deliveries" ON public.webhook_deliveries
 CREATE POLICY "Workers advance pending deliveries" ON public.webhook_deliveries
     FOR UPDATE TO masstock_worker USING (delivered_at IS NULL) WITH CHECK (true);
 GRANT SELECT ON public.webhook_deliveries TO masstock_api, masstock_admin, authenticated;
-GRANT SELECT, INSERT (execution_id, client_id, run, url, secret_version, payload),
+GRANT SELECT,
+      INSERT (execution_id, client_id, run, url, secret_version, payload, next_attempt_at),
       UPDATE (attempts, next_attempt_at, delivered_at, response_status, error_message)
     ON public.webhook_deliveries TO masstock_worker;
 

@@ -3,10 +3,8 @@
 import json
 import random
 import re
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
 
@@ -15,7 +13,8 @@ import requests
 from PIL import Image
 from standardwebhooks import Webhook
 
-from tests.e2e.conftest import WORKFLOW, Stack, counts
+from tests.e2e.conftest import WORKFLOW, Stack, counts, run_local
+from tests.receiver import Receiver, listening
 
 ACME = "456e7890-e89b-12d3-a456-426614174001"
 BODY = {"workflow_id": WORKFLOW, "api_key": "demo-key-0123"}
@@ -249,34 +248,10 @@ def test_a_submission_over_budget_is_refused_and_one_within_is_not(stack: Stack)
         stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": None})
 
 
-class Receiver:
-    """A client's web server."""
-
-    def __init__(self) -> None:
-        received: list[tuple[dict[str, str], bytes]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                received.append((dict(self.headers), body))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.received = received
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.server.shutdown()
-    receiver.server.server_close()
+    with listening() as receiver:
+        yield receiver
 
 
 def test_the_end_of_an_execution_is_told_once_and_verifiably(
@@ -287,7 +262,7 @@ def test_the_end_of_an_execution_is_told_once_and_verifiably(
     path = f"/v1/executions/{execution_id}"
     _until(lambda: stack.call("client_a", "GET", path).json()["webhook_delivered_at"])
     secret = stack.call("client_a", "GET", f"/v1/clients/{ACME}/webhook-secret").json()["secret"]
-    [(headers, body)] = receiver.received
+    [(_, headers, body)] = receiver.received
     told = Webhook(secret).verify(body, headers)
     assert told["type"] == "execution.completed"
     assert told["data"]["id"] == execution_id
@@ -306,8 +281,6 @@ def test_an_unchanged_execution_is_not_sent_again(stack: Stack) -> None:
 
 
 def test_keys_are_sealed_again_while_executions_run(stack: Stack) -> None:
-    from tests.e2e.conftest import run_local
-
     stack.rule({"match": "^rotating ", "behave": "ok", "delay_ms": 1000})
     execution_id = stack.submit([f"rotating {n}" for n in range(60)])
     run_local("reseal", stack.directory, "--add-key")

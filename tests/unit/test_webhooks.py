@@ -1,56 +1,24 @@
 """Webhooks: what receivers verify, and where we do not call."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from masstock import webhooks
+from tests.receiver import Receiver, listening
 
 SECRET = webhooks.client_secret("master", UUID(int=1), 1)
 BODY = '{"type":"execution.completed","data":{"id":"1"}}'
 
 
-class Receiver:
-    """A web server that keeps what it is sent."""
-
-    def __init__(self, status: int, location: str | None = None) -> None:
-        received: list[tuple[str, dict[str, str], bytes]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                received.append((self.path, dict(self.headers), body))
-                self.send_response(status)
-                if location:
-                    self.send_header("Location", location)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.received = received
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
 @pytest.fixture
 def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
-    receiver = Receiver(*getattr(request, "param", (200,)))
-    yield receiver
-    receiver.close()
+    with listening() as receiver:
+        receiver.status, receiver.location = getattr(request, "param", (200, None))
+        yield receiver
 
 
 def send(url: str, *, allow_private: bool = True) -> webhooks.Answer:
@@ -58,11 +26,11 @@ def send(url: str, *, allow_private: bool = True) -> webhooks.Answer:
 
 
 def test_a_receiver_verifies_us_with_the_official_library(receiver: Receiver) -> None:
-    answer = send(receiver.url + "/hook?source=masstock")
+    answer = send(receiver.url + "?source=masstock")
     assert (answer.status, answer.error, answer.delivered) == (200, None, True)
     [(path, headers, body)] = receiver.received
     assert path == "/hook?source=masstock"
-    assert headers["Host"] == receiver.url.removeprefix("http://")
+    assert headers["Host"] == f"127.0.0.1:{receiver.port}"
     assert Webhook(SECRET).verify(body, headers) == json.loads(BODY)
     assert headers["webhook-id"] == "msg_1"
 
@@ -90,7 +58,7 @@ def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
     assert len(receiver.received) == 1
 
 
-@pytest.mark.parametrize("receiver", [(410,)], indirect=True)
+@pytest.mark.parametrize("receiver", [(410, None)], indirect=True)
 def test_gone_is_final(receiver: Receiver) -> None:
     answer = send(receiver.url)
     assert (answer.delivered, answer.final) == (False, True)
@@ -145,9 +113,9 @@ def test_a_name_that_leads_to_a_private_address_by_now_is_not_called(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DNS rebinding: public when it was submitted, private when it is used."""
-    inside = [(2, 1, 6, "", ("127.0.0.1", receiver.server.server_port))]
+    inside = [(2, 1, 6, "", ("127.0.0.1", receiver.port))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: inside)
-    answer = send(f"https://rebinding.example:{receiver.server.server_port}/", allow_private=False)
+    answer = send(f"https://rebinding.example:{receiver.port}/", allow_private=False)
     assert "private" in (answer.error or "")
     assert receiver.received == []
 

@@ -8,13 +8,14 @@ from masstock.models.workflow import ExecutionRun
 
 def enqueue_delivery(run: ExecutionRun) -> Statement:
     """Writes the delivery of an ended run, once; none where nobody wants to be told. In the
-    transaction that ends it. Returns its {id}."""
+    transaction that ends it. The sweep leaves the first attempt to the machine for a while.
+    Returns its {id}."""
     return (
         """
         INSERT INTO public.webhook_deliveries
-            (execution_id, client_id, run, url, secret_version, payload)
+            (execution_id, client_id, run, url, secret_version, next_attempt_at, payload)
         SELECT e.id, e.client_id, e.run, e.webhook_url, e.webhook_secret_version,
-            json_build_object(
+            now() + interval '30 seconds', json_build_object(
                 'type', 'execution.' || e.status,
                 'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                 'data', json_build_object(
@@ -37,16 +38,17 @@ def enqueue_delivery(run: ExecutionRun) -> Statement:
 def claim_deliveries(
     tx: Executor, execution_id: UUID | None, limit: int, delays: list[int]
 ) -> list[Row]:
-    """Takes what is due, oldest first (of one execution, or of all), and schedules the attempt
-    after this one at once, so that a crash delays a delivery and loses none: {id, url, client_id,
-    secret_version, payload, attempts}. The n-th delay in seconds follows the n-th attempt; after
-    the last there is no further one."""
+    """Takes what is due, oldest first, or the first attempt of one execution, and schedules the
+    attempt after it at once, so that a crash delays a delivery and loses none: {id, url,
+    client_id, secret_version, payload, attempts}. The n-th delay in seconds follows the n-th
+    attempt; after the last there is no further one."""
     return tx.fetch_all(
         """
         WITH due AS (
             SELECT id FROM public.webhook_deliveries
-            WHERE next_attempt_at <= now() AND delivered_at IS NULL
-              AND (%(execution_id)s::uuid IS NULL OR execution_id = %(execution_id)s)
+            WHERE delivered_at IS NULL
+              AND CASE WHEN %(execution_id)s::uuid IS NULL THEN next_attempt_at <= now()
+                       ELSE execution_id = %(execution_id)s AND attempts = 0 END
             ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
         )
         UPDATE public.webhook_deliveries d

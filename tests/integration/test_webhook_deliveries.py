@@ -1,0 +1,155 @@
+"""Deliveries are repeated until they are taken, and lost by no crash."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from psycopg.rows import dict_row
+from standardwebhooks import Webhook
+
+import finalize
+from masstock import webhooks
+from masstock.config import FinalizeSettings
+from masstock.db import Database, Worker
+from masstock.errors import NotFinished
+from masstock.models.workflow import ExecutionRun
+from tests.databases import ACME, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from tests.receiver import Receiver, listening
+
+SETTINGS = FinalizeSettings(
+    database_secret_id="worker",
+    results_bucket="results",
+    state_machine_arn="arn",
+    webhook_secret_id="master",
+    allow_private_webhooks=True,
+)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with listening() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def worker(
+    fresh_database: Urls, vault: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Worker]:
+    vault |= {"worker": fresh_database.worker, "master": "the master secret"}
+    monkeypatch.setattr("finalize.read_secret", vault.__getitem__)
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "MasStock")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "masstock-test")
+    database = Database("worker")
+    yield Worker(database)
+    database.close()
+
+
+@pytest.fixture
+def ended(fresh_database: Urls, worker: Worker, receiver: Receiver) -> UUID:
+    """An execution that has ended, whose client wants to be told."""
+    execution_id = uuid4()
+    with connected(fresh_database.superuser) as connection:
+        connection.execute(
+            "INSERT INTO public.workflow_executions"
+            " (id, workflow_id, client_id, user_id, status, input_data, webhook_url)"
+            " VALUES (%s, %s, %s, %s, 'processing', '{\"prompts\": [\"x\"]}', %s)",
+            [execution_id, WORKFLOW, ACME, JOHN_OF_ACME, receiver.url],
+        )
+    assert finalize.finalize(worker, ExecutionRun(execution_id, 0), NotFinished()) == (
+        "failed",
+        True,
+    )
+    return execution_id
+
+
+def delivery(database: Urls) -> dict[str, Any]:
+    with connected(database.superuser) as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        [row] = cursor.execute(
+            "SELECT *, extract(epoch FROM next_attempt_at - now())::float8 AS due_in"
+            " FROM public.webhook_deliveries"
+        ).fetchall()
+    return row
+
+
+def let_time_pass(database: Urls) -> None:
+    with connected(database.superuser) as connection:
+        connection.execute("UPDATE public.webhook_deliveries SET next_attempt_at = now()")
+
+
+def test_the_same_message_is_repeated_until_it_is_taken(
+    fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
+) -> None:
+    receiver.status = 500
+    assert finalize.deliver_webhooks(worker, SETTINGS) == 0
+    assert receiver.received == [], "the first attempt is the machine's"
+    assert finalize.deliver_webhooks(worker, SETTINGS, ended) == 0
+    kept = delivery(fresh_database)
+    assert (kept["attempts"], kept["response_status"], kept["delivered_at"]) == (1, 500, None)
+    assert 50 < kept["due_in"] <= 60
+    for whose in (None, ended):
+        assert finalize.deliver_webhooks(worker, SETTINGS, whose) == 0
+    assert len(receiver.received) == 1, "not before it is due"
+    let_time_pass(fresh_database)
+    receiver.status = 200
+    assert finalize.deliver_webhooks(worker, SETTINGS) == 1
+    first, second = receiver.received
+    assert first[1]["webhook-id"] == second[1]["webhook-id"]
+    assert first[2] == second[2]
+    secret = webhooks.client_secret("the master secret", ACME, 1)
+    assert Webhook(secret).verify(second[2], second[1])["data"]["id"] == str(ended)
+    let_time_pass(fresh_database)
+    assert finalize.deliver_webhooks(worker, SETTINGS) == 0
+    assert len(receiver.received) == 2
+
+
+def test_a_crash_between_claiming_and_recording_only_delays(
+    fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(webhooks, "send", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            finalize.deliver_webhooks(worker, SETTINGS, ended)
+    assert delivery(fresh_database)["due_in"] > 0
+    let_time_pass(fresh_database)
+    assert finalize.deliver_webhooks(worker, SETTINGS) == 1
+
+
+def test_a_receiver_that_is_gone_is_left_alone(
+    fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
+) -> None:
+    receiver.status = 410
+    finalize.deliver_webhooks(worker, SETTINGS, ended)
+    kept = delivery(fresh_database)
+    assert (kept["next_attempt_at"], kept["delivered_at"]) == (None, None)
+
+
+def test_after_the_last_attempt_there_is_none(
+    fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
+) -> None:
+    receiver.status = 503
+    attempts = len(finalize.WEBHOOK_DELAYS) + 1
+    for _ in range(attempts):
+        assert delivery(fresh_database)["next_attempt_at"] is not None
+        let_time_pass(fresh_database)
+        finalize.deliver_webhooks(worker, SETTINGS)
+    kept = delivery(fresh_database)
+    assert (kept["attempts"], kept["next_attempt_at"]) == (attempts, None)
+
+
+def test_ending_twice_tells_once(
+    fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
+) -> None:
+    assert finalize.finalize(worker, ExecutionRun(ended, 0), NotFinished()) == ("ended", False)
+    assert delivery(fresh_database)["attempts"] == 0
+
+
+def test_private_addresses_are_refused_again_when_sending(
+    fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
+) -> None:
+    """The address was allowed when it was submitted."""
+    strict = SETTINGS.model_copy(update={"allow_private_webhooks": False})
+    assert finalize.deliver_webhooks(worker, strict, ended) == 0
+    assert receiver.received == []
+    assert "https" in delivery(fresh_database)["error_message"]
