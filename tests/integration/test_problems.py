@@ -163,6 +163,13 @@ def test_nothing_is_taken_for_a_number_that_is_none(api: Api, value: Any) -> Non
     assert pointers(answer) == {"/config/max_prompts"}
 
 
+def test_a_whole_number_may_be_written_with_a_point(api: Api) -> None:
+    body = b'{"monthly_budget_microusd": 4669.0}'
+    answer = api.call("admin", "PATCH", f"/v1/clients/{ACME}", data=body, headers=JSON)
+    assert answer.json is not None
+    assert answer.json["monthly_budget_microusd"] == 4669
+
+
 @pytest.mark.parametrize("host", ["x" * 64 + ".example", "a..example", "[::1"])
 def test_a_webhook_to_a_host_that_cannot_be_is_refused(api: Api, host: str) -> None:
     body = {"webhook_url": f"https://{host}/hook"}

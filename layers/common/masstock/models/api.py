@@ -10,15 +10,22 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from masstock.limits import PROMPTS_LIMIT
-from masstock.models.config import WorkflowConfig
+from masstock.models.config import WHOLE, WorkflowConfig
 
 PROMPT_LENGTH = 10_000
 
 
+# Spelt out: \s is another set in every dialect of regular expressions. Control characters too.
+SPACES = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
 def _text(max_length: int) -> StringConstraints:
-    """Trimmed and not empty; without U+0000, which Postgres cannot hold."""
+    """Trimmed, and something is left; without U+0000, which Postgres cannot hold."""
     return StringConstraints(
-        strip_whitespace=True, min_length=1, max_length=max_length, pattern=r"^[^\x00]*$"
+        strip_whitespace=True,
+        min_length=1,
+        max_length=max_length,
+        pattern=rf"^[^\x00]*[^{SPACES}][^\x00]*$",
     )
 
 
@@ -28,7 +35,9 @@ Prompt = Annotated[str, _text(PROMPT_LENGTH)]
 Email = Annotated[
     str,
     StringConstraints(
-        strip_whitespace=True, max_length=320, pattern=r"^[^\s@\x00]+@[^\s@\x00]+\.[^\s@\x00]+$"
+        strip_whitespace=True,
+        max_length=320,
+        pattern=rf"^[^{SPACES}@]+@[^{SPACES}@]+\.[^{SPACES}@]+$",
     ),
 ]
 ApiKey = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=r"^[\x20-\x7e]+$")]
@@ -44,9 +53,7 @@ WebhookUrl = Annotated[
         "https, and no private or link-local address."
     ),
 ]
-Microusd = Annotated[
-    int, Field(ge=0, le=10**15, description="Millionths of a US dollar.", strict=True)
-]
+Microusd = Annotated[int, Field(ge=0, le=10**15, description="Millionths of a US dollar."), WHOLE]
 
 type AccountStatus = Literal["active", "suspended", "deleted"]
 type Role = Literal["admin", "client"]

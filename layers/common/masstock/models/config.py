@@ -1,12 +1,21 @@
 """`workflows.config`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from masstock.limits import PROMPTS_LIMIT
 
 DEFAULT_MAX_PROMPTS = 100
+
+
+def _whole(value: object) -> object:
+    # JSON knows no integers, and some languages write 2 as 2.0.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# After the limits, so that these are checked, and described, as an integer's.
+WHOLE = BeforeValidator(_whole)
 
 
 class WorkflowConfig(BaseModel):
@@ -17,9 +26,9 @@ class WorkflowConfig(BaseModel):
     workflow_type: Literal["nano_banana"]
     model: str = Field(min_length=1, max_length=200, examples=["gemini-2.5-flash-image"])
     requires_api_key: bool = False
-    max_prompts: int = Field(DEFAULT_MAX_PROMPTS, ge=1, le=PROMPTS_LIMIT)
+    max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_LIMIT), WHOLE] = DEFAULT_MAX_PROMPTS
     supports_reference_images: bool = False
-    max_concurrency: int | None = Field(None, ge=1)
-    microusd_per_image: int | None = Field(
-        None, ge=0, description="Price of an image, for a model whose prices are not known here."
+    max_concurrency: Annotated[int, Field(ge=1), WHOLE] | None = None
+    microusd_per_image: Annotated[int, Field(ge=0), WHOLE] | None = Field(
+        None, description="Price of an image, for a model whose prices are not known here."
     )
