@@ -235,7 +235,15 @@ OPERATIONS: Mapping[str, Operation] = {
         examples={"all": {}, "retryable ones": {"only_retryable": True}},
     ),
     "delete_execution": _remove(Conflict),
-    "list_results": _list(resources.BatchResult, executions.RESULT_PARAMETERS, NotFound),
+    "list_results": Operation(
+        [
+            Answer(200, Page[resources.BatchResult], headers=["ETag", "Retry-After"]),
+            Answer(304, headers=["ETag", "Retry-After"]),
+        ],
+        [InvalidCursor, NotFound],
+        executions.RESULT_PARAMETERS,
+        headers=["If-None-Match"],
+    ),
     "get_image": Operation(
         [Answer(302, headers=["Location"])],
         [NotFound],

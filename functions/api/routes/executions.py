@@ -1,5 +1,6 @@
 """Executions and their results."""
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from masstock.limits import PROMPTS_LIMIT
 from masstock.models.workflow import ExecutionRun
 from masstock.queries import batch_results, clients, executions, workflows
 from masstock.secrets import read_secret
-from masstock.storage import Results, Uploads
+from masstock.storage import URL_SECONDS, Results, Uploads
 from pages import (
     DEFAULT_LIMIT,
     MAX_PAGE_BYTES,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 router = APIGatewayHttpRouter()
 
 POLL_SECONDS = "2"
+# A page that has not changed is sent again this often, with URLs that live on.
+URLS_KEPT_SECONDS = URL_SECONDS // 3
 
 LIST_PARAMETERS = {
     "status": one_of("pending", "processing", "completed", "failed"),
@@ -254,7 +257,7 @@ def delete_execution(execution_id: str) -> Response[str]:
 
 @router.get("/executions/<execution_id>/results")
 def list_results(execution_id: str) -> Response[str]:
-    """Results in the order of the prompts, as they land."""
+    """Results in the order of the prompts, as they land; 304 while nothing changed."""
     event = router.current_event
     query = read_query(event, RESULT_PARAMETERS)
     limit = query["limit"] or DEFAULT_LIMIT
@@ -279,7 +282,13 @@ def list_results(execution_id: str) -> Response[str]:
     next_cursor = None
     if rows[0]["more_follow"]:
         next_cursor = encode_cursor([results[-1]["batch_index"]], list_name, key)
-    return page_answer(as_json({"items": results, "next_cursor": next_cursor}))
+    body = as_json({"items": results, "next_cursor": next_cursor})
+    # URLs are signed anew each time: the version is the rows, and when their URLs run out.
+    window = int(time.time() // URLS_KEPT_SECONDS)
+    version = as_json([rows, next_cursor, window])
+    return cacheable_answer(
+        body, event.headers.get("if-none-match"), {"Retry-After": POLL_SECONDS}, version
+    )
 
 
 def _result(row: Row) -> Row:
