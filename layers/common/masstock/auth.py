@@ -2,9 +2,9 @@
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.error import URLError
 from urllib.request import urlopen
 from uuid import UUID
 
@@ -12,7 +12,8 @@ import jwt
 
 from masstock.config import ApiSettings
 from masstock.errors import IdentityProviderUnavailable, Unauthenticated
-from masstock.secrets import read_secret
+from masstock.secrets import SecretUnavailable, read_secret
+from masstock.telemetry import logger
 
 ASYMMETRIC = frozenset({"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "EdDSA"})
 REQUIRED_CLAIMS = ["sub", "exp", "iss", "aud"]
@@ -31,7 +32,8 @@ class Principal:
 
 
 def authenticate(authorization: str | None, settings: ApiSettings) -> Principal:
-    """The principal of an Authorization header; raises Unauthenticated saying what is wrong."""
+    """The principal of an Authorization header; raises Unauthenticated saying what is wrong, or
+    IdentityProviderUnavailable."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Send an Authorization header: Bearer <token>.")
@@ -48,7 +50,7 @@ def _verify(token: str, settings: ApiSettings) -> dict[str, Any]:
     try:
         if settings.jwt_jwks_url:
             key = _signing_key(token, settings.jwt_jwks_url)
-            algorithms = [key.algorithm_name] if key.algorithm_name in ASYMMETRIC else []
+            algorithms = [key.algorithm_name]
             secret: Any = key.key
         else:
             algorithms = ["HS256"]
@@ -62,6 +64,8 @@ def _verify(token: str, settings: ApiSettings) -> dict[str, Any]:
             leeway=CLOCK_SKEW_SECONDS,
             options={"require": REQUIRED_CLAIMS},
         )
+    except SecretUnavailable as error:
+        raise IdentityProviderUnavailable from error
     except jwt.ExpiredSignatureError as error:
         raise Unauthenticated("The token has expired.") from error
     except (jwt.InvalidTokenError, jwt.InvalidKeyError, ValueError) as error:
@@ -88,7 +92,8 @@ def _signing_key(token: str, jwks_url: str) -> jwt.PyJWK:
     if key_id not in _keys and time.monotonic() - _fetched_at > REFRESH_SECONDS:
         try:
             fresh = _fetch_keys(jwks_url)
-        except (URLError, OSError, ValueError, jwt.PyJWTError) as error:
+        except Exception as error:  # an issuer can fail in more ways than we could list
+            logger.warning("the issuer's keys could not be fetched", exc_info=True)
             if not _keys:
                 raise IdentityProviderUnavailable from error
         else:
@@ -101,7 +106,17 @@ def _signing_key(token: str, jwks_url: str) -> jwt.PyJWK:
 
 
 def _fetch_keys(jwks_url: str) -> dict[str, jwt.PyJWK]:
+    """The issuer's public keys for signatures, by name; what else it publishes verifies nothing."""
     # The scheme is the operator's choice; plain http serves the stack on one machine.
     with urlopen(jwks_url, timeout=FETCH_TIMEOUT_SECONDS) as response:  # noqa: S310
-        key_set = jwt.PyJWKSet.from_dict(json.load(response))
-    return {key.key_id: key for key in key_set.keys if key.key_id}
+        published: list[dict[str, Any]] = json.load(response)["keys"]
+    keys: dict[str, jwt.PyJWK] = {}
+    for jwk in published:
+        # A key that we cannot read must not hide the others.
+        with suppress(Exception):
+            key = jwt.PyJWK(jwk)
+            if key.algorithm_name in ASYMMETRIC and jwk.get("use", "sig") == "sig":
+                keys[jwk["kid"]] = key
+    if not keys:
+        raise ValueError("no usable keys")
+    return keys

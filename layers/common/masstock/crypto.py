@@ -61,4 +61,8 @@ def _encode(raw: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    # Base64 spells the same bytes in several ways; an altered value must be none of them.
+    if _encode(raw) != text:
+        raise ValueError
+    return raw

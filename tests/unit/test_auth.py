@@ -1,0 +1,600 @@
+"""Bearer tokens: what a forger tries, and what the issuer's bad days may and may not break."""
+
+import base64
+import hmac
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from uuid import UUID
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from masstock import auth
+from masstock.auth import Principal, authenticate
+from masstock.config import ApiSettings
+from masstock.errors import IdentityProviderUnavailable, Unauthenticated
+
+ISSUER, AUDIENCE = "https://issuer.example/auth/v1", "authenticated"
+USER = UUID("123e4567-e89b-12d3-a456-426614174000")
+SECRET = "the shared secret of issuer and api, long enough for HS512 by far.."
+NOT_VALID = "The token is not valid here."
+
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
+ED_KEY = ed25519.Ed25519PrivateKey.generate()
+FORGERS_KEY = rsa.generate_private_key(65537, 2048)
+# Key ids are the algorithms: `signed` below needs no other table.
+PRIVATE_KEYS: dict[str, Any] = {
+    "HS256": SECRET,
+    "RS256": RSA_KEY,
+    "ES256": EC_KEY,
+    "EdDSA": ED_KEY,
+}
+
+
+def public_jwk(algorithm: str, key: Any, key_id: str | None = None, **more: Any) -> dict[str, Any]:
+    jwk = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
+    return {**jwk, "kid": key_id or algorithm, "alg": algorithm, "use": "sig", **more}
+
+
+JWKS = {
+    "keys": [
+        public_jwk("RS256", RSA_KEY),
+        public_jwk("ES256", EC_KEY),
+        public_jwk("EdDSA", ED_KEY),
+    ]
+}
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    """A good token's claims; a change to `...` leaves the claim out."""
+    now = int(time.time())
+    good = {"sub": str(USER), "exp": now + 3600, "iat": now, "iss": ISSUER, "aud": AUDIENCE}
+    return {name: value for name, value in {**good, **changes}.items() if value is not ...}
+
+
+def encode(raw: bytes | dict[str, Any]) -> str:
+    raw = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def by_hand(header: Any, payload: Any, sign: Callable[[bytes], bytes]) -> str:
+    """A token that no library would make."""
+    message = f"{encode(header)}.{encode(payload)}"
+    return f"{message}.{encode(sign(message.encode()))}"
+
+
+def with_hmac(secret: bytes, digest: str = "sha256") -> Callable[[bytes], bytes]:
+    return lambda message: hmac.digest(secret, message, digest)
+
+
+def signed(algorithm: str, payload: dict[str, Any] | None = None, **header: Any) -> str:
+    """What the issuer itself would sign."""
+    payload = claims() if payload is None else payload
+    # By hand as far as the payload goes: the library refuses to encode some of the junk.
+    sign = jwt.get_algorithm_by_name(algorithm)
+    key = sign.prepare_key(PRIVATE_KEYS[algorithm])
+    head = {"typ": "JWT", "alg": algorithm, "kid": algorithm, **header}
+    return by_hand(head, payload, lambda message: sign.sign(message, key))
+
+
+# --- the issuer ------------------------------------------------------------------------------
+
+
+class Issuer:
+    """A web server that publishes keys; the last call of a method decides how well."""
+
+    def __init__(self, server: ThreadingHTTPServer) -> None:
+        self.url = f"http://127.0.0.1:{server.server_port}/jwks.json"
+        self.fetches = 0
+        self.released = threading.Event()
+        self.publish(JWKS)
+
+    def publish(self, body: Any, status: int = 200, length: int | None = None) -> None:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+        def answer(request: BaseHTTPRequestHandler) -> None:
+            request.send_response(status)
+            request.send_header("Content-Length", str(len(raw) if length is None else length))
+            request.end_headers()
+            request.wfile.write(raw)
+
+        self.behave: Callable[[BaseHTTPRequestHandler], object] = answer
+
+    def stall(self) -> None:
+        self.behave = lambda _: self.released.wait()
+
+    def hang_up(self) -> None:
+        self.behave = lambda _: None
+
+    def babble(self) -> None:
+        self.behave = lambda request: request.wfile.write(b"no HTTP at all\r\n\r\n")
+
+
+@pytest.fixture(scope="module")
+def web_server() -> Iterator[ThreadingHTTPServer]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            server.issuer.fetches += 1
+            server.issuer.behave(self)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def issuer(web_server: Any) -> Iterator[Issuer]:
+    web_server.issuer = Issuer(web_server)
+    yield web_server.issuer
+    web_server.issuer.released.set()
+
+
+@pytest.fixture(autouse=True)
+def a_new_process() -> Iterator[None]:
+    def forget() -> None:
+        auth._keys.clear()
+        auth._fetched_at = float("-inf")
+
+    forget()
+    yield
+    forget()
+
+
+def a_minute_passes() -> None:
+    auth._fetched_at -= auth.REFRESH_SECONDS + 1
+
+
+def settings(**mode: str) -> ApiSettings:
+    fields = ApiSettings.model_fields.items()
+    unused = {name: "unused" for name, field in fields if field.is_required()}
+    return ApiSettings(**{**unused, "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE, **mode})
+
+
+@pytest.fixture
+def with_jwks(issuer: Issuer) -> ApiSettings:
+    return settings(jwt_jwks_url=issuer.url)
+
+
+@pytest.fixture(scope="module")
+def jwt_secret(secrets_manager: Any) -> str:
+    return secrets_manager.create_secret(Name="shared with the issuer", SecretString=SECRET)["ARN"]
+
+
+@pytest.fixture
+def with_secret(aws: None, jwt_secret: str) -> ApiSettings:
+    return settings(jwt_secret_id=jwt_secret)
+
+
+def accepts(token: str, settings: ApiSettings) -> bool:
+    return authenticate(f"Bearer {token}", settings).user_id == USER
+
+
+def refusal(token: str, settings: ApiSettings) -> str:
+    with pytest.raises(Unauthenticated) as refused:
+        authenticate(f"Bearer {token}", settings)
+    return refused.value.detail
+
+
+# --- both modes ------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=list(PRIVATE_KEYS))
+def mode(request: pytest.FixtureRequest) -> tuple[str, ApiSettings]:
+    """An algorithm, and settings under which the issuer signs with it."""
+    fixture = "with_secret" if request.param == "HS256" else "with_jwks"
+    return request.param, request.getfixturevalue(fixture)
+
+
+type Mode = tuple[str, ApiSettings]
+
+
+def test_the_issuers_token_names_the_principal(mode: Mode) -> None:
+    algorithm, settings = mode
+    token = signed(algorithm, claims(iat=1_700_000_000))
+    assert authenticate(f"Bearer {token}", settings) == Principal(USER, 1_700_000_000)
+
+
+def test_a_token_need_not_say_when_it_was_issued(mode: Mode) -> None:
+    algorithm, settings = mode
+    token = signed(algorithm, claims(iat=...))
+    assert authenticate(f"Bearer {token}", settings).issued_at == 0
+
+
+BAD_CLAIMS = {
+    "no sub": {"sub": ...},
+    "no exp": {"exp": ...},
+    "no iss": {"iss": ...},
+    "no aud": {"aud": ...},
+    "another issuer": {"iss": "https://issuer.example/auth/v2"},
+    "issuer with a slash more": {"iss": ISSUER + "/"},
+    "issuer in a list": {"iss": [ISSUER]},
+    "issuer null": {"iss": None},
+    "another audience": {"aud": "anon"},
+    "audience as a part": {"aud": AUDIENCE[:-1]},
+    "no audience in the list": {"aud": []},
+    "audience null": {"aud": None},
+    "nbf in the future": {"nbf": time.time() + 36_000},
+    "nbf no number": {"nbf": "soon"},
+    "iat in the future": {"iat": time.time() + 36_000},
+    "iat no number": {"iat": "yesterday"},
+    "iat a list": {"iat": [1]},
+    "iat infinite": {"iat": float("inf")},
+    "iat not a number": {"iat": float("nan")},
+    "exp no number": {"exp": "never"},
+    "exp null": {"exp": None},
+    "exp infinite": {"exp": float("inf")},
+    "exp a list": {"exp": [time.time() + 60]},
+    "sub null": {"sub": None},
+    "sub a number": {"sub": 7},
+    "sub a list": {"sub": [str(USER)]},
+}
+
+
+@pytest.mark.parametrize("bad", BAD_CLAIMS)
+def test_a_signed_token_with_bad_claims_is_refused(mode: Mode, bad: str) -> None:
+    algorithm, settings = mode
+    assert refusal(signed(algorithm, claims(**BAD_CLAIMS[bad])), settings) == NOT_VALID
+
+
+@pytest.mark.parametrize("sub", ["", "anonymous", f"{USER} OR true", "' OR 1=1 --", f"{USER}0"])
+def test_a_sub_that_is_no_uuid_is_refused(mode: Mode, sub: str) -> None:
+    algorithm, settings = mode
+    detail = refusal(signed(algorithm, claims(sub=sub)), settings)
+    assert detail == "The token's sub is not a user id."
+
+
+@pytest.mark.parametrize("age", [auth.CLOCK_SKEW_SECONDS + 1, 3600, 10**9])
+def test_an_expired_token_is_refused_as_such(mode: Mode, age: int) -> None:
+    algorithm, settings = mode
+    expired = claims(exp=int(time.time()) - age)
+    assert refusal(signed(algorithm, expired), settings) == "The token has expired."
+
+
+def test_one_audience_of_several_is_enough(mode: Mode) -> None:
+    algorithm, settings = mode
+    assert accepts(signed(algorithm, claims(aud=["other", AUDIENCE])), settings)
+
+
+@pytest.mark.parametrize(
+    "none", ["none", "None", "NONE", "nOnE", "none ", "", None, 0, [], ["none"], {}, ...]
+)
+@pytest.mark.parametrize("keep_signature", [False, True])
+def test_no_spelling_of_no_algorithm_is_accepted(
+    mode: Mode, none: Any, keep_signature: bool
+) -> None:
+    algorithm, settings = mode
+    header = {"typ": "JWT", "alg": none, "kid": algorithm}
+    if none is ...:
+        del header["alg"]
+    signature = signed(algorithm).rpartition(".")[2]
+    message = f"{encode(header)}.{encode(claims())}."
+    assert refusal(message + (signature if keep_signature else ""), settings) == NOT_VALID
+
+
+def test_a_signature_covers_header_and_payload(mode: Mode) -> None:
+    algorithm, settings = mode
+    header, payload, signature = signed(algorithm).split(".")
+    other = encode(claims(sub="ad000000-e89b-42d3-a456-426614174010"))
+    long_lived = encode(claims(exp=10**11))
+    other_header = encode({"alg": algorithm, "kid": algorithm, "typ": "at+jwt"})
+    for forged in (
+        f"{header}.{other}.{signature}",
+        f"{header}.{long_lived}.{signature}",
+        f"{other_header}.{payload}.{signature}",
+        f"{header}.{payload}.",
+        f"{header}.{payload}",
+        f"{header}.{payload}.{encode(bytes(64))}",
+        f"{header}.{payload}.{encode(bytes(256))}",
+        f"{header}.{payload}.{signature}.{signature}",
+        f".{payload}.{signature}",
+        f"{header}..{signature}",
+    ):
+        assert refusal(forged, settings) == NOT_VALID
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "x",
+        "a.b.c",
+        "...",
+        "null",
+        "\x00",
+        "é.é.é",
+        "\ud800.\ud800.\ud800",
+        "e30.e30.e30",
+        f"{encode(b'[' * 12_000)}.e30.AA",
+        f"{encode(b'null')}.e30.AA",
+        f"{encode(b'[]')}.e30.AA",
+        f"{encode({'alg': 'HS256', 'kid': 'RS256', 'crit': ['x'], 'x': 1})}.e30.AA",
+        "A" * auth.MAX_TOKEN_LENGTH,
+        "." * auth.MAX_TOKEN_LENGTH,
+    ],
+    ids=lambda garbage: ascii(garbage)[:24],
+)
+def test_garbage_is_refused_like_everything_else(mode: Mode, garbage: str) -> None:
+    assert refusal(garbage, mode[1]) == NOT_VALID
+
+
+@pytest.mark.parametrize("length", [auth.MAX_TOKEN_LENGTH + 1, 6 * 1024 * 1024])
+def test_a_huge_token_is_refused_unread(mode: Mode, issuer: Issuer, length: int) -> None:
+    algorithm, settings = mode
+    token = signed(algorithm, claims(padding="x" * length))
+    assert refusal(token, settings) == "The token is too long."
+    assert issuer.fetches == 0
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        " ",
+        "Bearer",
+        "Bearer ",
+        "{token}",
+        "Basic {token}",
+        "Token {token}",
+        "Bearer\t{token}",
+        "Bearer:{token}",
+        " Bearer {token}",
+        "Basic dXNlcjpwYXNz, Bearer {token}",
+        "Bearer {token}, Bearer {token}",
+        "Bearer {token},Basic dXNlcjpwYXNz",
+        "Bearer {token} {token}",
+        "Bearer Bearer {token}",
+        'Bearer "{token}"',
+        "Bearer token={token}",
+    ],
+)
+def test_only_one_bearer_token_is_an_authorization(mode: Mode, header: str | None) -> None:
+    algorithm, settings = mode
+    with pytest.raises(Unauthenticated):
+        authenticate(header and header.format(token=signed(algorithm)), settings)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_is_read_in_any_case(mode: Mode, scheme: str) -> None:
+    algorithm, settings = mode
+    assert authenticate(f"{scheme} {signed(algorithm)}", settings).user_id == USER
+
+
+# --- keys published by the issuer ------------------------------------------------------------
+
+PUBLIC_KEY_SPELLINGS = {
+    "PEM": RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+    "PEM without its last newline": RSA_KEY.public_key()
+    .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    .strip(),
+    "PKCS 1": RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1),
+    "DER": RSA_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    "JWK": json.dumps(JWKS["keys"][0]).encode(),
+    "modulus": JWKS["keys"][0]["n"].encode(),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("spelling", PUBLIC_KEY_SPELLINGS)
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+def test_a_public_key_is_no_hmac_secret(
+    with_jwks: ApiSettings, spelling: str, algorithm: str
+) -> None:
+    sign = with_hmac(PUBLIC_KEY_SPELLINGS[spelling], f"sha{algorithm[2:]}")
+    token = by_hand({"alg": algorithm, "kid": "RS256"}, claims(), sign)
+    assert refusal(token, with_jwks) == NOT_VALID
+
+
+@pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256", "PS512"])
+def test_a_key_signs_with_its_own_algorithm_only(with_jwks: ApiSettings, algorithm: str) -> None:
+    token = jwt.encode(claims(), RSA_KEY, algorithm, {"kid": "RS256"})
+    assert refusal(token, with_jwks) == NOT_VALID
+
+
+@pytest.mark.parametrize(
+    ("signer", "named"),
+    [("RS256", "ES256"), ("ES256", "RS256"), ("EdDSA", "ES256"), ("HS256", "EdDSA")],
+)
+def test_one_key_does_not_answer_to_anothers_name(
+    with_jwks: ApiSettings, signer: str, named: str
+) -> None:
+    assert refusal(signed(signer, kid=named), with_jwks) == NOT_VALID
+
+
+@pytest.mark.parametrize("kid", ["", "unknown", "rs256", "../RS256", None, 0, ["RS256"], {}])
+def test_a_token_must_name_a_published_key(with_jwks: ApiSettings, kid: Any) -> None:
+    assert refusal(signed("RS256", kid=kid), with_jwks) == NOT_VALID
+
+
+def test_a_token_that_names_no_key_is_refused_without_asking_the_issuer(
+    with_jwks: ApiSettings, issuer: Issuer
+) -> None:
+    assert refusal(jwt.encode(claims(), RSA_KEY, "RS256"), with_jwks) == NOT_VALID
+    assert issuer.fetches == 0
+
+
+@pytest.mark.parametrize("kid", ["RS256", "forged"])
+def test_a_token_brings_no_keys_of_its_own(
+    with_jwks: ApiSettings, issuer: Issuer, kid: str
+) -> None:
+    own = public_jwk("RS256", FORGERS_KEY, kid)
+    header = {"kid": kid, "jwk": own, "jku": issuer.url + "?forged", "x5u": issuer.url, "x5c": [""]}
+    assert refusal(jwt.encode(claims(), FORGERS_KEY, "RS256", header), with_jwks) == NOT_VALID
+    assert issuer.fetches == 1
+
+
+@pytest.mark.parametrize("extra", [{}, {"alg": "HS256"}, {"alg": "RS256"}, {"alg": "none"}])
+@pytest.mark.parametrize("others", [[], JWKS["keys"]], ids=["alone", "beside others"])
+def test_a_published_shared_secret_verifies_nothing(
+    with_jwks: ApiSettings, issuer: Issuer, extra: dict[str, str], others: list[Any]
+) -> None:
+    secret = b"published by mistake, in a set of public keys, for all to see..."
+    issuer.publish({"keys": [{"kty": "oct", "kid": "oct", "k": encode(secret), **extra}, *others]})
+    for algorithm in ("HS256", "RS256", "none"):
+        token = by_hand({"alg": algorithm, "kid": "oct"}, claims(), with_hmac(secret))
+        with pytest.raises((Unauthenticated, IdentityProviderUnavailable)):
+            authenticate(f"Bearer {token}", with_jwks)
+
+
+def test_a_key_for_encryption_verifies_nothing(with_jwks: ApiSettings, issuer: Issuer) -> None:
+    issuer.publish({"keys": [public_jwk("RS256", RSA_KEY, use="enc"), *JWKS["keys"][1:]]})
+    assert refusal(signed("RS256"), with_jwks) == NOT_VALID
+    assert accepts(signed("ES256"), with_jwks)
+
+
+def test_a_key_that_names_no_use_or_algorithm_verifies(
+    with_jwks: ApiSettings, issuer: Issuer
+) -> None:
+    jwk = public_jwk("RS256", RSA_KEY)
+    del jwk["use"], jwk["alg"]
+    issuer.publish({"keys": [jwk]})
+    assert accepts(signed("RS256"), with_jwks)
+
+
+def test_an_unreadable_key_does_not_hide_the_others(with_jwks: ApiSettings, issuer: Issuer) -> None:
+    strange: list[Any] = [
+        {"kty": "lattice", "kid": "new"},
+        {"kty": "RSA", "kid": "half", "n": "AQAB"},
+        {"kty": "oct", "kid": "none", "alg": "none", "k": "AA"},
+        {**JWKS["keys"][0], "kid": ["RS256"]},
+        "no object",
+    ]
+    issuer.publish({"keys": [*strange, *JWKS["keys"]]})
+    assert accepts(signed("RS256"), with_jwks)
+
+
+def test_keys_are_fetched_once_for_many_tokens(with_jwks: ApiSettings, issuer: Issuer) -> None:
+    for algorithm in ("RS256", "ES256", "EdDSA"):
+        assert accepts(signed(algorithm), with_jwks)
+    a_minute_passes()
+    assert accepts(signed("RS256"), with_jwks)
+    assert issuer.fetches == 1
+
+
+def test_forged_key_names_do_not_hammer_the_issuer(with_jwks: ApiSettings, issuer: Issuer) -> None:
+    for number in range(20):
+        assert refusal(signed("RS256", kid=f"forged {number}"), with_jwks) == NOT_VALID
+    assert issuer.fetches == 1
+    a_minute_passes()
+    for number in range(20):
+        assert refusal(signed("RS256", kid=f"forged {number}"), with_jwks) == NOT_VALID
+    assert issuer.fetches == 2
+
+
+def test_a_rotated_key_is_learned_and_the_old_one_forgotten(
+    with_jwks: ApiSettings, issuer: Issuer
+) -> None:
+    assert accepts(signed("RS256"), with_jwks)
+    issuer.publish({"keys": [public_jwk("RS256", FORGERS_KEY, "next")]})
+    token = jwt.encode(claims(), FORGERS_KEY, "RS256", {"kid": "next"})
+    assert refusal(token, with_jwks) == NOT_VALID
+    a_minute_passes()
+    assert accepts(token, with_jwks)
+    assert refusal(signed("RS256"), with_jwks) == NOT_VALID
+
+
+BAD_DAYS: dict[str, Callable[[Issuer], None]] = {
+    "500": lambda issuer: issuer.publish({}, status=500),
+    "404 with keys": lambda issuer: issuer.publish(JWKS, status=404),
+    "no JSON": lambda issuer: issuer.publish(b"<html>maintenance</html>"),
+    "no text": lambda issuer: issuer.publish(b"\xff\xfe\xfd"),
+    "empty": lambda issuer: issuer.publish(b""),
+    "cut short": lambda issuer: issuer.publish(JWKS, length=10**6),
+    "nested too deeply": lambda issuer: issuer.publish(b"[" * 100_000),
+    "a list": lambda issuer: issuer.publish(JWKS["keys"]),
+    "null": lambda issuer: issuer.publish(None),
+    "no keys": lambda issuer: issuer.publish({}),
+    "an empty set": lambda issuer: issuer.publish({"keys": []}),
+    "keys no list": lambda issuer: issuer.publish({"keys": "none today"}),
+    "keys no objects": lambda issuer: issuer.publish({"keys": [1, None, "x"]}),
+    "only keys of no known type": lambda issuer: issuer.publish({"keys": [{"kty": "x"}]}),
+    "key type no text": lambda issuer: issuer.publish({"keys": [{"kty": 7, "kid": "x"}]}),
+    "key id no text": lambda issuer: issuer.publish(
+        {"keys": [{**JWKS["keys"][0], "kid": ["RS256"]}]}
+    ),
+    "stalls": Issuer.stall,
+    "hangs up": Issuer.hang_up,
+    "speaks no HTTP": Issuer.babble,
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("bad_day", BAD_DAYS)
+def test_without_any_keys_the_issuers_failure_is_said(
+    with_jwks: ApiSettings, issuer: Issuer, bad_day: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "FETCH_TIMEOUT_SECONDS", 0.3)
+    BAD_DAYS[bad_day](issuer)
+    with pytest.raises(IdentityProviderUnavailable):
+        authenticate(f"Bearer {signed('RS256')}", with_jwks)
+    issuer.publish(JWKS)
+    issuer.released.set()
+    monkeypatch.undo()
+    assert accepts(signed("RS256"), with_jwks)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("bad_day", BAD_DAYS)
+def test_a_failed_refresh_keeps_the_last_good_keys(
+    with_jwks: ApiSettings, issuer: Issuer, bad_day: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert accepts(signed("RS256"), with_jwks)
+    a_minute_passes()
+    monkeypatch.setattr(auth, "FETCH_TIMEOUT_SECONDS", 0.3)
+    BAD_DAYS[bad_day](issuer)
+    for number in range(3):
+        assert refusal(signed("RS256", kid=f"unknown {number}"), with_jwks) == NOT_VALID
+        assert accepts(signed("RS256"), with_jwks)
+    assert issuer.fetches == 2
+
+
+def test_an_issuer_that_is_not_there_is_said(with_jwks: ApiSettings) -> None:
+    nowhere = settings(jwt_jwks_url="http://127.0.0.1:1/jwks.json")
+    with pytest.raises(IdentityProviderUnavailable):
+        authenticate(f"Bearer {signed('RS256')}", nowhere)
+
+
+# --- a shared secret -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_a_shared_secret_accepts_no_asymmetric_token(
+    with_secret: ApiSettings, algorithm: str
+) -> None:
+    assert refusal(signed(algorithm), with_secret) == NOT_VALID
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA", "PS256", "HS384", "HS512"])
+def test_a_shared_secret_signs_with_hs256_only(with_secret: ApiSettings, algorithm: str) -> None:
+    digest = {"HS384": "sha384", "HS512": "sha512"}.get(algorithm, "sha256")
+    token = by_hand({"alg": algorithm}, claims(), with_hmac(SECRET.encode(), digest))
+    assert refusal(token, with_secret) == NOT_VALID
+
+
+@pytest.mark.parametrize("secret", ["", "secret", SECRET[:-1], SECRET + "\n", SECRET.upper()])
+def test_another_secret_signs_nothing(with_secret: ApiSettings, secret: str) -> None:
+    token = by_hand({"alg": "HS256"}, claims(), with_hmac(secret.encode()))
+    assert refusal(token, with_secret) == NOT_VALID
+
+
+def test_a_shared_secret_is_asked_of_no_issuer(with_secret: ApiSettings, issuer: Issuer) -> None:
+    assert accepts(signed("HS256", jku=issuer.url), with_secret)
+    assert issuer.fetches == 0
+
+
+def test_a_secret_that_cannot_be_read_is_said(with_secret: ApiSettings) -> None:
+    without = settings(jwt_secret_id="gone")
+    with pytest.raises(IdentityProviderUnavailable):
+        authenticate(f"Bearer {signed('HS256')}", without)
