@@ -1,10 +1,11 @@
 """The README promises only what the Makefile has, and CI runs what it promises."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+from tests import readme
+from tests.readme import ROOT
+
+README = readme.README.read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -12,6 +13,16 @@ def test_every_make_target_in_the_readme_exists() -> None:
     mentioned = set(re.findall(r"(?:^|`|\()make (?:-s )?([a-z-]+)", README, re.MULTILINE))
     assert {"demo", "up", "down", "token", "test", "check", "migrate", "schema"} <= mentioned
     assert mentioned <= TARGETS
+
+
+def test_ci_runs_commands_of_the_readme_and_no_others() -> None:
+    # The rest is run by tests/e2e/test_readme.py.
+    assert set(readme.ci_commands()) == {"make check", "make demo", "make test"}
+    assert set(readme.ci_commands()) <= set(readme.commands())
+
+
+def test_every_command_in_the_readme_is_marked_as_one() -> None:
+    assert readme.unmarked_commands() == []
 
 
 def test_every_room_in_the_readme_exists() -> None:

@@ -1,0 +1,140 @@
+"""A newcomer types the README's commands, all of them, in a checkout of their own.
+
+What CI runs on a fresh clone (.ci/run) is not run again: it includes these tests. Every other
+command is, so that a new one is run unasked, and fails here if it cannot be.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.databases import Server, Urls
+from tests.readme import ROOT, ci_commands, commands
+
+pytestmark = pytest.mark.timeout(900)
+
+SESSION_SECONDS = 600
+# What a newcomer puts in their place.
+DATABASE_URL = "postgresql://migrator@host/db"
+PROMPTS = "my-prompts.txt"
+# What is not part of a clone, or is as good as a fresh one.
+NOT_CLONED = shutil.ignore_patterns(
+    ".git", ".venv", ".local", ".aws-sam", ".build", "__pycache__", ".*_cache", ".hypothesis"
+)
+# Nothing of ours steers the commands, and none finds an account to do harm in.
+KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "PYENV_ROOT")
+NO_ACCOUNT = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+MARK = "\x1e"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A clone with the environment that `make` would install."""
+    clone = tmp_path_factory.mktemp("newcomer") / "masstock"
+    shutil.copytree(ROOT, clone, ignore=NOT_CLONED)
+    (clone / ".venv").symlink_to((ROOT / ".venv").resolve())
+    (clone / PROMPTS).write_text("a red fox\n\na blue whale\n")
+    yield clone
+    subprocess.run(["make", "clean"], cwd=clone, env=environment(), timeout=120, check=True)
+
+
+@pytest.fixture(scope="module")
+def empty_database(server: Server) -> Iterator[Urls]:
+    urls = server.create_empty_database()
+    yield urls
+    server.drop(urls)
+
+
+@pytest.fixture(scope="module")
+def session(checkout: Path, empty_database: Urls) -> list[tuple[str, str]]:
+    """Each command and what it printed, all typed into one shell that stops at the first error."""
+    typed = [command for command in commands() if command not in ci_commands()]
+    again = [command for command in typed if command.startswith("make test")]
+    assert not again, "these tests would run themselves; let CI run it, or take it out"
+    script = "set -eu\n" + "".join(f"printf '{MARK}'\n{command}\n" for command in typed)
+    script = script.replace(DATABASE_URL, empty_database.migrator)
+    shell = subprocess.Popen(
+        ["bash", "-c", script],
+        cwd=checkout,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = shell.communicate(timeout=SESSION_SECONDS)
+    finally:
+        if shell.poll() is None:
+            os.killpg(shell.pid, signal.SIGKILL)
+            shell.communicate()
+    printed = output.split(MARK)[1:]
+    assert shell.returncode == 0, f"{typed[len(printed) - 1]} failed: {printed[-1]}"
+    return list(zip(typed, printed, strict=True))
+
+
+def environment() -> dict[str, str]:
+    return {n: os.environ[n] for n in KEPT_VARIABLES if n in os.environ} | NO_ACCOUNT
+
+
+def printed_by(session: list[tuple[str, str]], pattern: str) -> str:
+    """What the one command that matches printed."""
+    [printed] = [printed for command, printed in session if re.search(pattern, command)]
+    return printed
+
+
+def test_every_command_succeeds_that_ci_does_not_run(session: list[tuple[str, str]]) -> None:
+    assert {command for command, _ in session} == set(commands()) - set(ci_commands())
+
+
+def test_the_demo_paints_the_prompts_it_is_given(session: list[tuple[str, str]]) -> None:
+    printed = printed_by(session, f"^make demo PROMPTS={PROMPTS}$")
+    assert re.search(r"completed in .* s: 2 of 2 images", printed)
+
+
+def test_a_stack_that_was_to_stay_is_there_for_the_calls(session: list[tuple[str, str]]) -> None:
+    assert "The stack stays up until `make down`" in printed_by(session, "^make demo STAY=1$")
+    [up, _] = [printed for command, printed in session if command == "make up"]
+    [down, _] = [printed for command, printed in session if command == "make down"]
+    assert up.startswith("MasStock is up: http://")
+    assert down == "The stack is down.\n"
+
+
+@pytest.mark.usefixtures("session")
+def test_the_image_is_fetched(checkout: Path) -> None:
+    Image.open(checkout / "cat.png").verify()
+
+
+def test_another_tenant_gets_404(session: list[tuple[str, str]]) -> None:
+    answer = json.loads(printed_by(session, r'^curl .*"\$B"$'))
+    assert (answer["status"], answer["code"]) == (404, "not_found")
+
+
+@pytest.mark.usefixtures("session")
+def test_what_is_deleted_is_deleted(checkout: Path) -> None:
+    assert not (checkout / ".local").exists()
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize("generated", ["sql/schema.sql", "docs/openapi.json"])
+def test_what_make_writes_is_what_is_committed(checkout: Path, generated: str) -> None:
+    assert (checkout / generated).read_text() == (ROOT / generated).read_text()
+
+
+def test_the_database_is_migrated(session: list[tuple[str, str]]) -> None:
+    names = sorted(path.stem for path in (ROOT / "sql/migrations").glob("*.sql"))
+    printed = printed_by(session, "^make migrate ")
+    assert printed == "".join(f"applied {name}\n" for name in names)
