@@ -25,7 +25,10 @@ class Stack:
         self.access: dict[str, Any] = json.loads((directory / "stack.json").read_text())
 
     def call(self, who: str, method: str, path: str, **options: Any) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.access['tokens'][who]}"}
+        """As one of `tokens`, or as `nobody`."""
+        headers = {}
+        if who != "nobody":
+            headers["Authorization"] = f"Bearer {self.access['tokens'][who]}"
         return requests.request(
             method,
             self.access["base_url"] + path,
