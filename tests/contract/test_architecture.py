@@ -11,7 +11,7 @@ FUNCTIONS = ("api", "fanout", "generate", "finalize")
 LAYER = ROOT / "layers/common/masstock"
 # A module may import those on lower floors, and nothing of its own floor that is not listed here.
 FLOORS = [
-    {"errors", "image_models", "limits", "secrets", "telemetry", "webhooks"},
+    {"authorities", "errors", "image_models", "limits", "secrets", "telemetry", "webhooks"},
     {"config", "models", "steps"},
     {"auth", "crypto"},
     {"db", "storage"},

@@ -15,9 +15,11 @@ from uuid import UUID
 
 import psycopg
 from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from masstock.auth import Principal
+from masstock.authorities import authority_of, is_on_this_machine
 from masstock.errors import ADMINS_ONLY, DatabaseUnavailable, Forbidden, NotFound, OutcomeUnknown
 from masstock.secrets import SecretUnavailable, forget_secrets, read_secret
 from masstock.telemetry import logger
@@ -111,7 +113,7 @@ class Database:
 
 def _connect(url: str) -> Connection:
     return psycopg.Connection[Row].connect(
-        url,
+        _encrypted(url),
         autocommit=True,  # transactions are explicit statements, so that they share the flight
         row_factory=dict_row,
         prepare_threshold=None,  # a transaction pooler may hand the next flight to another backend
@@ -122,6 +124,16 @@ def _connect(url: str) -> Connection:
         keepalives_count=3,
         tcp_user_timeout=30_000,
     )
+
+
+def _encrypted(url: str) -> str:
+    """The URL so that libpq checks who answers, where it does not say otherwise itself."""
+    given = conninfo_to_dict(url)
+    hosts = str(given.get("host") or given.get("hostaddr") or "").split(",")
+    if given.get("sslmode", "verify-full") != "verify-full" or all(map(is_on_this_machine, hosts)):
+        return url
+    authority = given.get("sslrootcert") or authority_of(hosts[0])
+    return make_conninfo(url, sslmode="verify-full", sslrootcert=authority)
 
 
 def _died_while_idle(connection: Connection) -> bool:

@@ -1,0 +1,198 @@
+"""Behind a transaction pooler, where every transaction may meet another session."""
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from typing import LiteralString
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from masstock.auth import Principal
+from masstock.db import Database, TenantReader, Worker, tenant_transaction
+from tests.databases import (
+    ACME,
+    ADMIN,
+    GLOBEX,
+    IDENTITY_KEY,
+    JANE_OF_GLOBEX,
+    JOHN_OF_ACME,
+    Callers,
+    Urls,
+    connected,
+)
+from tests.pgbouncer import PgBouncer, backends
+from tests.security import tenants
+from tests.security.test_sealed_identity import (
+    ATTACKS,
+    EXPECTED,
+    MODES,
+    SELF_INFLICTED,
+    Seen,
+    inject,
+    look,
+    seen,
+    what_was_left,
+)
+
+POOL = 10
+REQUESTS = 200
+ROUNDS = 8
+CLIENTS = {JOHN_OF_ACME: ACME, JANE_OF_GLOBEX: GLOBEX}
+
+LEFT_BEHIND: LiteralString = """
+    SELECT current_user::text AS role, app.uid() AS uid,
+           nullif(current_setting('request.jwt.claims', true), '') AS claims,
+           nullif(current_setting('app.seal', true), '') AS seal,
+           (SELECT count(*) FROM pg_prepared_statements) AS prepared
+"""
+
+
+@pytest.fixture(scope="module")
+def rows_of(database: Urls) -> Iterator[Callable[[UUID], Seen]]:
+    """What each client user must see, neither less nor more."""
+    with connected(database.superuser) as superuser:
+        tenants.lay_out(superuser)
+
+        def rows(user_id: UUID) -> Seen:
+            values = {"user": user_id, "client": CLIENTS[user_id]}
+            return set(superuser.execute(EXPECTED, values).fetchall())
+
+        yield rows
+
+
+@pytest.fixture(scope="module")
+def pool(database: Urls) -> Iterator[PgBouncer]:
+    """Ten sessions for everybody."""
+    bouncer = PgBouncer(database.api, POOL)
+    yield bouncer
+    bouncer.stop()
+
+
+@pytest.fixture(scope="module")
+def narrow_pool(database: Urls) -> Iterator[PgBouncer]:
+    """One session for everybody: whoever comes next meets what was left."""
+    bouncer = PgBouncer(database.api, 1)
+    yield bouncer
+    bouncer.stop()
+
+
+def test_200_requests_at_once_share_ten_sessions_and_no_identity(
+    database: Urls,
+    pool: PgBouncer,
+    rows_of: Callable[[UUID], Seen],
+    vault: dict[str, str],
+) -> None:
+    vault["pool"] = pool.url(database.api)
+    expected = {user: rows_of(user) for user in CLIENTS}
+    # Idempotency keys are their user's alone.
+    everybodys = {row for rows in expected.values() for row in rows if row[0] != "idempotency_keys"}
+
+    def request(number: int) -> None:
+        user = (JOHN_OF_ACME, JANE_OF_GLOBEX, ADMIN)[number % 3]
+        choice = random.Random(number)
+        with closing(Database("pool")) as connection:
+            for _ in range(ROUNDS):
+                reader = TenantReader(connection, Principal(user, 0), IDENTITY_KEY)
+                found = look(reader)
+                assert reader.caller.is_admin == (user == ADMIN)
+                if user in CLIENTS:
+                    assert found == expected[user]
+                else:
+                    assert found > everybodys
+                if choice.random() < 0.3:
+                    write(connection, user)
+
+    def write(connection: Database, user: UUID) -> None:
+        with tenant_transaction(connection, Principal(user, 0), IDENTITY_KEY) as tx:
+            [mine] = tx.fetch_all(
+                "SELECT app.uid() AS user_id, app.client_id() AS client_id, app.is_admin() AS admin"
+            )
+            assert mine == {
+                "user_id": user,
+                "client_id": CLIENTS.get(user),
+                "admin": user == ADMIN,
+            }
+            tx.fetch_all("UPDATE public.support_tickets SET subject = subject")
+
+    with ThreadPoolExecutor(REQUESTS) as crowd:
+        for outcome in [crowd.submit(request, number) for number in range(REQUESTS)]:
+            outcome.result(timeout=120)
+    assert 1 < backends(database.superuser, "masstock_api") <= POOL
+
+
+def test_nothing_of_an_identity_is_left_in_any_session(
+    database: Urls, pool: PgBouncer, vault: dict[str, str]
+) -> None:
+    vault["pool"] = pool.url(database.api)
+    with closing(Database("pool")) as connection:
+        for _ in range(5 * POOL):
+            TenantReader(connection, Principal(JOHN_OF_ACME, 0), IDENTITY_KEY).fetch_all("SELECT 1")
+            [[left]] = connection.flight([(LEFT_BEHIND, {})])
+            assert left == {
+                "role": "masstock_api",
+                "uid": None,
+                "claims": None,
+                "seal": None,
+                "prepared": 0,
+            }
+
+
+def test_the_engine_works_through_the_pool_too(
+    database: Urls, pool: PgBouncer, vault: dict[str, str]
+) -> None:
+    vault["worker pool"] = pool.url(database.worker)
+
+    def step(_: int) -> int:
+        with closing(Database("worker pool")) as connection:
+            worker = Worker(connection)
+            counts = {
+                worker.fetch_all("SELECT count(*) AS n FROM public.workflow_executions")[0]["n"]
+                for _ in range(ROUNDS)
+            }
+            assert len(counts) == 1
+            return counts.pop()
+
+    with ThreadPoolExecutor(50) as crowd:
+        assert len(set(crowd.map(step, range(50)))) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_injected_sql_leaves_nothing_to_gain_for_whoever_comes_next(
+    database: Urls,
+    narrow_pool: PgBouncer,
+    rows_of: Callable[[UUID], Seen],
+    vault: dict[str, str],
+    attack: str,
+    mode: str,
+) -> None:
+    """Two functions with connections of their own, one session behind them."""
+    vault["narrow"] = narrow_pool.url(database.api)
+    acme, globex = rows_of(JOHN_OF_ACME), rows_of(JANE_OF_GLOBEX)
+    with closing(Database("narrow")) as attacker, closing(Database("narrow")) as bystander:
+        session = session_of(bystander)
+        assert session_of(attacker) == session
+        johns, janes = Callers(attacker), Callers(bystander)
+        with suppress(psycopg.Error):
+            if mode == "reading":
+                inject(johns.reading(JOHN_OF_ACME), ATTACKS[attack], globex)
+            else:
+                with johns.writing(JOHN_OF_ACME) as tx:
+                    inject(tx, ATTACKS[attack], globex)
+                    with suppress(*SELF_INFLICTED):
+                        assert look(tx) <= acme
+
+        assert look(janes.reading(JANE_OF_GLOBEX)) == globex
+        with janes.writing(JANE_OF_GLOBEX) as tx:
+            assert tx.caller.client_id == GLOBEX
+            assert look(tx) == globex
+            assert seen(what_was_left(tx)) <= globex
+        assert look(johns.reading(JOHN_OF_ACME)) == acme
+        assert session_of(attacker) == session_of(bystander) == session
+
+
+def session_of(database: Database) -> int:
+    return database.flight([("SELECT pg_backend_pid() AS pid", {})])[0][0]["pid"]

@@ -1,0 +1,128 @@
+"""A real PgBouncer in transaction mode, between the functions' connections and PostgreSQL."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from local import children
+from local.children import HOST
+from local.postgres import unprivileged_account
+from tests.databases import PASSWORD
+
+ROOT = Path(__file__).parent.parent
+DOWNLOADED = ROOT / ".build" / "pgbouncer"
+PLACES = ("/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer")
+# Libraries that a machine without PgBouncer may lack too, by the beginnings of Debian's names.
+LIBRARIES = ("libevent-2", "libc-ares")
+
+
+class PgBouncer:
+    """One pool of `size` for each login of one database."""
+
+    def __init__(self, database_url: str, size: int) -> None:
+        binary = find_pgbouncer()
+        parts = urlsplit(database_url)
+        # Not the tests' own directory: PgBouncer does not run as root, and that one is root's.
+        self._directory = Path(tempfile.mkdtemp(prefix="masstock-pgbouncer-", dir="/var/tmp"))
+        self.port = children.free_port()
+        (self._directory / "users.txt").write_text(
+            f'"masstock_api" "{PASSWORD}"\n"masstock_worker" "{PASSWORD}"\n'
+        )
+        configuration = self._directory / "pgbouncer.ini"
+        configuration.write_text(
+            f"""
+            [databases]
+            {parts.path[1:]} = host={parts.hostname} port={parts.port}
+            [pgbouncer]
+            listen_addr = {HOST}
+            listen_port = {self.port}
+            unix_socket_dir =
+            auth_type = scram-sha-256
+            auth_file = {self._directory}/users.txt
+            admin_users = masstock_worker
+            pool_mode = transaction
+            default_pool_size = {size}
+            max_client_conn = 1000
+            """.replace("            ", "")
+        )
+        account = unprivileged_account() if os.geteuid() == 0 else None
+        if account:
+            for path in (self._directory, *self._directory.iterdir()):
+                os.chown(path, *account)
+        self.log = self._directory / "log"
+        self._process = children.spawn(
+            [str(binary), str(configuration)],
+            log=self.log,
+            env={"LD_LIBRARY_PATH": str(DOWNLOADED / "lib"), "PATH": "/usr/bin:/bin"},
+            account=account,
+        )
+        if not children.wait_for_listener(self.port, self._process, 15):
+            pytest.fail(f"PgBouncer did not start: {self.log.read_text()[-500:]}")
+
+    def url(self, database_url: str) -> str:
+        """The same login and database, through the pool."""
+        parts = urlsplit(database_url)
+        login = parts.netloc.rpartition("@")[0]
+        return parts._replace(netloc=f"{login}@{HOST}:{self.port}").geturl()
+
+    def stop(self) -> None:
+        children.end(self._process, signal.SIGTERM, 5)
+        children.release_port(self.port)
+        shutil.rmtree(self._directory)
+
+
+def find_pgbouncer() -> Path:
+    """The one installed, or Debian's package unpacked beside the build; skips where there is
+    neither."""
+    found = next((Path(place) for place in PLACES if Path(place).exists()), None)
+    unpacked = DOWNLOADED / "usr/sbin/pgbouncer"
+    if found or unpacked.exists():
+        return found or unpacked
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        pytest.skip("PgBouncer is not installed, and there is no apt-get to fetch it with")
+    DOWNLOADED.mkdir(parents=True, exist_ok=True)
+    wanted = ["pgbouncer", *_missing_libraries()]
+    fetched = subprocess.run(
+        ["apt-get", "download", *wanted],
+        cwd=DOWNLOADED,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if fetched.returncode:
+        last = fetched.stderr.strip().rpartition("\n")[2]
+        pytest.skip(f"PgBouncer is not installed and cannot be fetched: {last}")
+    for package in DOWNLOADED.glob("*.deb"):
+        subprocess.run(["dpkg-deb", "-x", package, DOWNLOADED], check=True, timeout=60)
+    (DOWNLOADED / "lib").mkdir(exist_ok=True)
+    for library in DOWNLOADED.glob("usr/lib/*/*.so*"):
+        shutil.copy(library, DOWNLOADED / "lib")
+    return unpacked
+
+
+def _missing_libraries() -> list[str]:
+    depends = subprocess.run(
+        ["apt-cache", "depends", "pgbouncer"], capture_output=True, text=True, check=False
+    ).stdout
+    names = [line.rpartition(" ")[2] for line in depends.splitlines() if "Depends:" in line]
+    return [name for name in names if name.startswith(LIBRARIES)]
+
+
+def backends(superuser: str, login: str) -> int:
+    """How many sessions of `login` PostgreSQL has."""
+    with psycopg.connect(superuser) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE usename = %s AND datname = current_database()",
+            [login],
+        ).fetchone()
+    assert row is not None
+    return row[0]
