@@ -1,0 +1,143 @@
+"""Lists by keyset: whoever pages while others write sees every row that was there, once."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+import pytest
+
+from tests.databases import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from tests.handler import Api
+
+ROWS = 1000
+PAGE = 37
+INSERTED = 200
+
+
+@pytest.fixture(scope="module")
+def superuser(database: Urls) -> Iterator[psycopg.Connection]:
+    with connected(database.superuser) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def first_thousand(superuser: psycopg.Connection) -> set[str]:
+    """Many of them created at the same moment, as bulk submissions are."""
+    superuser.execute(
+        "DELETE FROM public.workflow_executions",
+    )
+    rows = superuser.execute(
+        """
+        INSERT INTO public.workflow_executions
+            (workflow_id, client_id, user_id, status, input_data, created_at)
+        SELECT %s, %s, %s, CASE WHEN n %% 3 = 0 THEN 'failed' ELSE 'completed' END,
+            '{"prompts": ["x"]}', now() - make_interval(mins => n / 50)
+        FROM generate_series(1, %s) n RETURNING id::text
+        """,
+        [WORKFLOW, ACME, JOHN_OF_ACME, ROWS],
+    ).fetchall()
+    superuser.execute(
+        """
+        INSERT INTO public.workflow_executions (workflow_id, client_id, user_id, input_data)
+        SELECT %s, %s, %s, '{}' FROM generate_series(1, 50)
+        """,
+        [WORKFLOW, GLOBEX, JANE_OF_GLOBEX],
+    )
+    return {row[0] for row in rows}
+
+
+def pages(api: Api, who: str, **query: Any) -> Iterator[list[dict[str, Any]]]:
+    cursor = None
+    while True:
+        wanted = query | ({"cursor": cursor} if cursor else {})
+        page = api.call(who, "GET", f"/v1/executions?{urlencode(wanted)}").json
+        assert page is not None
+        yield page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
+
+
+class Writer(threading.Thread):
+    """Submits executions, one transaction each, as long as it has been let go on."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._url = url
+        self._steps = threading.Semaphore(0)
+        self.written = 0
+
+    def let(self, count: int) -> None:
+        for _ in range(count):
+            self._steps.release()
+
+    def run(self) -> None:
+        with connected(self._url) as connection:
+            while self.written < INSERTED and self._steps.acquire(timeout=60):
+                connection.execute(
+                    """
+                    INSERT INTO public.workflow_executions
+                        (workflow_id, client_id, user_id, input_data)
+                    VALUES (%s, %s, %s, '{"prompts": ["late"]}')
+                    """,
+                    [WORKFLOW, ACME, JOHN_OF_ACME],
+                )
+                self.written += 1
+
+
+def test_no_row_is_skipped_or_repeated_while_others_are_inserted(
+    api: Api, database: Urls, superuser: psycopg.Connection, first_thousand: set[str]
+) -> None:
+    writer = Writer(database.superuser)
+    writer.start()
+    seen: list[str] = []
+    sizes: list[int] = []
+    # 28 pages: with eight inserts on each, all of them fall between the first page and the last.
+    for page in pages(api, "client_a", limit=PAGE):
+        seen += [item["id"] for item in page]
+        sizes.append(len(page))
+        writer.let(8)
+    writer.let(INSERTED)
+    writer.join(60)
+    assert writer.written == INSERTED
+    assert len(seen) == len(set(seen))
+    assert set(seen) == first_thousand
+    assert set(sizes[:-1]) == {PAGE}
+    after = superuser.execute(
+        "SELECT count(*) FROM public.workflow_executions WHERE client_id = %s", [ACME]
+    ).fetchone()
+    assert after == (ROWS + INSERTED,)
+
+
+def test_no_row_is_skipped_where_those_read_are_deleted(
+    api: Api, superuser: psycopg.Connection, first_thousand: set[str]
+) -> None:
+    seen: list[str] = []
+    for page in pages(api, "client_a", limit=PAGE, status="failed"):
+        ids = [item["id"] for item in page]
+        seen += ids
+        superuser.execute("DELETE FROM public.workflow_executions WHERE id = ANY(%s)", [ids])
+    assert len(seen) == len(set(seen)) == ROWS // 3
+
+
+@pytest.mark.parametrize("limit", [200, 1])
+def test_a_page_that_ends_the_list_says_so(
+    api: Api, superuser: psycopg.Connection, limit: int
+) -> None:
+    """Without an empty page behind it."""
+    superuser.execute(
+        "DELETE FROM public.workflow_executions WHERE client_id = %s AND id NOT IN"
+        " (SELECT id FROM public.workflow_executions WHERE client_id = %s LIMIT %s)",
+        [ACME, ACME, 2 * limit],
+    )
+    sizes = [len(page) for page in pages(api, "client_a", limit=limit)]
+    assert sizes == [limit, limit]
+
+
+def test_newest_come_first(api: Api) -> None:
+    [*items] = [item for page in pages(api, "admin", limit=PAGE) for item in page]
+    keys = [(item["created_at"], item["id"]) for item in items]
+    assert keys == sorted(keys, reverse=True)
+    assert {item["client_id"] for item in items} == {str(ACME), str(GLOBEX)}
