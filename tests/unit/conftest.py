@@ -10,10 +10,25 @@ from hypothesis import settings
 from local.resources import REGION
 from masstock import storage
 from masstock.secrets import forget_secrets
+from tests.unit.web import Web, listening
 
 # The machine is shared: how long an example takes says nothing.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session")
+def _web_server() -> Iterator[Any]:
+    with listening() as server:
+        yield server
+
+
+@pytest.fixture
+def web(_web_server: Any) -> Iterator[Web]:
+    """Somebody else's web server, at the test's command."""
+    _web_server.web = Web(f"http://127.0.0.1:{_web_server.server_port}")
+    yield _web_server.web
+    _web_server.web.released.set()
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,8 @@
 import base64
 import hmac
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +17,7 @@ from masstock import auth
 from masstock.auth import Principal, authenticate
 from masstock.config import ApiSettings
 from masstock.errors import IdentityProviderUnavailable, Unauthenticated
+from tests.unit.web import Web
 
 ISSUER, AUDIENCE = "https://issuer.example/auth/v1", "authenticated"
 USER = UUID("123e4567-e89b-12d3-a456-426614174000")
@@ -87,59 +86,11 @@ def signed(algorithm: str, payload: dict[str, Any] | None = None, **header: Any)
 # --- the issuer ------------------------------------------------------------------------------
 
 
-class Issuer:
-    """A web server that publishes keys; the last call of a method decides how well."""
-
-    def __init__(self, server: ThreadingHTTPServer) -> None:
-        self.url = f"http://127.0.0.1:{server.server_port}/jwks.json"
-        self.fetches = 0
-        self.released = threading.Event()
-        self.publish(JWKS)
-
-    def publish(self, body: Any, status: int = 200, length: int | None = None) -> None:
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-
-        def answer(request: BaseHTTPRequestHandler) -> None:
-            request.send_response(status)
-            request.send_header("Content-Length", str(len(raw) if length is None else length))
-            request.end_headers()
-            request.wfile.write(raw)
-
-        self.behave: Callable[[BaseHTTPRequestHandler], object] = answer
-
-    def stall(self) -> None:
-        self.behave = lambda _: self.released.wait()
-
-    def hang_up(self) -> None:
-        self.behave = lambda _: None
-
-    def babble(self) -> None:
-        self.behave = lambda request: request.wfile.write(b"no HTTP at all\r\n\r\n")
-
-
-@pytest.fixture(scope="module")
-def web_server() -> Iterator[ThreadingHTTPServer]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            server.issuer.fetches += 1
-            server.issuer.behave(self)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture
-def issuer(web_server: Any) -> Iterator[Issuer]:
-    web_server.issuer = Issuer(web_server)
-    yield web_server.issuer
-    web_server.issuer.released.set()
+def issuer(web: Web) -> Web:
+    """The issuer's web server; publishes JWKS until told otherwise."""
+    web.answer(JWKS)
+    return web
 
 
 @pytest.fixture(autouse=True)
@@ -164,8 +115,8 @@ def settings(**mode: str) -> ApiSettings:
 
 
 @pytest.fixture
-def with_jwks(issuer: Issuer) -> ApiSettings:
-    return settings(jwt_jwks_url=issuer.url)
+def with_jwks(issuer: Web) -> ApiSettings:
+    return settings(jwt_jwks_url=issuer.url + "/jwks.json")
 
 
 @pytest.fixture(scope="module")
@@ -330,11 +281,11 @@ def test_garbage_is_refused_like_everything_else(mode: Mode, garbage: str) -> No
 
 
 @pytest.mark.parametrize("length", [auth.MAX_TOKEN_LENGTH + 1, 6 * 1024 * 1024])
-def test_a_huge_token_is_refused_unread(mode: Mode, issuer: Issuer, length: int) -> None:
+def test_a_huge_token_is_refused_unread(mode: Mode, issuer: Web, length: int) -> None:
     algorithm, settings = mode
     token = signed(algorithm, claims(padding="x" * length))
     assert refusal(token, settings) == "The token is too long."
-    assert issuer.fetches == 0
+    assert not issuer.requests
 
 
 @pytest.mark.parametrize(
@@ -419,51 +370,47 @@ def test_a_token_must_name_a_published_key(with_jwks: ApiSettings, kid: Any) -> 
 
 
 def test_a_token_that_names_no_key_is_refused_without_asking_the_issuer(
-    with_jwks: ApiSettings, issuer: Issuer
+    with_jwks: ApiSettings, issuer: Web
 ) -> None:
     assert refusal(jwt.encode(claims(), RSA_KEY, "RS256"), with_jwks) == NOT_VALID
-    assert issuer.fetches == 0
+    assert not issuer.requests
 
 
 @pytest.mark.parametrize("kid", ["RS256", "forged"])
-def test_a_token_brings_no_keys_of_its_own(
-    with_jwks: ApiSettings, issuer: Issuer, kid: str
-) -> None:
+def test_a_token_brings_no_keys_of_its_own(with_jwks: ApiSettings, issuer: Web, kid: str) -> None:
     own = public_jwk("RS256", FORGERS_KEY, kid)
-    header = {"kid": kid, "jwk": own, "jku": issuer.url + "?forged", "x5u": issuer.url, "x5c": [""]}
+    header = {"kid": kid, "jwk": own, "jku": issuer.url + "/forged", "x5u": issuer.url, "x5c": [""]}
     assert refusal(jwt.encode(claims(), FORGERS_KEY, "RS256", header), with_jwks) == NOT_VALID
-    assert issuer.fetches == 1
+    assert len(issuer.requests) == 1
 
 
 @pytest.mark.parametrize("extra", [{}, {"alg": "HS256"}, {"alg": "RS256"}, {"alg": "none"}])
 @pytest.mark.parametrize("others", [[], JWKS["keys"]], ids=["alone", "beside others"])
 def test_a_published_shared_secret_verifies_nothing(
-    with_jwks: ApiSettings, issuer: Issuer, extra: dict[str, str], others: list[Any]
+    with_jwks: ApiSettings, issuer: Web, extra: dict[str, str], others: list[Any]
 ) -> None:
     secret = b"published by mistake, in a set of public keys, for all to see..."
-    issuer.publish({"keys": [{"kty": "oct", "kid": "oct", "k": encode(secret), **extra}, *others]})
+    issuer.answer({"keys": [{"kty": "oct", "kid": "oct", "k": encode(secret), **extra}, *others]})
     for algorithm in ("HS256", "RS256", "none"):
         token = by_hand({"alg": algorithm, "kid": "oct"}, claims(), with_hmac(secret))
         with pytest.raises((Unauthenticated, IdentityProviderUnavailable)):
             authenticate(f"Bearer {token}", with_jwks)
 
 
-def test_a_key_for_encryption_verifies_nothing(with_jwks: ApiSettings, issuer: Issuer) -> None:
-    issuer.publish({"keys": [public_jwk("RS256", RSA_KEY, use="enc"), *JWKS["keys"][1:]]})
+def test_a_key_for_encryption_verifies_nothing(with_jwks: ApiSettings, issuer: Web) -> None:
+    issuer.answer({"keys": [public_jwk("RS256", RSA_KEY, use="enc"), *JWKS["keys"][1:]]})
     assert refusal(signed("RS256"), with_jwks) == NOT_VALID
     assert accepts(signed("ES256"), with_jwks)
 
 
-def test_a_key_that_names_no_use_or_algorithm_verifies(
-    with_jwks: ApiSettings, issuer: Issuer
-) -> None:
+def test_a_key_that_names_no_use_or_algorithm_verifies(with_jwks: ApiSettings, issuer: Web) -> None:
     jwk = public_jwk("RS256", RSA_KEY)
     del jwk["use"], jwk["alg"]
-    issuer.publish({"keys": [jwk]})
+    issuer.answer({"keys": [jwk]})
     assert accepts(signed("RS256"), with_jwks)
 
 
-def test_an_unreadable_key_does_not_hide_the_others(with_jwks: ApiSettings, issuer: Issuer) -> None:
+def test_an_unreadable_key_does_not_hide_the_others(with_jwks: ApiSettings, issuer: Web) -> None:
     strange: list[Any] = [
         {"kty": "lattice", "kid": "new"},
         {"kty": "RSA", "kid": "half", "n": "AQAB"},
@@ -471,33 +418,33 @@ def test_an_unreadable_key_does_not_hide_the_others(with_jwks: ApiSettings, issu
         {**JWKS["keys"][0], "kid": ["RS256"]},
         "no object",
     ]
-    issuer.publish({"keys": [*strange, *JWKS["keys"]]})
+    issuer.answer({"keys": [*strange, *JWKS["keys"]]})
     assert accepts(signed("RS256"), with_jwks)
 
 
-def test_keys_are_fetched_once_for_many_tokens(with_jwks: ApiSettings, issuer: Issuer) -> None:
+def test_keys_are_fetched_once_for_many_tokens(with_jwks: ApiSettings, issuer: Web) -> None:
     for algorithm in ("RS256", "ES256", "EdDSA"):
         assert accepts(signed(algorithm), with_jwks)
     a_minute_passes()
     assert accepts(signed("RS256"), with_jwks)
-    assert issuer.fetches == 1
+    assert len(issuer.requests) == 1
 
 
-def test_forged_key_names_do_not_hammer_the_issuer(with_jwks: ApiSettings, issuer: Issuer) -> None:
+def test_forged_key_names_do_not_hammer_the_issuer(with_jwks: ApiSettings, issuer: Web) -> None:
     for number in range(20):
         assert refusal(signed("RS256", kid=f"forged {number}"), with_jwks) == NOT_VALID
-    assert issuer.fetches == 1
+    assert len(issuer.requests) == 1
     a_minute_passes()
     for number in range(20):
         assert refusal(signed("RS256", kid=f"forged {number}"), with_jwks) == NOT_VALID
-    assert issuer.fetches == 2
+    assert len(issuer.requests) == 2
 
 
 def test_a_rotated_key_is_learned_and_the_old_one_forgotten(
-    with_jwks: ApiSettings, issuer: Issuer
+    with_jwks: ApiSettings, issuer: Web
 ) -> None:
     assert accepts(signed("RS256"), with_jwks)
-    issuer.publish({"keys": [public_jwk("RS256", FORGERS_KEY, "next")]})
+    issuer.answer({"keys": [public_jwk("RS256", FORGERS_KEY, "next")]})
     token = jwt.encode(claims(), FORGERS_KEY, "RS256", {"kid": "next"})
     assert refusal(token, with_jwks) == NOT_VALID
     a_minute_passes()
@@ -505,41 +452,41 @@ def test_a_rotated_key_is_learned_and_the_old_one_forgotten(
     assert refusal(signed("RS256"), with_jwks) == NOT_VALID
 
 
-BAD_DAYS: dict[str, Callable[[Issuer], None]] = {
-    "500": lambda issuer: issuer.publish({}, status=500),
-    "404 with keys": lambda issuer: issuer.publish(JWKS, status=404),
-    "no JSON": lambda issuer: issuer.publish(b"<html>maintenance</html>"),
-    "no text": lambda issuer: issuer.publish(b"\xff\xfe\xfd"),
-    "empty": lambda issuer: issuer.publish(b""),
-    "cut short": lambda issuer: issuer.publish(JWKS, length=10**6),
-    "nested too deeply": lambda issuer: issuer.publish(b"[" * 100_000),
-    "a list": lambda issuer: issuer.publish(JWKS["keys"]),
-    "null": lambda issuer: issuer.publish(None),
-    "no keys": lambda issuer: issuer.publish({}),
-    "an empty set": lambda issuer: issuer.publish({"keys": []}),
-    "keys no list": lambda issuer: issuer.publish({"keys": "none today"}),
-    "keys no objects": lambda issuer: issuer.publish({"keys": [1, None, "x"]}),
-    "only keys of no known type": lambda issuer: issuer.publish({"keys": [{"kty": "x"}]}),
-    "key type no text": lambda issuer: issuer.publish({"keys": [{"kty": 7, "kid": "x"}]}),
-    "key id no text": lambda issuer: issuer.publish(
+BAD_DAYS: dict[str, Callable[[Web], None]] = {
+    "500": lambda issuer: issuer.answer({}, status=500),
+    "404 with keys": lambda issuer: issuer.answer(JWKS, status=404),
+    "no JSON": lambda issuer: issuer.answer(b"<html>maintenance</html>"),
+    "no text": lambda issuer: issuer.answer(b"\xff\xfe\xfd"),
+    "empty": lambda issuer: issuer.answer(b""),
+    "cut short": lambda issuer: issuer.answer(JWKS, length=10**6),
+    "nested too deeply": lambda issuer: issuer.answer(b"[" * 100_000),
+    "a list": lambda issuer: issuer.answer(JWKS["keys"]),
+    "null": lambda issuer: issuer.answer(None),
+    "no keys": lambda issuer: issuer.answer({}),
+    "an empty set": lambda issuer: issuer.answer({"keys": []}),
+    "keys no list": lambda issuer: issuer.answer({"keys": "none today"}),
+    "keys no objects": lambda issuer: issuer.answer({"keys": [1, None, "x"]}),
+    "only keys of no known type": lambda issuer: issuer.answer({"keys": [{"kty": "x"}]}),
+    "key type no text": lambda issuer: issuer.answer({"keys": [{"kty": 7, "kid": "x"}]}),
+    "key id no text": lambda issuer: issuer.answer(
         {"keys": [{**JWKS["keys"][0], "kid": ["RS256"]}]}
     ),
-    "stalls": Issuer.stall,
-    "hangs up": Issuer.hang_up,
-    "speaks no HTTP": Issuer.babble,
+    "stalls": Web.stall,
+    "hangs up": Web.hang_up,
+    "speaks no HTTP": Web.babble,
 }
 
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("bad_day", BAD_DAYS)
 def test_without_any_keys_the_issuers_failure_is_said(
-    with_jwks: ApiSettings, issuer: Issuer, bad_day: str, monkeypatch: pytest.MonkeyPatch
+    with_jwks: ApiSettings, issuer: Web, bad_day: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "FETCH_TIMEOUT_SECONDS", 0.3)
     BAD_DAYS[bad_day](issuer)
     with pytest.raises(IdentityProviderUnavailable):
         authenticate(f"Bearer {signed('RS256')}", with_jwks)
-    issuer.publish(JWKS)
+    issuer.answer(JWKS)
     issuer.released.set()
     monkeypatch.undo()
     assert accepts(signed("RS256"), with_jwks)
@@ -548,7 +495,7 @@ def test_without_any_keys_the_issuers_failure_is_said(
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("bad_day", BAD_DAYS)
 def test_a_failed_refresh_keeps_the_last_good_keys(
-    with_jwks: ApiSettings, issuer: Issuer, bad_day: str, monkeypatch: pytest.MonkeyPatch
+    with_jwks: ApiSettings, issuer: Web, bad_day: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert accepts(signed("RS256"), with_jwks)
     a_minute_passes()
@@ -557,7 +504,7 @@ def test_a_failed_refresh_keeps_the_last_good_keys(
     for number in range(3):
         assert refusal(signed("RS256", kid=f"unknown {number}"), with_jwks) == NOT_VALID
         assert accepts(signed("RS256"), with_jwks)
-    assert issuer.fetches == 2
+    assert len(issuer.requests) == 2
 
 
 def test_an_issuer_that_is_not_there_is_said(with_jwks: ApiSettings) -> None:
@@ -589,9 +536,9 @@ def test_another_secret_signs_nothing(with_secret: ApiSettings, secret: str) -> 
     assert refusal(token, with_secret) == NOT_VALID
 
 
-def test_a_shared_secret_is_asked_of_no_issuer(with_secret: ApiSettings, issuer: Issuer) -> None:
+def test_a_shared_secret_is_asked_of_no_issuer(with_secret: ApiSettings, issuer: Web) -> None:
     assert accepts(signed("HS256", jku=issuer.url), with_secret)
-    assert issuer.fetches == 0
+    assert not issuer.requests
 
 
 def test_a_secret_that_cannot_be_read_is_said(with_secret: ApiSettings) -> None:

@@ -11,6 +11,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
 CACHE_SECONDS = 300
+TIMEOUT_SECONDS = 5
 
 _cache: dict[str, tuple[float, str]] = {}
 
@@ -42,18 +43,19 @@ def _fetch_secret(secret_id: str) -> str:
     url = urlsplit(endpoint)
     body = json.dumps({"SecretId": secret_id}).encode()
     connect = HTTPSConnection if url.scheme == "https" else HTTPConnection
-    connection = connect(url.netloc, timeout=5)
+    connection = connect(url.netloc, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("POST", "/", body, _sign(url.netloc, region, body, datetime.now(UTC)))
         response = connection.getresponse()
-        answer = json.loads(response.read())
-    except (OSError, HTTPException, ValueError) as error:
+        answer: dict[str, str] = json.loads(response.read())
+        if response.status == 200:
+            return answer["SecretString"]
+        reason = answer.get("__type", response.status)
+    except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
         raise SecretUnavailable(f"{secret_id}: {type(error).__name__}") from error
     finally:
         connection.close()
-    if response.status != 200:
-        raise SecretUnavailable(f"{secret_id}: {answer.get('__type', response.status)}")
-    return answer["SecretString"]
+    raise SecretUnavailable(f"{secret_id}: {reason}")
 
 
 def _sign(host: str, region: str, body: bytes, now: datetime) -> dict[str, str]:
