@@ -3,7 +3,6 @@ Also looks after executions whose machine was lost: by the event of its end, and
 minute."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -177,6 +176,9 @@ def deliver_webhooks(
     )
     if not due:
         return 0
+    # Here, not at the top: most ends have nobody to tell.
+    from concurrent.futures import ThreadPoolExecutor
+
     from masstock import webhooks
 
     master = read_secret(settings.webhook_secret_id)
