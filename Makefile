@@ -8,7 +8,7 @@ export AWS_DEFAULT_REGION ?= us-east-1
 PYTHON ?= python3.13
 ENVIRONMENT := .venv/.installed
 
-.PHONY: help demo up down token package deploy test test-crash check fix migrate identity-key reseal schema openapi lock clean
+.PHONY: help demo up sam-local down token package deploy test test-crash check fix migrate identity-key reseal schema openapi lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ demo: $(ENVIRONMENT) ## Run the main job: prompts in, images out (PROMPTS=file, 
 
 up: $(ENVIRONMENT) ## Start the stack on this machine and leave it running (PORT=, LOCAL_DIR=)
 	@python -m local up
+
+sam-local: package ## Serve what was built in Lambda's own containers (Docker; docs/sam-local.md)
+	@LOCAL_DIR=$(or $(LOCAL_DIR),.local/sam) python -m local sam
 
 down: $(ENVIRONMENT) ## Stop the stack; its data stays
 	@python -m local down

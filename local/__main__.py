@@ -1,4 +1,4 @@
-"""`python -m local up | down | clean | token | reseal | demo`: the stack on this machine.
+"""`python -m local up | down | clean | token | reseal | sam | demo`: the stack on this machine.
 
 Environment: LOCAL_DIR (.local), PORT, CONCURRENCY, DATABASE_URL, GEMINI_API_KEY, SWEEP_SECONDS,
 MODEL_TIMEOUT_SECONDS, EXECUTION_DEADLINE_SECONDS, IMAGE_ACCESS, ALLOW_PRIVATE_WEBHOOKS, LOG_LEVEL.
@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from local import lifecycle
@@ -29,6 +30,8 @@ def main() -> int:
     token.add_argument("--user", default="client_a", help="admin, client_a, client_b, id or e-mail")
     reseal = commands.add_parser("reseal", help="seal API keys with the newest sealing key")
     reseal.add_argument("--add-key", action="store_true", help="add a sealing key first")
+    sam = commands.add_parser("sam", help="serve what was built in Lambda's containers")
+    sam.add_argument("--built", type=Path, default=Path(".aws-sam/build/template.yaml"))
     demo = commands.add_parser("demo", help="run the demo", add_help=False)
     demo.add_argument("rest", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
@@ -39,6 +42,11 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def announce(url: str) -> None:
+    """Where SAM serves."""
+    print(f"sam local serves {url} until Ctrl-C", flush=True)
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -55,6 +63,10 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
             print(lifecycle.token(settings, arguments.user))
         case "reseal":
             return lifecycle.reseal(settings, add_key=arguments.add_key)
+        case "sam":
+            from local import sam
+
+            sam.serve(settings, arguments.built.absolute(), announce)
         case "demo":
             from local.demo import main as run_demo
 

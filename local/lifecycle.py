@@ -32,6 +32,11 @@ def up(settings: Settings) -> dict[str, Any]:
     return stack
 
 
+def running(settings: Settings) -> bool:
+    """Whether a stack runs, or is coming up."""
+    return lock_holder(settings.lock_file) is not None
+
+
 def _running_stack(settings: Settings) -> dict[str, Any] | None:
     """stack.json of a stack that runs, or of one that is coming up; None when neither is there."""
     deadline = time.monotonic() + START_SECONDS

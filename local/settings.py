@@ -37,6 +37,8 @@ class Settings:
     real_model: bool
     sweep_seconds: float | None
     parameters: Mapping[str, str]
+    # Where the state machine invokes functions; None is the stack's own pool.
+    functions_url: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -53,6 +55,7 @@ class Settings:
                 for name, parameter in PARAMETERS.items()
                 if environ.get(name)
             },
+            functions_url=environ.get("FUNCTIONS_URL") or None,
         )
 
     @property

@@ -125,7 +125,9 @@ class Stack:
         self._resources.callback(pools.close)
         pools.start()
         self._serve(InnerEndpoints(pools, self._keys.key_set()), inner_port)
-        configuration = aws_configuration(settings, template, self._keys, urls, inner_url)
+        configuration = aws_configuration(
+            settings, template, self._keys, urls, settings.functions_url or inner_url
+        )
         aws = self._start_service(
             "local.aws", [str(aws_port)], aws_port, stdin=json.dumps(configuration)
         )
