@@ -1,6 +1,7 @@
 """`make deploy` reaches the change set: as far as one can go without an account."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ from moto.server import ThreadedMotoServer
 
 from deploy import release
 from local.resources import REGION
+from masstock.image_models import MODELS
 from tests.contract.conftest import ROOT
+from tests.template import Stack, source
 
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
@@ -75,6 +78,23 @@ def test_every_stage_of_samconfig_can_be_deployed() -> None:
         assert f"Stage={stage}" in parameters
     with pytest.raises(release.CannotDeploy, match="nowhere"):
         release.read_parameters(ROOT / "samconfig.toml", "nowhere")
+
+
+def test_the_guide_explains_every_parameter_and_names_targets_that_exist() -> None:
+    guide = (ROOT / "docs/deploy.md").read_text()
+    explained = set(re.findall(r"`([A-Z][A-Za-z]+)`", guide[guide.index("| Parameter |") :]))
+    assert source()["Parameters"].keys() <= explained
+    targets = re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text())
+    assert set(re.findall(r"(?m)(?:`|&& |^)make ([a-z-]+)", guide)) <= set(targets)
+    outputs = Stack().transformed["Outputs"]
+    assert set(re.findall(r"output ([A-Z][A-Za-z]+)\)", guide)) <= outputs.keys()
+
+
+def test_the_guides_price_of_the_model_is_the_one_we_charge() -> None:
+    [(name, price)] = re.findall(
+        r"\| `(gemini[^`]+)` \| 1,000 × ([0-9.]+) ", (ROOT / "docs/deploy.md").read_text()
+    )
+    assert MODELS[name].microusd_per_image == float(price) * 1_000_000
 
 
 def test_nothing_is_deployed_that_was_not_built(tmp_path: Path) -> None:
