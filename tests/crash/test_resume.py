@@ -1,0 +1,131 @@
+"""Everything is killed at once in the middle of a batch, more than once, and nothing is lost."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.e2e.conftest import Stack, counts, run_local
+
+pytestmark = pytest.mark.timeout(600)
+
+PROMPTS = [f"a harbour at dawn, view {number}" for number in range(50)]
+# So slow that there is a middle.
+MODEL_MILLISECONDS = 1500
+PATIENCE_SECONDS = 60
+# What a stack may take to end what was under way, and then the model's own time.
+RESUME_SECONDS = 120 + 60
+
+
+@pytest.fixture
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    directory = tmp_path_factory.mktemp("resumed")
+    yield directory
+    run_local("clean", directory)
+
+
+def start(directory: Path) -> Stack:
+    run_local("up", directory)
+    stack = Stack(directory)
+    stack.rule({"match": "^a harbour", "behave": "ok", "delay_ms": MODEL_MILLISECONDS})
+    return stack
+
+
+def processes_of(stack: Stack) -> list[int]:
+    """The supervisor, which stack.json names, and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdecimal() and (found := parent_of(int(directory.name))) is not None:
+            children.setdefault(found, []).append(int(directory.name))
+    found = [stack.access["pid"]]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def parent_of(pid: int) -> int | None:
+    """None when the process is gone, or dead and only not yet reaped."""
+    try:
+        # After the name, which may contain anything: state and parent.
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if state in "ZX" else int(parent)
+
+
+def kill(stack: Stack) -> None:
+    """SIGKILL to every process of the stack; returns when all are gone."""
+    pids = processes_of(stack)
+    # The supervisor, Postgres with its own, S3 and Step Functions, the model, functions.
+    assert len(pids) > 10
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            # Its parent's death took it.
+            continue
+    wait_until(lambda: all_gone(pids))
+
+
+def all_gone(pids: list[int]) -> bool:
+    return all(parent_of(pid) is None for pid in pids)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def stored_prompts(directory: Path, execution_id: str) -> set[str]:
+    """The prompts whose images are in the bucket, which keeps its objects on disk."""
+    names = [
+        json.loads(record.read_text())["name"]
+        for record in (directory / "s3" / "workflow-results").glob("*.json")
+    ]
+    # {execution_id}/{batch_index}_{timestamp}.{extension}
+    keys = [name.removeprefix(f"{execution_id}/") for name in names if execution_id in name]
+    return {PROMPTS[int(key.partition("_")[0])] for key in keys}
+
+
+def until_stored(directory: Path, execution_id: str, number: int) -> None:
+    wait_until(lambda: len(stored_prompts(directory, execution_id)) >= number, RESUME_SECONDS)
+
+
+def test_a_batch_survives_the_death_of_everything(directory: Path) -> None:
+    stack = start(directory)
+    execution_id = stack.submit(PROMPTS)
+    stored: set[str] = set()
+    for share in (10, 30):
+        until_stored(directory, execution_id, share)
+        asked = {call["prompt"] for call in stack.calls("a harbour")}
+        assert not asked & stored, "an image that was in the bucket was paid for again"
+        kill(stack)
+        # The last moment of the first life, and no other can add to it.
+        stored = stored_prompts(directory, execution_id)
+        assert len(stored) < len(PROMPTS)
+        stack = start(directory)
+
+    execution = stack.wait(execution_id, RESUME_SECONDS)
+    assert execution["status"] == "completed"
+    assert counts(execution) == {"successful": 50, "failed": 0, "total": 50}
+    # What was in flight when it died is paid for once more, and nothing else.
+    asked_again = sorted(call["prompt"] for call in stack.calls("a harbour"))
+    assert asked_again == sorted(set(PROMPTS) - stored)
+    for index in range(len(PROMPTS)):
+        answer = stack.call(
+            "client_a", "GET", f"/v1/executions/{execution_id}/results/{index}/image"
+        )
+        assert answer.status_code == 200
+        Image.open(BytesIO(answer.content)).verify()
+
+    pids = processes_of(stack)
+    run_local("down", directory)
+    assert all_gone(pids)
