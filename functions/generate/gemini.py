@@ -1,6 +1,7 @@
 """Gemini, and the only use of google-genai: a prompt in, an image or a typed outcome out."""
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,7 +13,6 @@ from google.genai import errors, types
 from masstock.errors import (
     ContentBlocked,
     InvalidApiKey,
-    InvalidImage,
     InvalidRequest,
     ModelUnavailable,
     NoImage,
@@ -81,8 +81,9 @@ def paint(
         raise ProviderTimeout from error
     except (httpx2.HTTPError, OSError) as error:
         raise ProviderUnavailable("The connection to the image model failed.") from error
-    except ValueError as error:
-        raise InvalidImage("The image model's answer could not be read.") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        # A proxy's page, say: what the SDK makes of a body that is not the API's.
+        raise ProviderUnavailable("The image model's answer could not be read.") from error
     return _painting(response)
 
 
@@ -146,27 +147,30 @@ def _details(error: errors.APIError) -> list[dict[str, Any]]:
     """google.rpc.Status.details of an error body; empty for a body of another shape."""
     body = cast(Any, error.details)  # pyright: ignore[reportUnknownMemberType]
     try:
-        found: list[Any] = body["error"]["details"]
+        return _objects(body["error"]["details"])
     except (KeyError, TypeError):
         return []
-    return [detail for detail in found if isinstance(detail, dict)]
 
 
 def _quota_ids(details: list[dict[str, Any]]) -> list[str]:
     return [
         str(violation.get("quotaId", ""))
         for detail in details
-        for violation in detail.get("violations", [])
+        for violation in _objects(detail.get("violations"))
     ]
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a JSON list; none where it is something else."""
+    found = cast(list[Any], value) if isinstance(value, list) else []
+    return [item for item in found if isinstance(item, dict)]
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:
     """Seconds that a RetryInfo asks for ("7s", "0.5s"), plus up to a tenth so that prompts
     throttled together do not return together."""
     for detail in details:
-        delay = str(detail.get("retryDelay", ""))
-        try:
-            return float(delay.removesuffix("s")) * random.uniform(1, 1.1)  # noqa: S311
-        except ValueError:
-            continue
+        # protobuf's Duration in JSON; float() would also take "nan" and "inf".
+        if delay := re.fullmatch(r"(\d{1,9}(\.\d+)?)s", str(detail.get("retryDelay"))):
+            return float(delay[1]) * random.uniform(1, 1.1)  # noqa: S311
     return None

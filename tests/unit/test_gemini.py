@@ -1,0 +1,483 @@
+"""The image model: what we ask of it, and what each of its answers means."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import gemini
+from local.model import ModelServer, Rule
+from local.model_replies import BEHAVIOURS
+from local.painter import paint as stand_in_painting
+from masstock import errors
+from masstock.errors import Outcome, ProviderThrottled
+from masstock.storage import MAX_IMAGE_BYTES
+from tests.unit.web import Web
+
+KEY = "AIza-a-demo-key-that-nobody-may-see"
+MODEL = "gemini-2.5-flash-image"
+# The SDK warns of words that it does not know; Google adds some all the time.
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.filterwarnings("ignore:.* is not a valid:UserWarning"),
+]
+
+
+def picture(colour: str, format: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 48), colour).save(stream, format)
+    return stream.getvalue()
+
+
+def paint(prompt: str = "a mug", **changes: Any) -> gemini.Painting:
+    usual: dict[str, Any] = {
+        "api_key": KEY,
+        "model": MODEL,
+        "references": [],
+        "aspect_ratio": None,
+        "timeout_seconds": 20,
+    }
+    return gemini.paint(prompt=prompt, **{**usual, **changes})
+
+
+def outcome(**changes: Any) -> Outcome:
+    """What a prompt gets instead of an image; it never tells the key."""
+    with pytest.raises(Outcome) as raised:
+        paint(**changes)
+    assert KEY not in "".join(traceback.format_exception(raised.value))
+    return raised.value
+
+
+# --- the stand-in model ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def _model_server() -> Iterator[ModelServer]:
+    with ModelServer(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+class StandIn:
+    """The stand-in model and the calls of this test."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self._model = server.model
+        self._earlier = len(json.loads(server.model.calls_json()))
+
+    def behave(self, behave: str, **options: Any) -> None:
+        self._model.replace_rules([Rule(re.compile(""), behave, **options)])
+
+    def calls(self) -> list[dict[str, Any]]:
+        return json.loads(self._model.calls_json())[self._earlier :]
+
+
+@pytest.fixture
+def stand_in(_model_server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    url = f"http://127.0.0.1:{_model_server.server_port}"
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", url)
+    stand_in = StandIn(_model_server)
+    stand_in.behave("ok")
+    return stand_in
+
+
+# Behaviour → the error, its code, how often the run tries again, whether submitting again could
+# help, whether the rest of the execution would fail alike.
+OUTCOMES = {
+    "throttle": (errors.ProviderThrottled, "provider_rate_limited", 8, True, False),
+    "quota": (errors.QuotaExhausted, "quota_exhausted", 0, True, True),
+    "unavailable": (errors.ProviderUnavailable, "provider_unavailable", 3, True, False),
+    "drop": (errors.ProviderUnavailable, "provider_unavailable", 3, True, False),
+    "stall": (errors.ProviderTimeout, "provider_timeout", 3, True, False),
+    "prompt_blocked": (errors.PromptBlocked, "prompt_blocked", 0, False, False),
+    "content_blocked": (errors.ContentBlocked, "content_blocked", 0, False, False),
+    "no_image": (errors.NoImage, "no_image", 1, True, False),
+    "invalid_key": (errors.InvalidApiKey, "invalid_api_key", 0, False, True),
+    "bad_request": (errors.InvalidRequest, "invalid_request", 0, False, False),
+    "not_found": (errors.ModelUnavailable, "model_unavailable", 0, False, False),
+    "garbage": (errors.InvalidImage, "invalid_image", 0, False, False),
+    "oversize": (errors.InvalidImage, "invalid_image", 0, False, False),
+}
+
+
+def test_every_behaviour_of_the_stand_in_has_an_outcome() -> None:
+    assert set(OUTCOMES) == set(BEHAVIOURS) - {"ok"}
+
+
+@pytest.mark.parametrize("behave", OUTCOMES)
+def test_a_failure_has_its_outcome_after_exactly_one_call(stand_in: StandIn, behave: str) -> None:
+    stand_in.behave(behave)
+    timeout = 0.5 if behave == "stall" else 20
+    found = outcome(timeout_seconds=timeout)
+    assert OUTCOMES[behave] == (
+        type(found),
+        found.code,
+        found.max_retries,
+        found.retryable,
+        found.stops_execution,
+    )
+    assert [call["behave"] for call in stand_in.calls()] == [behave]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 7, 3600])
+def test_a_throttle_that_names_a_delay_is_told_with_it_and_up_to_a_tenth_more(
+    stand_in: StandIn, seconds: float
+) -> None:
+    stand_in.behave("throttle", retry_delay_s=seconds)
+    delays = set()
+    for _ in range(5):
+        throttled = outcome()
+        assert isinstance(throttled, ProviderThrottled)
+        assert throttled.retry_after is not None
+        assert seconds <= throttled.retry_after <= seconds * 1.1
+        delays.add(throttled.retry_after)
+    assert len(delays) > 1
+
+
+def test_a_throttle_without_a_delay_names_none(stand_in: StandIn) -> None:
+    stand_in.behave("throttle")
+    throttled = outcome()
+    assert isinstance(throttled, ProviderThrottled)
+    assert throttled.retry_after is None
+
+
+def test_a_spent_daily_quota_is_no_throttle_even_with_a_delay(stand_in: StandIn) -> None:
+    stand_in.behave("quota", retry_delay_s=7)
+    assert isinstance(outcome(), errors.QuotaExhausted)
+
+
+def test_a_slow_answer_within_the_time_is_an_image(stand_in: StandIn) -> None:
+    stand_in.behave("ok", delay_ms=300)
+    assert paint().content == stand_in_painting("a mug")
+
+
+@pytest.mark.parametrize("ratio", [None, "16:9"])
+def test_an_image_arrives_as_it_was_painted_from_prompt_references_and_shape(
+    stand_in: StandIn, ratio: str | None
+) -> None:
+    references = [(picture("red"), "image/png"), (picture("blue", "JPEG"), "image/jpeg")]
+    painting = paint("a mug", references=references, aspect_ratio=ratio)
+    expected = stand_in_painting("a mug", [content for content, _ in references], ratio)
+    assert painting.content == expected
+    assert painting.mime_type == "image/png"
+    assert painting.output_tokens == 1290
+    assert painting.input_tokens == 2 + 2 * 258
+
+
+def test_the_call_carries_this_tenants_key_model_and_prompt(stand_in: StandIn) -> None:
+    prompt = '  "a fox"\n\tin the snow 🦊 é  '
+    paint(prompt, model="gemini-3-pro-image", api_key="another-key")
+    [call] = stand_in.calls()
+    assert (call["prompt"], call["model"]) == (prompt, "gemini-3-pro-image")
+    assert call["api_key_sha256"] == hashlib.sha256(b"another-key").hexdigest()
+
+
+# --- the request, byte for byte --------------------------------------------------------------
+
+
+@pytest.fixture
+def api(web: Web, monkeypatch: pytest.MonkeyPatch) -> Web:
+    """Gemini's address, answering what the test says."""
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", web.url)
+    return web
+
+
+def image_answer(content: bytes, mime_type: str = "image/png", **usage: int) -> dict[str, Any]:
+    inline = {"mimeType": mime_type, "data": base64.b64encode(content).decode()}
+    answer: dict[str, Any] = {
+        "candidates": [{"content": {"parts": [{"inlineData": inline}]}, "finishReason": "STOP"}]
+    }
+    return {**answer, "usageMetadata": usage} if usage else answer
+
+
+def test_references_go_first_and_in_order_then_the_prompt(api: Web) -> None:
+    api.answer(image_answer(picture("red")))
+    references = [
+        (picture("red"), "image/png"),
+        (picture("red", "WEBP"), "image/webp"),
+        (b"\xff\xd8\xff\xfb\xef\xbe", "image/jpeg"),
+    ]
+    paint("a mug", references=references, aspect_ratio="4:5")
+    [request] = api.requests
+    assert re.fullmatch(rf"/v1(beta)?/models/{MODEL}:generateContent", request.path)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    assert headers["x-goog-api-key"] == KEY
+    assert KEY.encode() not in request.body
+    body = json.loads(request.body)
+    [content] = body["contents"]
+    assert content["role"] == "user"
+    *images, text = content["parts"]
+    assert text == {"text": "a mug"}
+    # The SDK spells some names with underscores; the API takes both.
+    inline = [
+        {name.replace("_", "").lower(): value for name, value in part["inlineData"].items()}
+        for part in images
+    ]
+    sent = [(base64.urlsafe_b64decode(each["data"]), each["mimetype"]) for each in inline]
+    assert sent == references
+    assert body["generationConfig"] == {
+        "responseModalities": ["IMAGE"],
+        "imageConfig": {"aspectRatio": "4:5"},
+    }
+
+
+def test_without_references_and_shape_the_prompt_is_all(api: Web) -> None:
+    api.answer(image_answer(picture("red")))
+    paint("a mug")
+    body = json.loads(api.requests[0].body)
+    assert body == {
+        "contents": [{"role": "user", "parts": [{"text": "a mug"}]}],
+        "generationConfig": {"responseModalities": ["IMAGE"]},
+    }
+
+
+# --- answers of status 200 -------------------------------------------------------------------
+
+
+def candidate(reason: str | None, *parts: dict[str, Any]) -> dict[str, Any]:
+    content = {"content": {"parts": list(parts)}} if parts else {}
+    return {"candidates": [{**content, **({"finishReason": reason} if reason else {})}]}
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        *((reason, errors.ContentBlocked) for reason in ("IMAGE_SAFETY", "SAFETY", "SPII")),
+        ("IMAGE_PROHIBITED_CONTENT", errors.ContentBlocked),
+        ("PROHIBITED_CONTENT", errors.ContentBlocked),
+        ("BLOCKLIST", errors.ContentBlocked),
+        ("IMAGE_RECITATION", errors.Recitation),
+        ("RECITATION", errors.Recitation),
+        ("NO_IMAGE", errors.NoImage),
+        ("IMAGE_OTHER", errors.NoImage),
+        ("OTHER", errors.NoImage),
+        ("STOP", errors.NoImage),
+        ("MAX_TOKENS", errors.NoImage),
+        ("A_REASON_OF_NEXT_YEAR", errors.NoImage),
+        (None, errors.NoImage),
+    ],
+)
+@pytest.mark.parametrize("words", [(), ({"text": "I would rather not."},)], ids=["", "words"])
+def test_an_end_without_an_image_means_what_its_reason_says(
+    api: Web, reason: str | None, words: tuple[Any, ...], expected: type[Outcome]
+) -> None:
+    api.answer(candidate(reason, *words))
+    assert type(outcome()) is expected
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "PROHIBITED_CONTENT", "A_REASON_OF_NEXT_YEAR"])
+def test_a_blocked_prompt_says_why(api: Web, reason: str) -> None:
+    api.answer({"promptFeedback": {"blockReason": reason}})
+    blocked = outcome()
+    assert type(blocked) is errors.PromptBlocked
+    assert reason in blocked.detail
+
+
+def test_a_block_outweighs_an_image(api: Web) -> None:
+    answer = image_answer(picture("red"))
+    api.answer({**answer, "promptFeedback": {"blockReason": "SAFETY"}})
+    assert type(outcome()) is errors.PromptBlocked
+    answer["candidates"][0]["finishReason"] = "IMAGE_SAFETY"
+    api.answer(answer)
+    assert type(outcome()) is errors.ContentBlocked
+
+
+@pytest.mark.parametrize("reason", ["STOP", "A_REASON_OF_NEXT_YEAR", None])
+def test_an_image_after_words_is_an_image(api: Web, reason: str | None) -> None:
+    inline = {"mimeType": "image/png", "data": base64.b64encode(picture("red")).decode()}
+    api.answer(candidate(reason, {"text": "Here it is:"}, {"inlineData": inline}))
+    assert paint().content == picture("red")
+
+
+@pytest.mark.parametrize(
+    ("format", "mime_type"),
+    [("PNG", "image/png"), ("JPEG", "image/jpeg"), ("WEBP", "image/webp")],
+)
+def test_the_bytes_decide_the_type_not_what_the_answer_calls_it(
+    api: Web, format: str, mime_type: str
+) -> None:
+    api.answer(image_answer(picture("red", format), "application/pdf"))
+    assert paint().mime_type == mime_type
+
+
+@pytest.mark.parametrize("content", [picture("red", "GIF"), picture("red", "BMP"), b"<svg/>", b"x"])
+def test_what_is_no_png_jpeg_or_webp_is_an_invalid_image(api: Web, content: bytes) -> None:
+    api.answer(image_answer(content))
+    assert type(outcome()) is errors.InvalidImage
+
+
+def test_ten_megabytes_are_an_image_and_one_byte_more_is_not(api: Web) -> None:
+    png = picture("red").ljust(MAX_IMAGE_BYTES, b"\0")
+    api.answer(image_answer(png))
+    assert paint().content == png
+    api.answer(image_answer(png + b"\0"))
+    assert type(outcome()) is errors.InvalidImage
+
+
+def test_an_empty_image_is_none(api: Web) -> None:
+    api.answer(image_answer(b""))
+    assert type(outcome()) is errors.NoImage
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({}, (None, None)),
+        ({"promptTokenCount": 7, "candidatesTokenCount": 1290}, (7, 1290)),
+        (
+            {"promptTokenCount": 7, "candidatesTokenCount": 1290, "thoughtsTokenCount": 10},
+            (7, 1300),
+        ),
+        ({"promptTokenCount": 7}, (None, None)),
+        ({"candidatesTokenCount": 1290}, (None, 1290)),
+    ],
+)
+def test_the_tokens_are_those_that_the_model_charges(
+    api: Web, usage: dict[str, int], tokens: tuple[int | None, int | None]
+) -> None:
+    api.answer(image_answer(picture("red"), **usage))
+    painting = paint()
+    assert (painting.input_tokens, painting.output_tokens) == tokens
+
+
+# --- answers of other statuses ---------------------------------------------------------------
+
+
+def google_error(status: int, *details: Any) -> dict[str, Any]:
+    return {"error": {"code": status, "message": KEY, "status": "X", "details": list(details)}}
+
+
+BAD_KEY = {"reason": "API_KEY_INVALID"}
+ELSEWHERE = {"@type": "x.LocalizedMessage", "message": "API key not valid."}
+
+
+@pytest.mark.parametrize("body", ["Google's", b"<html>", b"", [], None, "x", {"error": "x"}])
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, errors.InvalidRequest),
+        (401, errors.InvalidApiKey),
+        (403, errors.InvalidApiKey),
+        (404, errors.ModelUnavailable),
+        (408, errors.ProviderTimeout),
+        (409, errors.InvalidRequest),
+        (413, errors.InvalidRequest),
+        (429, errors.ProviderThrottled),
+        (500, errors.ProviderUnavailable),
+        (502, errors.ProviderUnavailable),
+        (503, errors.ProviderUnavailable),
+        (504, errors.ProviderTimeout),
+        (529, errors.ProviderUnavailable),
+    ],
+)
+def test_a_status_means_the_same_whatever_its_body(
+    api: Web, status: int, expected: type[Outcome], body: Any
+) -> None:
+    api.answer(google_error(status) if body == "Google's" else body, status)
+    with pytest.raises(Outcome) as raised:
+        paint()
+    assert type(raised.value) is expected
+    assert KEY not in raised.value.detail
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize("details", [[BAD_KEY], [ELSEWHERE, BAD_KEY], ["x", None, BAD_KEY]])
+def test_a_bad_key_is_told_by_its_reason_wherever_it_stands(api: Web, details: list[Any]) -> None:
+    api.answer(google_error(400, *details), 400)
+    assert type(outcome_of_google()) is errors.InvalidApiKey
+
+
+def test_another_400_that_speaks_of_keys_is_no_bad_key(api: Web) -> None:
+    api.answer(google_error(400, ELSEWHERE, {"reason": "FIELD_INVALID"}), 400)
+    assert type(outcome_of_google()) is errors.InvalidRequest
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"retryDelay": ""},
+        {"retryDelay": "soon"},
+        {"retryDelay": "nans"},
+        {"retryDelay": "infs"},
+        {"retryDelay": "1e999s"},
+        {"retryDelay": "-5s"},
+        {"retryDelay": "9" * 400 + "s"},
+        {"retryDelay": None},
+        {"retryDelay": {"seconds": 5}},
+        {"violations": None},
+        {"violations": 5},
+        {"violations": ["PerDay", None]},
+        {"violations": [{"quotaId": None}, {}]},
+        "x",
+        None,
+    ],
+    ids=lambda detail: json.dumps(detail)[:40],
+)
+def test_a_strange_429_is_a_throttle_without_a_delay(api: Web, detail: Any) -> None:
+    api.answer(google_error(429, detail), 429)
+    throttled = outcome_of_google()
+    assert isinstance(throttled, ProviderThrottled)
+    assert throttled.retry_after is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"error": {"details": details}} for details in (None, 5, "x", {"retryDelay": "5s"})],
+    ids=json.dumps,
+)
+def test_details_of_another_shape_say_nothing(api: Web, body: Any) -> None:
+    api.answer(body, 429)
+    throttled = outcome_of_google()
+    assert isinstance(throttled, ProviderThrottled)
+    assert throttled.retry_after is None
+
+
+def outcome_of_google() -> Outcome:
+    """Google's own message (here: the key) stays in the cause; the outcome does not repeat it."""
+    with pytest.raises(Outcome) as raised:
+        paint()
+    assert KEY not in raised.value.detail
+    return raised.value
+
+
+# --- no answer -------------------------------------------------------------------------------
+
+
+NO_ANSWERS: dict[str, Callable[[Web], None]] = {
+    "HTML": lambda web: web.answer(b"<html>Welcome to the hotel's network</html>"),
+    "no text": lambda web: web.answer(b"\xff\xfe"),
+    "no text, 500": lambda web: web.answer(b"\xff\xff", 500),
+    "a number": lambda web: web.answer(7),
+    "nested too deeply": lambda web: web.answer(b"[" * 100_000),
+    "parts of another shape": lambda web: web.answer({"candidates": [{"content": {"parts": 7}}]}),
+    "a reason of another shape": lambda web: web.answer({"candidates": [{"finishReason": 7}]}),
+    "data that is no base64": lambda web: web.answer(
+        candidate("STOP", {"inlineData": {"mimeType": "image/png", "data": "***"}})
+    ),
+    "cut short": lambda web: web.answer(image_answer(picture("red")), length=10**6),
+    "hangs up": Web.hang_up,
+    "speaks no HTTP": Web.babble,
+}
+
+
+@pytest.mark.parametrize("no_answer", NO_ANSWERS)
+def test_what_is_no_answer_of_the_api_may_be_asked_again(api: Web, no_answer: str) -> None:
+    NO_ANSWERS[no_answer](api)
+    assert type(outcome()) is errors.ProviderUnavailable
+    assert len(api.requests) == 1
+
+
+def test_a_model_that_is_not_there_may_be_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:1")
+    assert type(outcome()) is errors.ProviderUnavailable
