@@ -227,7 +227,7 @@ def test_bytecode_makes_a_cold_import_at_least_1_7_times_cheaper(
     shutil.copytree(build, bare, ignore=shutil.ignore_patterns("__pycache__"))
     # Interleaved, and the least of each: what else the machine does hits both.
     with_bytecode, without = zip(
-        *((import_cpu(build, "ApiFunction"), import_cpu(bare, "ApiFunction")) for _ in range(5)),
+        *((import_cpu(build, "ApiFunction"), import_cpu(bare, "ApiFunction")) for _ in range(3)),
         strict=True,
     )
     assert min(without) / min(with_bytecode) >= 1.7

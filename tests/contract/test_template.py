@@ -527,6 +527,15 @@ def test_times_fit_into_each_other(stack: Stack) -> None:
     )
 
 
+def test_rules_use_what_rules_may_use() -> None:
+    """cfn-lint takes any function there; CloudFormation takes these and refuses the template else
+    (Template Reference, "Rule functions")."""
+    allowed = {"Ref", *(f"Fn::{name}" for name in ("And", "Or", "Not", "Equals", "Contains"))}
+    rules = source()["Rules"]
+    assert rules
+    assert {function for function, _ in intrinsics(rules)} <= allowed
+
+
 def test_outputs_say_what_a_person_needs_next(stack: Stack) -> None:
     outputs = stack.transformed["Outputs"]
     assert outputs.keys() >= {
