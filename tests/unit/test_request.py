@@ -1,0 +1,187 @@
+"""What a route may read of a request: filters and bodies of any shape end in a value, or in a
+problem that tells the caller what to fix."""
+
+import json
+import unicodedata
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from hypothesis import given
+from hypothesis import strategies as st
+
+import request
+from masstock.errors import MalformedJson, ValidationFailed
+from masstock.models.api import ExecutionCreate, SupportTicketCreate
+
+WORKFLOW = str(uuid4())
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner),
+    max_leaves=12,
+)
+
+
+def event(body: str | None = None, query: dict[str, str] | None = None) -> APIGatewayProxyEventV2:
+    return APIGatewayProxyEventV2(
+        {
+            "headers": {"content-type": "application/json"},
+            "body": body,
+            "isBase64Encoded": False,
+            "queryStringParameters": query,
+        }
+    )
+
+
+@given(st.uuids())
+def test_a_uuid_is_read_in_its_usual_form_only(value: UUID) -> None:
+    assert request.a_uuid(str(value)) == value
+    assert request.a_uuid(str(value).upper()) == value
+    for other in (value.hex, f"{{{value}}}", f"urn:uuid:{value}", f" {value}"):
+        with pytest.raises(ValueError, match="UUID"):
+            request.a_uuid(other)
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_a_time_is_read_as_written_and_as_utc_where_it_names_no_offset(value: datetime) -> None:
+    value = value.astimezone(UTC)
+    assert request.a_time(value.isoformat()) == value
+    assert request.a_time(value.isoformat().replace("+", " ")) == value
+    assert request.a_time(value.replace(tzinfo=None).isoformat()) == value
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(0, 500), st.integers(0, 500))
+def test_a_number_is_taken_within_its_range_only(value: int, lowest: int, more: int) -> None:
+    convert = request.between(lowest, lowest + more)
+    if lowest <= value <= lowest + more:
+        assert convert(str(value)) == value
+    else:
+        with pytest.raises(ValueError, match="whole number"):
+            convert(str(value))
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_number_of_ascii_digits_or_refused(text: str) -> None:
+    try:
+        value = request.between(0, 10**8)(text)
+    except ValueError:
+        return
+    assert text.lstrip("0") == (str(value) if value else "")
+
+
+@given(st.dictionaries(st.text(max_size=10), st.text(max_size=20), max_size=5))
+def test_every_unknown_or_wrong_parameter_is_named(query: dict[str, str]) -> None:
+    known = {"limit": request.between(1, 9), "status": request.one_of("open", "closed")}
+    wrong = {
+        name
+        for name, value in query.items()
+        if name not in known
+        or (name == "limit" and value not in set("123456789"))
+        or (name == "status" and value not in ("open", "closed"))
+    }
+    if wrong:
+        with pytest.raises(ValidationFailed) as refused:
+            request.read_query(event(query=query), known)
+        assert {mistake.pointer for mistake in refused.value.errors} == wrong
+    else:
+        assert set(request.read_query(event(query=query), known)) == set(known)
+
+
+def read(text: str, shape: Any = ExecutionCreate) -> Any:
+    """The body as its model, or why it is none."""
+    try:
+        return request.read_body(event(text), shape)
+    except (MalformedJson, ValidationFailed) as refusal:
+        return refusal
+
+
+@given(json_values)
+def test_any_json_is_a_submission_or_refused_with_pointers_into_it(content: Any) -> None:
+    outcome = read(json.dumps(content))
+    assert isinstance(outcome, ExecutionCreate | ValidationFailed)
+    if isinstance(outcome, ValidationFailed):
+        assert outcome.errors
+        assert all(pointer == "" or pointer[0] == "/" for pointer, _ in outcome.errors)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_json_or_refused_as_none(text: str) -> None:
+    try:
+        json.loads(text, parse_constant=lambda name: json.loads(""))
+    except ValueError:
+        is_json = False
+    else:
+        is_json = True
+    assert isinstance(read(text, SupportTicketCreate), MalformedJson) is not is_json
+
+
+@pytest.mark.parametrize("text", ["NaN", '{"a": Infinity}', "[" * 100_000, "", "{"])
+def test_what_is_no_json_is_told_as_that(text: str) -> None:
+    with pytest.raises(MalformedJson):
+        request.read_body(event(text), SupportTicketCreate)
+
+
+def submission(**more: Any) -> dict[str, Any]:
+    return {"workflow_id": WORKFLOW, "prompts": ["x"], **more}
+
+
+@given(st.text())
+def test_a_prompt_is_trimmed_and_shows_something(prompt: str) -> None:
+    outcome = read(json.dumps(submission(prompts=[prompt])))
+    if isinstance(outcome, ExecutionCreate):
+        [kept] = outcome.prompts or []
+        assert kept in prompt
+        assert kept == kept.strip(" \t\r\n")
+        assert any(map(_visible, prompt))
+    else:
+        assert "\x00" in prompt or not any(map(_visible, prompt))
+        assert [mistake.pointer for mistake in outcome.errors] == ["/prompts/0"]
+
+
+def _visible(character: str) -> bool:
+    return not character.isspace() and unicodedata.category(character) != "Cc"
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"prompts": ["x" * 10_001]}, "/prompts/0"),
+        ({"prompts": ["fine", {"prompt": "x" * 10_001}]}, "/prompts/1/prompt"),
+        ({"prompts": ["fine", {"prompt": "x", "custom": 1}]}, "/prompts/1/custom"),
+        ({"prompts": []}, "/prompts"),
+        ({"prompts": ["x"] * 10_001}, "/prompts"),
+        ({"api_key": "x" * 7}, "/api_key"),
+        ({"api_key": "x" * 513}, "/api_key"),
+        ({"api_key": "clé-clé-clé"}, "/api_key"),
+        ({"api_key": "line\nbreak"}, "/api_key"),
+        ({"aspect_ratio": "wide"}, "/aspect_ratio"),
+        ({"webhook_url": "javascript:alert(1)"}, "/webhook_url"),
+        ({"unknown/field~": 1}, "/unknown~1field~0"),
+    ],
+)
+def test_a_mistake_is_pointed_at(changes: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        request.read_body(event(json.dumps(submission(**changes))), ExecutionCreate)
+    assert [mistake.pointer for mistake in refused.value.errors] == [pointer]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompts": ["x" * 10_000]},
+        {"prompts": ["x"] * 10_000},
+        {"api_key": "x" * 8},
+        {"api_key": "~" * 512},
+        {"api_key": "with spaces in it"},
+        {"prompts": [{"prompt": "x", "custom_id": "1"}, {"prompt": "y"}, "z"]},
+    ],
+    ids=range(6),
+)
+def test_the_limits_themselves_are_taken(changes: dict[str, Any]) -> None:
+    request.read_body(event(json.dumps(submission(**changes))), ExecutionCreate)
