@@ -110,7 +110,9 @@ def _image_of(claim: Claim, settings: GenerateSettings) -> StoredImage:
         logger.info("reusing the image that an earlier attempt stored")
         return stored
     uploads = Uploads(settings.uploads_bucket)
-    references = [uploads.read_reference(key, etag) for key, etag in claim.references]
+    references = [
+        uploads.read_reference(claim.client_id, key, etag) for key, etag in claim.references
+    ]
     model = claim.config["model"]
     began = time.monotonic()
     painting = gemini.paint(

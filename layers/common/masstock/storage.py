@@ -198,9 +198,11 @@ class Uploads:
             found = _s3().get_object(Bucket=self._bucket, Key=key)
             return found["Body"].read(MAX_PROMPTS_BYTES)
 
-    def read_reference(self, key: str, version: str) -> tuple[bytes, str]:
-        """Content and MIME type of a reference image as it was at submission; raises
-        ReferenceGone."""
+    def read_reference(self, client_id: UUID, key: str, version: str) -> tuple[bytes, str]:
+        """Content and MIME type of a client's reference image as it was at submission; raises
+        ReferenceGone, for another client's too: SQL injected into a row must not reach them."""
+        if not key.startswith(f"{client_id}/"):
+            raise ReferenceGone
         try:
             with _storage_errors():
                 found = _s3().get_object(Bucket=self._bucket, Key=key, IfMatch=f'"{version}"')

@@ -1,0 +1,151 @@
+"""Objects: what is kept is an image, keys hold ids only, and what was stored completes a row."""
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import boto3
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.resources import REGION
+from masstock import storage
+from masstock.errors import InvalidImage, ReferenceGone
+from masstock.storage import ObjectMissing, Results, Uploads, image_key, sniff_image
+
+CLIENT, OTHER = uuid4(), uuid4()
+PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
+WEBP = b"RIFF\x00\x00\x00\x00WEBP" + b"pixels"
+JPEG = b"\xff\xd8\xff" + b"pixels"
+
+
+@pytest.fixture
+def bucket(aws: None, aws_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", aws_url)
+    client: Any = boto3.client("s3", endpoint_url=aws_url, region_name=REGION)
+    name = f"bucket-{uuid4().hex}"
+    client.create_bucket(Bucket=name)
+    yield name
+    for found in client.list_objects_v2(Bucket=name).get("Contents", []):
+        client.delete_object(Bucket=name, Key=found["Key"])
+
+
+@pytest.mark.parametrize(
+    ("content", "mime_type"), [(PNG, "image/png"), (JPEG, "image/jpeg"), (WEBP, "image/webp")]
+)
+def test_an_image_is_known_by_its_magic_bytes(content: bytes, mime_type: str) -> None:
+    assert sniff_image(content) == mime_type
+    assert sniff_image(content.ljust(storage.MAX_IMAGE_BYTES, b"\0")) == mime_type
+    with pytest.raises(InvalidImage):
+        sniff_image(content.ljust(storage.MAX_IMAGE_BYTES + 1, b"\0"))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"GIF89a", b"<svg/>", PNG[1:], b"RIFF\0\0\0\0WAVE", b"\x89PNG\n\x1a\n"]
+)
+def test_anything_else_is_no_image(content: bytes) -> None:
+    with pytest.raises(InvalidImage):
+        sniff_image(content)
+
+
+@given(st.uuids(), st.integers(0, 9_999), st.datetimes(timezones=st.just(UTC)))
+def test_a_key_is_ids_and_the_rows_own_second(
+    execution_id: UUID, index: int, created_at: datetime
+) -> None:
+    second = int(created_at.timestamp())
+    assert image_key(execution_id, index, created_at, "image/jpeg") == (
+        f"{execution_id}/{index}_{second}.jpg"
+    )
+
+
+def test_a_stored_image_tells_all_that_completes_its_row(bucket: str) -> None:
+    results, execution_id = Results(bucket), uuid4()
+    key = image_key(execution_id, 1, datetime(2026, 1, 1, tzinfo=UTC), "image/png")
+    stored = results.put(key, PNG, "image/png", processing_time_ms=7, cost=38_700, attempt=2)
+    assert results.find(execution_id, 1) == stored
+    # Not the image of prompt 10, 11 …
+    assert results.find(execution_id, 0) is None
+    assert results.find(uuid4(), 1) is None
+
+
+def test_one_prompts_image_is_not_taken_for_anothers(bucket: str) -> None:
+    results, execution_id = Results(bucket), uuid4()
+    results.put(
+        f"{execution_id}/12_0.png", PNG, "image/png", processing_time_ms=1, cost=None, attempt=1
+    )
+    assert results.find(execution_id, 1) is None
+    found = results.find(execution_id, 12)
+    assert found is not None
+    assert found.cost_microusd is None
+
+
+def test_images_of_a_deleted_execution_are_removed_and_no_others(bucket: str) -> None:
+    results, gone, kept = Results(bucket), uuid4(), uuid4()
+    for execution_id in (gone, kept):
+        for index in range(3):
+            results.put(
+                f"{execution_id}/{index}_0.png",
+                PNG,
+                "image/png",
+                processing_time_ms=1,
+                cost=None,
+                attempt=1,
+            )
+    assert results.remove_all(gone) == 3
+    assert results.find(gone, 0) is None
+    assert results.find(kept, 2) is not None
+
+
+def test_a_reference_is_read_as_it_was_submitted(bucket: str) -> None:
+    uploads = Uploads(bucket)
+    key, version = uploads.put_reference(CLIENT, PNG)
+    assert key.startswith(f"{CLIENT}/references/")
+    assert uploads.version_of(key) == version
+    assert uploads.read_reference(CLIENT, key, version) == (PNG, "image/png")
+    with pytest.raises(ReferenceGone):
+        uploads.read_reference(CLIENT, key, "0" * 32)
+    with pytest.raises(ReferenceGone):
+        uploads.read_reference(CLIENT, key.replace("references/", "references/0"), version)
+
+
+def test_another_clients_reference_is_not_read_whoever_names_it(bucket: str) -> None:
+    """SQL injected as one tenant may write any key into its own execution."""
+    uploads = Uploads(bucket)
+    key, version = uploads.put_reference(OTHER, PNG)
+    for named in (key, f"{CLIENT}/../{key}"):
+        with pytest.raises(ReferenceGone):
+            uploads.read_reference(CLIENT, named, version)
+
+
+def test_an_upload_form_fixes_key_type_and_size(bucket: str) -> None:
+    uploads = Uploads(bucket)
+    for form, type_, most in (
+        (uploads.new_image_upload(CLIENT, "image/png"), "image/png", 10 * 1024 * 1024),
+        (uploads.new_prompts_upload(CLIENT), "application/jsonl", 50 * 1024 * 1024),
+    ):
+        fields: Any = form["fields"]
+        signed = json.loads(base64.b64decode(fields["policy"]))["conditions"]
+        for condition in (
+            {"key": form["key"]},
+            {"bucket": bucket},
+            {"Content-Type": type_},
+            ["content-length-range", 1, most],
+        ):
+            assert condition in signed
+        answer = requests.post(str(form["url"]), data=fields, files={"file": PNG}, timeout=20)
+        assert answer.status_code == 204
+
+
+def test_an_upload_that_is_too_large_or_no_image_is_refused_when_it_is_named(bucket: str) -> None:
+    """Whatever the form let through."""
+    for content in (PNG.ljust(storage.MAX_IMAGE_BYTES + 1, b"x"), b"GIF89a" + b"x" * 20):
+        form = Uploads(bucket).new_image_upload(CLIENT, "image/png")
+        fields: Any = form["fields"]
+        requests.post(str(form["url"]), data=fields, files={"file": content}, timeout=20)
+        with pytest.raises((InvalidImage, ObjectMissing)):
+            Uploads(bucket).version_of(str(form["key"]))
