@@ -1,6 +1,7 @@
 """What every kind of test may ask for: PostgreSQL, and the api's way to it."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,10 @@ from local.postgres import PostgresServer
 from masstock.db import Database
 from tests import handler
 from tests.databases import Callers, Server, Urls
+
+# A shell that runs us in the background has SIGINT ignored, and with us whatever we start: the
+# tests of Ctrl-C need it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,27 @@ def counts(execution: dict[str, Any]) -> dict[str, int]:
     return {name: execution["output_data"][name] for name in ("successful", "failed", "total")}
 
 
+def workflow(stack: Stack, **config: Any) -> str:
+    """A new workflow with this config beside the usual one."""
+    answer = stack.call(
+        "admin",
+        "POST",
+        "/v1/workflows",
+        json={
+            "name": "for a test",
+            "config": {
+                "workflow_type": "nano_banana",
+                "model": "gemini-2.5-flash-image",
+                "requires_api_key": True,
+                "supports_reference_images": True,
+                **config,
+            },
+        },
+    )
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
 def run_local(command: str, directory: Path, *options: str) -> None:
     environment = {
         **os.environ,

@@ -1,7 +1,6 @@
 """Nothing lost, nobody billed twice: faults, cancelling, retrying, budgets, webhooks over HTTP."""
 
 import json
-import random
 import re
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import requests
 from PIL import Image
 from standardwebhooks import Webhook
 
-from tests.e2e.conftest import WORKFLOW, Stack, counts, run_local
+from tests.e2e.conftest import WORKFLOW, Stack, counts, run_local, workflow
 from tests.receiver import Receiver, listening
 
 ACME = "456e7890-e89b-12d3-a456-426614174001"
@@ -27,46 +26,6 @@ def _no_rules(stack: Stack) -> None:
 
 def rule(prompt: str, behave: str, **more: Any) -> dict[str, Any]:
     return {"match": f"^{re.escape(prompt)}$", "behave": behave, **more}
-
-
-def test_a_mix_of_faults_costs_exactly_the_calls_it_must(stack: Stack) -> None:
-    shuffled = [f"mixed {n:03}" for n in range(200)]
-    random.Random(7).shuffle(shuffled)
-    throttled, unavailable, blocked = shuffled[:60], shuffled[60:70], shuffled[70:74]
-    stack.rule(
-        *(rule(prompt, "throttle", times=2) for prompt in throttled[:50]),
-        *(rule(prompt, "throttle", times=2, retry_delay_s=1) for prompt in throttled[50:]),
-        *(rule(prompt, "unavailable", times=1) for prompt in unavailable),
-        *(rule(prompt, "content_blocked") for prompt in blocked),
-    )
-    prompts = sorted(shuffled)
-    workflow = _workflow(stack, max_prompts=200)
-    execution = stack.wait(stack.submit(prompts, workflow_id=workflow), 280)
-    assert counts(execution) == {"successful": 196, "failed": 4, "total": 200}
-    results = stack.results(execution["id"])
-    assert {row["prompt_text"] for row in results if row["status"] == "failed"} == set(blocked)
-    assert not [row for row in results if row["status"] == "processing"]
-    assert len(stack.calls("mixed ")) == 200 + 2 * len(throttled) + len(unavailable)
-
-
-def _workflow(stack: Stack, **config: Any) -> str:
-    answer = stack.call(
-        "admin",
-        "POST",
-        "/v1/workflows",
-        json={
-            "name": "for a test",
-            "config": {
-                "workflow_type": "nano_banana",
-                "model": "gemini-2.5-flash-image",
-                "requires_api_key": True,
-                "supports_reference_images": True,
-                **config,
-            },
-        },
-    )
-    assert answer.status_code == 201, answer.text
-    return answer.json()["id"]
 
 
 def test_after_a_cancellation_nothing_is_claimed_and_images_are_kept(stack: Stack) -> None:
@@ -194,12 +153,12 @@ def test_reference_images_are_painted_in(stack: Stack) -> None:
 
 
 def test_a_retired_model_is_refused_with_its_successors_name(stack: Stack) -> None:
-    workflow = _workflow(stack, model="gemini-2.5-flash-image-preview")
+    workflow_id = workflow(stack, model="gemini-2.5-flash-image-preview")
     answer = stack.call(
         "client_a",
         "POST",
         "/v1/executions",
-        json=BODY | {"workflow_id": workflow, "prompts": ["x"]},
+        json=BODY | {"workflow_id": workflow_id, "prompts": ["x"]},
     )
     assert answer.status_code == 422
     [mistake] = answer.json()["errors"]
@@ -208,8 +167,8 @@ def test_a_retired_model_is_refused_with_its_successors_name(stack: Stack) -> No
 
 
 def test_a_model_nobody_knows_is_passed_through(stack: Stack) -> None:
-    workflow = _workflow(stack, model="somebodys-own-model")
-    execution_id = stack.submit(["unknown model"], workflow_id=workflow)
+    workflow_id = workflow(stack, model="somebodys-own-model")
+    execution_id = stack.submit(["unknown model"], workflow_id=workflow_id)
     assert stack.wait(execution_id, 60)["status"] == "completed"
     assert stack.calls("unknown model")[0]["model"] == "somebodys-own-model"
 
