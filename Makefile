@@ -8,7 +8,7 @@ export AWS_DEFAULT_REGION ?= us-east-1
 PYTHON ?= python3.13
 ENVIRONMENT := .venv/.installed
 
-.PHONY: help demo up sam-local down token package deploy test test-crash check fix migrate identity-key reseal schema openapi lock clean
+.PHONY: help demo up sam-local down token package deploy test test-crash bench bench-full check fix migrate identity-key reseal schema openapi lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,12 @@ test: $(ENVIRONMENT) ## Run every test (ARGS="-k …" for some)
 test-crash: $(ENVIRONMENT) ## Kill every function at every step (some ten minutes, mostly waiting)
 	@python -m pytest tests/crash $(ARGS)
 
+bench: package ## Measure beside the peers, some 20 minutes (NAME=row for one; docs/performance.md)
+	@python -m bench $(NAME)
+
+bench-full: package ## The same at the stated sizes, an hour or more
+	@python -m bench --full $(NAME)
+
 check: $(ENVIRONMENT) ## Lint, types, templates, import direction, lock files
 	ruff check .
 	ruff format --check .
@@ -93,6 +99,7 @@ lock: $(ENVIRONMENT) ## Pin the dependencies again (UPGRADE=1 for newer versions
 	@$(COMPILE) --constraints requirements-dev.txt functions/generate/requirements.in \
 	  --output-file functions/generate/requirements.txt \
 	  $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' $(LAYER).txt)
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) bench/requirements.in --output-file bench/requirements.txt
 
 clean: ## Stop the stack and delete its data, caches and builds
 	@test ! -x .venv/bin/python || python -m local clean

@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements-dev", "layers/common/requirements", "functions/generate/requirements")
+LOCKS = (
+    "requirements-dev",
+    "bench/requirements",
+    "layers/common/requirements",
+    "functions/generate/requirements",
+)
 
 
 def requirements(path: Path) -> dict[str, str]:
@@ -33,7 +38,7 @@ def test_lock_files_name_no_hosts(lock: str) -> None:
     assert "://" not in (ROOT / f"{lock}.txt").read_text()
 
 
-@pytest.mark.parametrize("lock", LOCKS[1:])
+@pytest.mark.parametrize("lock", LOCKS[2:])
 def test_what_is_deployed_is_what_is_tested(lock: str) -> None:
     tested = requirements(ROOT / "requirements-dev.txt")
     for name, version in requirements(ROOT / f"{lock}.txt").items():

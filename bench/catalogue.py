@@ -1,0 +1,61 @@
+"""Every row of the table: what it must reach, and which module measures it."""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "=": operator.eq,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a ratio must reach: `<= 1.6`, `>= 0.85`, `= 1`."""
+
+    text: str
+
+    def is_met(self, ratio: float) -> bool:
+        """Whether the ratio reaches it."""
+        comparison, _, bound = self.text.partition(" ")
+        return COMPARISONS[comparison](ratio, float(bound))
+
+
+# In the order of the table. Rows of one module share what is slow to set up, and their rounds
+# alternate.
+MODULES: dict[str, dict[str, Goal]] = {
+    "bench.cold_starts": {
+        "cold_api": Goal("<= 1.6"),
+        "cold_api_peer": Goal("<= 0.6"),
+        "cold_fanout": Goal("<= 1.2"),
+        "cold_finalize": Goal("<= 1.2"),
+        "cold_generate": Goal("<= 3.0"),
+    },
+    "bench.requests": {
+        "warm_list": Goal("<= 0.45"),
+        "warm_list_raw": Goal("<= 0.5"),
+        "flights": Goal("= 1"),
+        "rtt": Goal("<= 0.5"),
+    },
+    "bench.row_security": {
+        "rls_list": Goal("<= 1.5"),
+        "rls_one": Goal("<= 1.5"),
+        "rls_results": Goal("<= 1.5"),
+        "rls_progress": Goal("<= 1.5"),
+        "deep_page": Goal("<= 1.3"),
+        "analytics": Goal("<= 0.05"),
+        "rls_insert": Goal("<= 1.5"),
+    },
+    "bench.painting": {
+        "generate_cpu": Goal("<= 1.25"),
+        "memory": Goal("<= 1.6"),
+    },
+    "bench.batches": {
+        "batch_efficiency": Goal(">= 0.85"),
+        "batch_vs_peers": Goal("<= 1.1"),
+        "fanout_overhead": Goal("<= 2"),
+    },
+}
+GOALS = {name: goal for goals in MODULES.values() for name, goal in goals.items()}

@@ -1,0 +1,56 @@
+"""The peers' own environment, made when first needed: `bench/.venv`, from a lock file."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.measure import CannotRun
+from local.settings import ROOT
+
+BENCH = ROOT / "bench"
+PEERS = BENCH / "peers"
+LOCK = BENCH / "requirements.txt"
+VIRTUAL = BENCH / ".venv"
+# Where runs keep what need not outlive them.
+SCRATCH = ROOT / ".build" / "bench"
+# What `make package` built.
+BUILD = ROOT / ".aws-sam" / "build"
+# The interpreter without any environment: what it imports is only what it is given.
+BARE_PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+
+PACKAGES = ("arq", "celery", "fastapi", "mangum", "psycopg", "pydantic", "PyJWT", "redis")
+
+
+def python() -> Path:
+    """The interpreter that has the peers; installs them where the lock file has changed."""
+    interpreter = VIRTUAL / "bin" / "python"
+    stamp = VIRTUAL / ".installed"
+    if not stamp.exists() or stamp.read_text() != LOCK.read_text():
+        uv = str(Path(sys.executable).with_name("uv"))
+        _run(uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(VIRTUAL))
+        _run(uv, "pip", "sync", "--quiet", "--require-hashes", "--compile-bytecode",
+             "--python", str(interpreter), str(LOCK))  # fmt: skip
+        stamp.write_text(LOCK.read_text())
+    return interpreter
+
+
+def versions() -> dict[str, str]:
+    """Of the peers that are installed."""
+    if not (VIRTUAL / ".installed").exists():
+        return {}
+    program = (
+        "import json, sys; from importlib.metadata import version;"
+        "print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
+    )
+    return json.loads(_run(str(python()), "-c", program, *PACKAGES))
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ, timeout=600
+    )
+    if done.returncode:
+        raise CannotRun(f"{command[0]}: {done.stderr.strip()[-500:]}")
+    return done.stdout
