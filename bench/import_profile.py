@@ -1,0 +1,42 @@
+"""What importing a function consists of."""
+
+import re
+import subprocess
+from collections import Counter
+
+from bench.functions import Function
+from bench.measure import CannotRun
+
+# Of `-X importtime`: microseconds of a module without what it imports, and its name.
+LINE = re.compile(r"import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)")
+SHOWN = 12
+ROUNDS = 3
+
+
+def of(function: Function) -> dict[str, float]:
+    """Milliseconds by package, the greatest first, of the quickest of a few runs; what is left is
+    `(others)`. Being watched makes imports a little slower: trust proportions."""
+    runs = [_once(function) for _ in range(ROUNDS)]
+    packages = min(runs, key=lambda run: run.total())
+    shown = dict(packages.most_common(SHOWN))
+    shown["(others)"] = packages.total() - sum(shown.values())
+    return {name: round(microseconds / 1000, 1) for name, microseconds in shown.items()}
+
+
+def _once(function: Function) -> Counter[str]:
+    interpreter, *rest = function.command()
+    done = subprocess.run(
+        [interpreter, "-X", "importtime", *rest],
+        env=dict(function.variables),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise CannotRun(f"{function.module} was not imported: {done.stderr.strip()[-500:]}")
+    packages: Counter[str] = Counter()
+    for microseconds, module in LINE.findall(done.stderr):
+        # google is a namespace of several packages.
+        parts = module.split(".")
+        packages[".".join(parts[: 2 if parts[0] == "google" else 1])] += int(microseconds)
+    return packages
