@@ -32,7 +32,8 @@ def list_tickets(
               AND (%(client_id)s::uuid IS NULL OR t.client_id = %(client_id)s)
               AND (%(user_id)s::uuid IS NULL OR t.user_id = %(user_id)s)
               AND (t.created_at, t.id) < (%(created_at)s, %(row_id)s)
-            ORDER BY t.created_at DESC, t.id DESC LIMIT %(limit)s
+            ORDER BY t.created_at DESC, t.id DESC
+            LIMIT (SELECT %(limit)s::integer)
         ) x
         """,
         status=status,

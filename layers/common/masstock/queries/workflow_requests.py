@@ -30,7 +30,8 @@ def list_requests(
               AND (%(workflow_id)s::uuid IS NULL OR r.workflow_id = %(workflow_id)s)
               AND (%(client_id)s::uuid IS NULL OR r.client_id = %(client_id)s)
               AND (r.created_at, r.id) < (%(created_at)s, %(row_id)s)
-            ORDER BY r.created_at DESC, r.id DESC LIMIT %(limit)s
+            ORDER BY r.created_at DESC, r.id DESC
+            LIMIT (SELECT %(limit)s::integer)
         ) x
         """,
         status=status,
