@@ -115,11 +115,20 @@ CREATE FUNCTION app.fold_execution_counts() RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-    WITH taken AS (DELETE FROM app_private.execution_counts RETURNING *)
-    INSERT INTO app_private.execution_counts
-    SELECT client_id, workflow_id, status, sum(executions), sum(durations), sum(duration_seconds)
-    FROM taken GROUP BY client_id, workflow_id, status
-    HAVING sum(executions) <> 0
+    WITH taken AS (DELETE FROM app_private.execution_counts RETURNING *), by_client AS (
+        INSERT INTO app_private.executions_by_client AS kept
+        SELECT client_id, status, sum(executions) FROM taken
+        GROUP BY client_id, status HAVING sum(executions) <> 0 ORDER BY client_id, status
+        ON CONFLICT (client_id, status)
+        DO UPDATE SET executions = kept.executions + excluded.executions
+    )
+    INSERT INTO app_private.executions_by_workflow AS kept
+    SELECT workflow_id, status, sum(executions), sum(durations), sum(duration_seconds) FROM taken
+    GROUP BY workflow_id, status ORDER BY workflow_id, status
+    ON CONFLICT (workflow_id, status)
+    DO UPDATE SET executions = kept.executions + excluded.executions,
+        durations = kept.durations + excluded.durations,
+        duration_seconds = kept.duration_seconds + excluded.duration_seconds
 $$;
 
 ALTER FUNCTION app.fold_execution_counts() OWNER TO masstock_owner;
@@ -425,14 +434,54 @@ CREATE TABLE app_private.execution_counts (
 
 ALTER TABLE app_private.execution_counts OWNER TO masstock_owner;
 
+COMMENT ON TABLE app_private.execution_counts IS 'What the trigger has appended since the last fold.';
+
+CREATE TABLE app_private.executions_by_client (
+    client_id uuid NOT NULL,
+    status text NOT NULL,
+    executions bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+ALTER TABLE app_private.executions_by_client OWNER TO masstock_owner;
+
+CREATE TABLE app_private.executions_by_workflow (
+    workflow_id uuid NOT NULL,
+    status text NOT NULL,
+    executions bigint NOT NULL,
+    durations bigint NOT NULL,
+    duration_seconds bigint NOT NULL
+)
+WITH (fillfactor='70');
+
+ALTER TABLE app_private.executions_by_workflow OWNER TO masstock_owner;
+
 CREATE VIEW app.execution_counts WITH (security_barrier='true') AS
- SELECT client_id,
-    workflow_id,
-    status,
-    executions,
-    durations,
-    duration_seconds
+ SELECT execution_counts.client_id,
+    execution_counts.workflow_id,
+    execution_counts.status,
+    execution_counts.executions,
+    execution_counts.durations,
+    execution_counts.duration_seconds
    FROM app_private.execution_counts
+  WHERE ( SELECT app.is_admin() AS is_admin)
+UNION ALL
+ SELECT executions_by_client.client_id,
+    NULL::uuid AS workflow_id,
+    executions_by_client.status,
+    executions_by_client.executions,
+    (0)::bigint AS durations,
+    (0)::bigint AS duration_seconds
+   FROM app_private.executions_by_client
+  WHERE ( SELECT app.is_admin() AS is_admin)
+UNION ALL
+ SELECT NULL::uuid AS client_id,
+    executions_by_workflow.workflow_id,
+    executions_by_workflow.status,
+    executions_by_workflow.executions,
+    executions_by_workflow.durations,
+    executions_by_workflow.duration_seconds
+   FROM app_private.executions_by_workflow
   WHERE ( SELECT app.is_admin() AS is_admin);
 
 ALTER VIEW app.execution_counts OWNER TO masstock_owner;
@@ -702,6 +751,12 @@ ALTER TABLE public.workflow_requests OWNER TO masstock_owner;
 
 ALTER TABLE ONLY app_private.deleted_executions
     ADD CONSTRAINT deleted_executions_pkey PRIMARY KEY (execution_id);
+
+ALTER TABLE ONLY app_private.executions_by_client
+    ADD CONSTRAINT executions_by_client_pkey PRIMARY KEY (client_id, status);
+
+ALTER TABLE ONLY app_private.executions_by_workflow
+    ADD CONSTRAINT executions_by_workflow_pkey PRIMARY KEY (workflow_id, status);
 
 ALTER TABLE ONLY app_private.keys
     ADD CONSTRAINT keys_pkey PRIMARY KEY (id);

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, LiteralString
@@ -15,7 +16,7 @@ from psycopg.rows import dict_row
 
 from tests.databases import ADMIN, JOHN_OF_ACME, Urls, connected
 from tests.handler import Api
-from tests.integration.test_seed_queries import SUCCESS_RATE_BY_CLIENT, TOP_WORKFLOWS
+from tests.seed_queries import SUCCESS_RATE_BY_CLIENT, TOP_WORKFLOWS
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 30
@@ -201,3 +202,36 @@ def test_a_range_begins_with_its_first_moment_and_ends_before_its_last(
     assert len(reported(api, "clients", {"from": BEGINNING, "to": later})) == 1
     assert reported(api, "clients", {"from": later}) == []
     assert reported(api, "clients", {"to": BEGINNING}) == []
+
+
+def test_folds_at_once_and_writers_between_count_everything_once(
+    api: Api, database: Urls, superuser: psycopg.Connection
+) -> None:
+    superuser.execute("DELETE FROM public.workflow_executions")
+
+    def work(number: int) -> None:
+        if number % 3 == 0:
+            with connected(database.worker) as worker:
+                worker.execute("SELECT app.fold_execution_counts()")
+            return
+        with connected(database.superuser) as writer:
+            writer.execute(
+                """
+                INSERT INTO public.workflow_executions (workflow_id, client_id, user_id, input_data)
+                SELECT w.id, c.id, %s, '{}' FROM public.workflows w, public.clients c
+                """,
+                [ADMIN],
+            )
+            writer.execute(
+                """
+                UPDATE public.workflow_executions SET status = 'completed', duration_seconds = %s
+                WHERE id = (SELECT id FROM public.workflow_executions
+                            WHERE status = 'pending' LIMIT 1 FOR UPDATE SKIP LOCKED)
+                """,
+                [number],
+            )
+
+    with ThreadPoolExecutor(8) as crowd:
+        list(crowd.map(work, range(60)))
+    for name, query in (("clients", SUCCESS_RATE_BY_CLIENT), ("workflows", TOP_WORKFLOWS)):
+        assert exactly(reported(api, name, {})) == exactly(asked_verbatim(superuser, query, {}))

@@ -353,7 +353,7 @@ def test_adopting_keeps_every_row(adopted: Adopted) -> None:
         "SELECT count(*), count(client_id) FROM public.workflow_batch_results"
     )
     assert results == with_client > 100
-    [(counted,)] = project.rows("SELECT sum(executions) FROM app_private.execution_counts")
+    [(counted,)] = project.rows("SELECT sum(executions) FROM app_private.executions_by_client")
     [(executions,)] = project.rows("SELECT count(*) FROM public.workflow_executions")
     assert counted == executions
 

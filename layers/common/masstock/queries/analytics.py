@@ -18,7 +18,8 @@ def report_clients(tx: Executor) -> str:
                 SELECT client_id, sum(executions) AS total,
                     coalesce(sum(executions) FILTER (WHERE status = 'completed'), 0) AS successful,
                     coalesce(sum(executions) FILTER (WHERE status = 'failed'), 0) AS failed
-                FROM app.execution_counts GROUP BY client_id HAVING sum(executions) > 0
+                FROM app.execution_counts WHERE client_id IS NOT NULL
+                GROUP BY client_id HAVING sum(executions) > 0
             ) k
             JOIN public.clients c ON c.id = k.client_id
             ORDER BY total_executions DESC, c.name, c.id
@@ -65,7 +66,7 @@ def report_workflows(tx: Executor) -> str:
                 SELECT workflow_id, sum(executions) AS total, sum(durations) AS durations,
                     sum(duration_seconds) AS seconds,
                     sum(executions) FILTER (WHERE status = 'completed') AS successful
-                FROM app.execution_counts GROUP BY workflow_id
+                FROM app.execution_counts WHERE workflow_id IS NOT NULL GROUP BY workflow_id
             ) k ON k.workflow_id = w.id
             ORDER BY execution_count DESC, w.name, w.id
             LIMIT 10
