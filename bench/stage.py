@@ -40,6 +40,8 @@ JWT_SECRET = "jwt"
 REQUEST_ID = "52fdfc07-2182-454f-963f-5f0f9a621d72"
 # More than two pages.
 EXECUTIONS = 120
+# Of each of these.
+RESULTS = 20
 PROMPTS = 100
 
 type Event = dict[str, Any]
@@ -175,13 +177,13 @@ def _give_history(stage: Stage) -> None:
         SELECT %s, %s, %s, 'completed',
             jsonb_build_object('prompts', (
                 SELECT jsonb_agg('a cat wearing sunglasses, number ' || prompt)
-                FROM generate_series(1, 20) AS prompt)),
+                FROM generate_series(1, %s) AS prompt)),
             '{"successful": 20, "failed": 0, "total": 20, "cost_microusd": 774000}', at, at, 330,
             at, 774000, 774000
         FROM (SELECT now() - number * interval '1 minute' FROM generate_series(1, %s) AS number)
             AS moments (at)
         """,
-        [WORKFLOW, TENANT, USERS["client_a"], EXECUTIONS],
+        [WORKFLOW, TENANT, USERS["client_a"], RESULTS, EXECUTIONS],
     )
     stage.execute(
         """
@@ -190,8 +192,9 @@ def _give_history(stage: Stage) -> None:
              processing_time_ms, mime_type, size_bytes, cost_microusd, attempts, completed_at)
         SELECT e.id, e.client_id, number, 'a cat wearing sunglasses', 'completed',
             e.id || '/' || number || '_1763892000.png', 3500, 'image/png', 1000000, 38700, 1, now()
-        FROM public.workflow_executions e, generate_series(0, 19) AS number
-        WHERE e.prompt_count = 20
-        """
+        FROM public.workflow_executions e, generate_series(0, %s) AS number
+        WHERE e.prompt_count = %s
+        """,
+        [RESULTS - 1, RESULTS],
     )
     stage.execute("ANALYZE")

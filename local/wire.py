@@ -1,23 +1,31 @@
-"""A TCP proxy before PostgreSQL that counts network flights and can lose a connection on cue."""
+"""A TCP proxy before PostgreSQL that counts network flights, can be as slow as a network, and can
+lose a connection on cue."""
 
 import contextlib
 import select
 import socket
 import threading
+import time
+from collections import deque
 from types import TracebackType
 from urllib.parse import urlsplit
 
-# Nothing here may outlive a test that went wrong.
+# Nothing here may outlive whoever went wrong.
 PATIENCE_SECONDS = 20
+
+# ReadyForQuery, but for its last byte: the transaction's status.
+READY = b"Z\x00\x00\x00\x05"
 
 
 class Wire:
-    """A flight is what a client sends before it waits for an answer."""
+    """A flight is what a client sends before it waits for the server; connecting is one. Whatever
+    is sent arrives `delay_seconds` later."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, delay_seconds: float = 0) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         self._server = (parts.hostname, parts.port or 5432)
+        self._delay = delay_seconds
         self._listener = socket.create_server(("127.0.0.1", 0))
         credentials = parts.netloc.rpartition("@")[0]
         port = self._listener.getsockname()[1]
@@ -74,16 +82,25 @@ class Wire:
             client,
             socket.create_connection(self._server, timeout=5) as server,
         ):
-            answered, doomed = True, False
+            # Else the proxy's own small packets would wait for each other's receipt.
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            answered, doomed, tail = True, False, b""
+            travelling: deque[tuple[float, socket.socket, bytes]] = deque()
             while not self._stopping:
-                readable, _, _ = select.select([client, server], [], [], 0.1)
+                patience = max(0, travelling[0][0] - time.monotonic()) if travelling else 0.1
+                readable, _, _ = select.select([client, server], [], [], min(patience, 0.1))
                 for source in readable:
                     content = source.recv(65536)
                     if not content or (source is server and doomed):
                         return
+                    arrival = time.monotonic() + self._delay
                     if source is server:
-                        client.sendall(content)
-                        answered = True
+                        travelling.append((arrival, client, content))
+                        tail = (tail + content)[-len(READY) - 1 :]
+                        # Not any answer: a long one begins to arrive before the last of what it
+                        # answers has been sent, and nobody waited for it.
+                        answered = tail.startswith(READY)
                         continue
                     self.flights += answered
                     answered = False
@@ -91,7 +108,10 @@ class Wire:
                         if not self._deliver:
                             return
                         doomed = True
-                    server.sendall(content)
+                    travelling.append((arrival, server, content))
+                while travelling and travelling[0][0] <= time.monotonic():
+                    _, end, content = travelling.popleft()
+                    end.sendall(content)
 
     def _is_cue(self, content: bytes) -> bool:
         if self._cue is None or self._cuts_left == 0 or self._cue not in content:

@@ -23,6 +23,8 @@ FIRST_PAGE = {
     "created_to": None,
 }
 
+PREPARE_THRESHOLD = os.environ.get("PREPARE_THRESHOLD")
+
 connection = None
 
 
@@ -34,7 +36,8 @@ def lambda_handler(event, context):
             os.environ["DATABASE_URL"],
             autocommit=True,
             row_factory=dict_row,
-            prepare_threshold=None,
+            # Unless told otherwise, a transaction-mode pooler stands between, as for ours.
+            prepare_threshold=PREPARE_THRESHOLD and int(PREPARE_THRESHOLD),
         )
     user_id, expires = os.environ["USER_ID"], int(time.time()) + 120
     message = f"{user_id}|{expires}".encode()

@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from local.wire import Wire
 from masstock.auth import Principal
 from masstock.db import Database, TenantReader, TenantTransaction, Worker, tenant_transaction
 from masstock.errors import DatabaseUnavailable, OutcomeUnknown
@@ -23,7 +24,6 @@ from tests.databases import (
     Urls,
     connected,
 )
-from tests.integration.wire import Wire
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from local.postgres import PostgresServer
+from local.wire import Wire
 from sql import migrate
 from sql.migrate import HistoryEdited, MigrationFailed
 from tests.databases import (
@@ -24,7 +25,6 @@ from tests.databases import (
     connected,
     oldest_binaries,
 )
-from tests.integration.wire import Wire
 
 pytestmark = pytest.mark.timeout(120)
 

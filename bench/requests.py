@@ -1,0 +1,168 @@
+"""Warm requests: the first page of fifty executions under row level security, beside FastAPI and
+beside psycopg alone; how often a read crosses the network, and what that is worth when the network
+takes a millisecond each way.
+
+Each is a process of its own that stays and is called as Lambda's runtime calls it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any
+
+from bench import functions, stage
+from bench.functions import Function, Warm
+from bench.measure import CannotRun, Row, Sample, compare, interleave
+from bench.stage import Event, Stage
+from local.wire import Wire
+
+FIRST_PAGE = "/v1/executions?limit=50"
+QUICK_ROUNDS, FULL_ROUNDS = 15, 40
+CALLS = 40
+# Before anything counts: caches, and Postgres' own.
+WARM_UP_CALLS = 100
+ONE_WAY_SECONDS = 0.001
+WIRED_DATABASE = "the database, through a wire"
+FOUR_TRIPS = "psycopg + json.dumps, four trips"
+
+
+def run(names: list[str], *, full: bool) -> Iterator[Row]:
+    """See the module."""
+    rounds = FULL_ROUNDS if full else QUICK_ROUNDS
+    with stage.set_up("requests") as scene:
+        if wanted := [name for name in names if name.startswith("warm_list")]:
+            yield from _warm_lists(scene, wanted, rounds)
+        if "flights" in names:
+            yield _flights(scene)
+        if "rtt" in names:
+            yield _round_trips(scene, rounds)
+
+
+def _warm_lists(scene: Stage, names: list[str], rounds: int) -> Iterator[Row]:
+    event = scene.get(FIRST_PAGE)
+    floor = functions.floor(scene)
+    samples = _measure(
+        {
+            "ours": functions.ours(scene, "ApiFunction"),
+            "fastapi": functions.fastapi(scene),
+            "floor": floor,
+            # What a pooler in between would not allow.
+            "floor, prepared": floor.with_variables(PREPARE_THRESHOLD="1"),
+        },
+        event,
+        rounds,
+    )
+    for name in names:
+        if name == "warm_list":
+            yield compare(
+                name, samples["ours"], samples["fastapi"], "FastAPI + Mangum", clock="wall"
+            )
+        else:
+            prepared = compare(name, samples["ours"], samples["floor, prepared"], "", clock="wall")
+            yield compare(
+                name,
+                samples["ours"],
+                samples["floor"],
+                FOUR_TRIPS,
+                clock="wall",
+                ratio_to_prepared=prepared.ratio and round(prepared.ratio, 3),
+            )
+
+
+def _measure(
+    measured: Mapping[str, Function], event: Event, rounds: int, calls: int = CALLS
+) -> dict[str, list[Sample]]:
+    """Samples of each, once they have shown that they answer alike."""
+    with ExitStack() as stack:
+        warm = {
+            name: stack.enter_context(function.stay([event])) for name, function in measured.items()
+        }
+        _refuse_differences({name: process.answer() for name, process in warm.items()})
+        for process in warm.values():
+            process.call(WARM_UP_CALLS)
+
+        def calling(process: Warm) -> Any:
+            return lambda: process.call(calls)
+
+        return interleave(rounds, {name: calling(process) for name, process in warm.items()})
+
+
+def _refuse_differences(answers: Mapping[str, Mapping[str, Any]]) -> None:
+    items = {name: _items(answer) for name, answer in answers.items()}
+    for name, found in items.items():
+        if found != items["ours"]:
+            raise CannotRun(f"{name} does not answer what ours answers")
+
+
+def _items(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows, times in one spelling."""
+    items: list[dict[str, Any]] = json.loads(answer["body"])["items"]
+    for item in items:
+        for name, value in item.items():
+            if value is not None and name.endswith("_at"):
+                item[name] = datetime.fromisoformat(value)
+    return items
+
+
+def _wired(scene: Stage, wire: Wire) -> Function:
+    """The api, with its database behind a wire."""
+    scene.stand_in.secrets[WIRED_DATABASE] = wire.url
+    ours = functions.ours(scene, "ApiFunction")
+    return ours.with_variables(DATABASE_SECRET_ID=WIRED_DATABASE)
+
+
+def _flights(scene: Stage) -> Row:
+    """Counted from the second request of a token on: the first one also records the login."""
+    [(execution,)] = scene.execute(
+        "SELECT id FROM public.workflow_executions WHERE status = 'completed' AND prompt_count = %s"
+        " LIMIT 1",
+        [stage.RESULTS],
+    )
+    paths = {
+        "list": FIRST_PAGE,
+        "execution": f"/v1/executions/{execution}",
+        "results": f"/v1/executions/{execution}/results",
+        "me": "/v1/me",
+        "workflows": "/v1/workflows",
+        "image": f"/v1/executions/{execution}/results/0/image",
+    }
+    flights: dict[str, float] = {}
+    with Wire(scene.urls.api) as wire:
+        events = [scene.get(path) for path in paths.values()]
+        with _wired(scene, wire).stay(events) as warm:
+            warm.answer()
+            for position, route in enumerate(paths):
+                before = wire.flights
+                warm.call(CALLS, position)
+                flights[route] = (wire.flights - before) / CALLS
+    mean = sum(flights.values()) / len(flights)
+    worst = max(flights, key=lambda route: flights[route])
+    return Row(
+        "flights",
+        mean,
+        1,
+        "one flight a read",
+        "flights",
+        {"worst": worst, "flights": flights, "connections": wire.connections},
+    )
+
+
+def _round_trips(scene: Stage, rounds: int) -> Row:
+    with (
+        Wire(scene.urls.api, delay_seconds=ONE_WAY_SECONDS) as ours,
+        Wire(scene.urls.api, delay_seconds=ONE_WAY_SECONDS) as theirs,
+    ):
+        measured = {
+            "ours": _wired(scene, ours),
+            "floor": functions.floor(scene).with_variables(DATABASE_URL=theirs.url),
+        }
+        samples = _measure(measured, scene.get(FIRST_PAGE), rounds, CALLS // 2)
+    return compare(
+        "rtt",
+        samples["ours"],
+        samples["floor"],
+        FOUR_TRIPS,
+        clock="wall",
+        one_way_ms=ONE_WAY_SECONDS * 1000,
+    )
