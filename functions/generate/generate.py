@@ -89,7 +89,7 @@ def _paint_and_complete(worker: Worker, claim: Claim, settings: GenerateSettings
     image = _image_of(claim, settings)
     result_url = (
         Results(settings.results_bucket).public_url(image.key)
-        if settings.image_access == "public"
+        if settings.images_are_public
         else None
     )
     if not batch_results.complete_prompt(worker, claim, image, result_url):

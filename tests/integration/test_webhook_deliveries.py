@@ -17,13 +17,14 @@ from masstock.models.workflow import ExecutionRun
 from tests.databases import ACME, JOHN_OF_ACME, WORKFLOW, Urls, connected
 from tests.receiver import Receiver, listening
 
-SETTINGS = FinalizeSettings(
-    database_secret_id="worker",
-    results_bucket="results",
-    state_machine_arn="arn",
-    webhook_secret_id="master",
-    allow_private_webhooks=True,
-)
+ENVIRONMENT = {
+    "DATABASE_SECRET_ID": "worker",
+    "RESULTS_BUCKET": "results",
+    "STATE_MACHINE_ARN": "arn",
+    "WEBHOOK_SECRET_ID": "master",
+    "ALLOW_PRIVATE_WEBHOOKS": "true",
+}
+SETTINGS = FinalizeSettings(ENVIRONMENT)
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_private_addresses_are_refused_again_when_sending(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     """The address was allowed when it was submitted."""
-    strict = SETTINGS.model_copy(update={"allow_private_webhooks": False})
+    strict = FinalizeSettings({**ENVIRONMENT, "ALLOW_PRIVATE_WEBHOOKS": "false"})
     assert finalize.deliver_webhooks(worker, strict, ended) == 0
     assert receiver.received == []
     assert "https" in delivery(fresh_database)["error_message"]

@@ -295,7 +295,7 @@ def _result(row: Row) -> Row:
     """A row as callers see it: with a URL that shows the image."""
     result = {name: row[name] for name in row if name != "more_follow"}
     settings = session.settings()
-    if (path := row["result_storage_path"]) and settings.image_access == "signed":
+    if (path := row["result_storage_path"]) and not settings.images_are_public:
         result["result_url"] = Results(settings.results_bucket).signed_url(path)
     return result
 
@@ -318,6 +318,6 @@ def get_image(execution_id: str, batch_index: str) -> Response[str]:
         raise NotFound(f"There is no image: {row['error_message']}")
     settings = session.settings()
     url = Results(settings.results_bucket).signed_url(row["result_storage_path"])
-    if settings.image_access == "public":
+    if settings.images_are_public:
         url = row["result_url"]
     return Response(302, None, None, {"Location": url, "Cache-Control": "private, no-store"})

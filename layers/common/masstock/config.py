@@ -1,82 +1,118 @@
-"""The environment of each function, parsed once; a missing variable fails at the first request
-with its name."""
+"""The environment of each function, parsed once; a missing or wrong variable fails at the first
+request with its name. By hand: a library for models would be a fifth of a cold start."""
 
 import os
-from typing import Literal, cast
+from collections.abc import Mapping
+from typing import cast
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+type Environment = Mapping[str, str]
 
 
-class Settings(BaseModel):
+class Misconfigured(Exception):
+    """A variable is missing or wrong. Its value is not told: errors travel into logs and history,
+    and the environment holds credentials."""
+
+
+class Settings:
     """What every function needs."""
 
-    # The environment holds credentials, and errors travel into logs and history.
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", defer_build=True, hide_input_in_errors=True
-    )
-
-    database_secret_id: str
+    def __init__(self, environment: Environment) -> None:
+        self.database_secret_id = _text(environment, "DATABASE_SECRET_ID")
 
 
 class ApiSettings(Settings):
     """functions/api."""
 
-    identity_secret_id: str
-    sealing_secret_id: str
-    jwt_issuer: str
-    jwt_audience: str
-    # Exactly one of the two decides the algorithm family; the token never does.
-    jwt_jwks_url: str = ""
-    jwt_secret_id: str = ""
-    state_machine_arn: str
-    results_bucket: str
-    uploads_bucket: str
-    image_access: Literal["signed", "public"] = "signed"
-    execution_deadline_seconds: PositiveInt = 21600
-    # Where empty, every submission must bring a key.
-    platform_api_key_secret_id: str = ""
-    webhook_secret_id: str
-    allow_private_webhooks: bool = False
-    # Origins of web pages, separated by commas, or `*`; where empty, only their own.
-    cors_allow_origins: str = ""
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.identity_secret_id = _text(environment, "IDENTITY_SECRET_ID")
+        self.sealing_secret_id = _text(environment, "SEALING_SECRET_ID")
+        self.jwt_issuer = _text(environment, "JWT_ISSUER")
+        self.jwt_audience = _text(environment, "JWT_AUDIENCE")
+        # Exactly one of the two decides the algorithm family; the token never does.
+        self.jwt_jwks_url = _text(environment, "JWT_JWKS_URL", "")
+        self.jwt_secret_id = _text(environment, "JWT_SECRET_ID", "")
+        self.state_machine_arn = _text(environment, "STATE_MACHINE_ARN")
+        self.results_bucket = _text(environment, "RESULTS_BUCKET")
+        self.uploads_bucket = _text(environment, "UPLOADS_BUCKET")
+        self.images_are_public = _images_are_public(environment)
+        self.execution_deadline_seconds = _count(environment, "EXECUTION_DEADLINE_SECONDS", "21600")
+        # Where empty, every submission must bring a key.
+        self.platform_api_key_secret_id = _text(environment, "PLATFORM_API_KEY_SECRET_ID", "")
+        self.webhook_secret_id = _text(environment, "WEBHOOK_SECRET_ID")
+        self.allow_private_webhooks = _flag(environment, "ALLOW_PRIVATE_WEBHOOKS")
+        # Origins of web pages, separated by commas, or `*`; where empty, only their own.
+        self.cors_allow_origins = _text(environment, "CORS_ALLOW_ORIGINS", "")
 
 
 class FanoutSettings(Settings):
     """functions/fanout."""
 
-    max_concurrency_default: PositiveInt
-    max_concurrency_limit: PositiveInt
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.max_concurrency_default = _count(environment, "MAX_CONCURRENCY_DEFAULT")
+        self.max_concurrency_limit = _count(environment, "MAX_CONCURRENCY_LIMIT")
 
 
 class GenerateSettings(Settings):
     """functions/generate."""
 
-    sealing_secret_id: str
-    results_bucket: str
-    uploads_bucket: str
-    image_access: Literal["signed", "public"] = "signed"
-    model_timeout_seconds: PositiveInt
-    platform_api_key_secret_id: str = ""
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.sealing_secret_id = _text(environment, "SEALING_SECRET_ID")
+        self.results_bucket = _text(environment, "RESULTS_BUCKET")
+        self.uploads_bucket = _text(environment, "UPLOADS_BUCKET")
+        self.images_are_public = _images_are_public(environment)
+        self.model_timeout_seconds = _count(environment, "MODEL_TIMEOUT_SECONDS")
+        self.platform_api_key_secret_id = _text(environment, "PLATFORM_API_KEY_SECRET_ID", "")
 
 
 class FinalizeSettings(Settings):
     """functions/finalize."""
 
-    results_bucket: str
-    state_machine_arn: str
-    webhook_secret_id: str
-    allow_private_webhooks: bool = False
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.results_bucket = _text(environment, "RESULTS_BUCKET")
+        self.state_machine_arn = _text(environment, "STATE_MACHINE_ARN")
+        self.webhook_secret_id = _text(environment, "WEBHOOK_SECRET_ID")
+        self.allow_private_webhooks = _flag(environment, "ALLOW_PRIVATE_WEBHOOKS")
 
 
 _parsed: dict[type[Settings], Settings] = {}
 
 
 def read_settings[S: Settings](kind: type[S]) -> S:
-    """The settings of one function; raises pydantic.ValidationError naming what is missing."""
+    """The settings of one function; raises Misconfigured."""
     if kind not in _parsed:
-        _parsed[kind] = _parse(kind)
+        _parsed[kind] = kind(os.environ)
     return cast(S, _parsed[kind])
 
 
-def _parse[S: Settings](kind: type[S]) -> S:
-    return kind.model_validate({name.lower(): value for name, value in os.environ.items()})
+def _text(environment: Environment, name: str, default: str | None = None) -> str:
+    try:
+        return environment[name] if default is None else environment.get(name, default)
+    except KeyError as error:
+        raise Misconfigured(f"{name} is missing") from error
+
+
+def _one_of(environment: Environment, name: str, default: str, other: str) -> bool:
+    """Whether it is the other one."""
+    value = _text(environment, name, default)
+    if value not in (default, other):
+        raise Misconfigured(f"{name} must be {default} or {other}")
+    return value == other
+
+
+def _images_are_public(environment: Environment) -> bool:
+    return _one_of(environment, "IMAGE_ACCESS", "signed", "public")
+
+
+def _flag(environment: Environment, name: str) -> bool:
+    return _one_of(environment, name, "false", "true")
+
+
+def _count(environment: Environment, name: str, default: str | None = None) -> int:
+    value = _text(environment, name, default)
+    if not value.isdecimal() or int(value) < 1:
+        raise Misconfigured(f"{name} must be a whole number above 0")
+    return int(value)
