@@ -16,6 +16,8 @@ from local.children import HOST
 from local.postgres import unprivileged_account
 from tests.databases import PASSWORD
 
+# Long for a busy machine, short beside a session that never comes back.
+PATIENCE_SECONDS = 60
 ROOT = Path(__file__).parent.parent
 DOWNLOADED = ROOT / ".build" / "pgbouncer"
 PLACES = ("/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer")
@@ -50,6 +52,7 @@ class PgBouncer:
             pool_mode = transaction
             default_pool_size = {size}
             max_client_conn = 1000
+            query_wait_timeout = {PATIENCE_SECONDS}
             """.replace("            ", "")
         )
         account = unprivileged_account() if os.geteuid() == 0 else None

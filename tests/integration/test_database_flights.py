@@ -399,3 +399,17 @@ def test_a_login_that_cannot_be_recorded_spoils_no_read(
     rows = far.reading(JANE_OF_GLOBEX).fetch_all("SELECT id FROM public.users")
     assert rows == [{"id": JANE_OF_GLOBEX}]
     assert last_login(superuser, JANE_OF_GLOBEX)[0] is None
+
+
+FLUSH = b"H\x00\x00\x00\x04"
+
+
+def test_nothing_follows_the_sync_that_ends_a_flight(far: Callers, wire: Wire) -> None:
+    """A pooler leases a session for a Flush, and waits for the answer that it has none of."""
+    wire.cut_before(FLUSH)
+    far.reading(JOHN_OF_ACME).fetch_all("SELECT 1")
+    with far.writing(JOHN_OF_ACME) as tx:
+        tx.fetch_all("SELECT 1")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        far.reading(JOHN_OF_ACME).fetch_all("SELECT 1 / 0")
+    assert wire.connections == 1

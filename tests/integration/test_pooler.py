@@ -159,6 +159,21 @@ def test_the_engine_works_through_the_pool_too(
         assert len(set(crowd.map(step, range(50)))) == 1
 
 
+def test_a_session_is_free_as_soon_as_its_flight_is_answered(
+    database: Urls, narrow_pool: PgBouncer, vault: dict[str, str]
+) -> None:
+    """Two functions, one session: neither waits for the other's next request, which may never
+    come. Where one must, the pool's patience ends with an error."""
+    vault["narrow"] = narrow_pool.url(database.api)
+    with closing(Database("narrow")) as one, closing(Database("narrow")) as other:
+        readers = [
+            TenantReader(each, Principal(JOHN_OF_ACME, 0), IDENTITY_KEY) for each in (one, other)
+        ]
+        for _ in range(1500):
+            for reader in readers:
+                reader.fetch_all("SELECT 1")
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_injected_sql_leaves_nothing_to_gain_for_whoever_comes_next(
