@@ -1,0 +1,102 @@
+"""Draws `bench/plots/` from `bench/results.json`; run with the peers' environment, which has
+matplotlib."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib import ticker
+
+from bench.catalogue import GOALS, MODULES
+
+BENCH = Path(__file__).parent
+PLOTS = BENCH / "plots"
+OURS, REFERENCE, MISSED = "#2a6fbb", "#b8bec7", "#c8452f"
+type Result = dict[str, Any]
+
+
+def overview(results: list[Result]) -> None:
+    """Every ratio as a share of its goal, with the middle half of its rounds: left of the line is
+    better than asked for."""
+    results = [result for result in results if result["ratio"] is not None][::-1]
+    figure, axes = plt.subplots(figsize=(9, 0.34 * len(results) + 1.2), layout="constrained")
+    for height, result in enumerate(results):
+        share, low, high = (
+            against_goal(result, ratio)
+            for ratio in (
+                result["ratio"],
+                *result["details"].get("ratio_quartiles", [result["ratio"]] * 2),
+            )
+        )
+        color = OURS if result["met"] else MISSED
+        axes.plot([low, high], [height, height], color=color, linewidth=5, alpha=0.3)
+        axes.plot(share, height, "o", color=color)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_yticks(
+        range(len(results)),
+        [f"{r['name']}  {r['ratio']:g} ({r['goal']})" for r in results],
+        fontsize=9,
+    )
+    axes.set_xscale("log")
+    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_formatter(ticker.FormatStrFormatter("%g"))
+    axes.set_xlabel("ratio ÷ goal (logarithmic); left of the line: better than the goal")
+    axes.grid(axis="x", alpha=0.3)
+    save(figure, "goals")
+
+
+def against_goal(result: Result, ratio: float) -> float:
+    """1 where a ratio is just what was asked for; smaller is better."""
+    comparison, _, bound = result["goal"].partition(" ")
+    return float(bound) / ratio if comparison == ">=" else ratio / float(bound)
+
+
+def pairs(name: str, results: list[Result]) -> None:
+    """Ours and what it is measured against, row by row, each in its own unit; the tick is where
+    the goal is."""
+    figure, panels = plt.subplots(
+        len(results), 1, figsize=(9, 1.25 * len(results)), layout="constrained", squeeze=False
+    )
+    for axes, result in zip(panels[:, 0], results, strict=True):
+        values = [result["ours"], result["reference"]]
+        color = OURS if result["met"] else MISSED
+        bars = axes.barh([1, 0], values, color=[color, REFERENCE], height=0.75)
+        axes.bar_label(bars, [f" {value:g}" for value in values], fontsize=9)
+        goal = result["reference"] * float(GOALS[result["name"]].text.split()[1])
+        axes.plot([goal, goal], [0.55, 1.45], color="black", linewidth=2)
+        axes.set_yticks([1, 0], ["ours", result["reference_name"]], fontsize=9)
+        axes.set_xlim(0, 1.15 * max(*values, goal))
+        axes.set_title(f"{result['name']} ({result['unit']})", fontsize=9, loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(axis="x", labelsize=8)
+    save(figure, name)
+
+
+def save(figure: Any, name: str) -> None:
+    """Metadata would differ from run to run."""
+    figure.savefig(PLOTS / f"{name}.png", dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+def main() -> None:
+    """Replaces what the last run drew."""
+    PLOTS.mkdir(exist_ok=True)
+    for old in PLOTS.glob("*.png"):
+        old.unlink()
+    results: list[Result] = json.loads((BENCH / "results.json").read_text())
+    ran = [result for result in results if result["ratio"] is not None]
+    if not ran:
+        return
+    overview(ran)
+    for module, goals in MODULES.items():
+        if found := [result for result in ran if result["name"] in goals]:
+            pairs(module.rpartition(".")[2], found)
+
+
+if __name__ == "__main__":
+    main()
