@@ -72,10 +72,12 @@ CREATE FUNCTION app.client_id() RETURNS uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path TO ''
     AS $$
+DECLARE
+    caller uuid := app.uid();
 BEGIN
     RETURN (
         SELECT u.client_id FROM public.users u JOIN public.clients c ON c.id = u.client_id
-        WHERE u.id = (SELECT app.uid())
+        WHERE u.id = caller
           AND u.role = 'client' AND u.status = 'active' AND c.status = 'active');
 END $$;
 
@@ -147,8 +149,12 @@ CREATE FUNCTION app.is_active() RETURNS boolean
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path TO ''
     AS $$
+DECLARE
+    caller uuid := app.uid();
 BEGIN
-    RETURN (SELECT app.client_id()) IS NOT NULL OR (SELECT app.is_admin());
+    RETURN EXISTS (
+        SELECT FROM public.users u LEFT JOIN public.clients c ON c.id = u.client_id
+        WHERE u.id = caller AND u.status = 'active' AND (u.role = 'admin' OR c.status = 'active'));
 END $$;
 
 ALTER FUNCTION app.is_active() OWNER TO masstock_authz;
@@ -157,10 +163,12 @@ CREATE FUNCTION app.is_admin() RETURNS boolean
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path TO ''
     AS $$
+DECLARE
+    caller uuid := app.uid();
 BEGIN
     RETURN EXISTS (
         SELECT FROM public.users u
-        WHERE u.id = (SELECT app.uid()) AND u.role = 'admin' AND u.status = 'active');
+        WHERE u.id = caller AND u.role = 'admin' AND u.status = 'active');
 END $$;
 
 ALTER FUNCTION app.is_admin() OWNER TO masstock_authz;
@@ -371,11 +379,12 @@ END $$;
 ALTER FUNCTION app_private.reserve_spend(p_client_id uuid, p_execution_id uuid, p_month date, p_microusd bigint) OWNER TO masstock_owner;
 
 CREATE FUNCTION app_private.seal(p_sub text) RETURNS text
-    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
     SET search_path TO ''
     AS $$
-    SELECT app_private.mac(2, p_sub || '|' || pg_backend_pid() || '|' || extract(epoch FROM now()))
-$$;
+BEGIN
+    RETURN app_private.mac(2, p_sub || '|' || pg_backend_pid() || '|' || extract(epoch FROM now()));
+END $$;
 
 ALTER FUNCTION app_private.seal(p_sub text) OWNER TO masstock_authz;
 
