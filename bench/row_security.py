@@ -1,0 +1,27 @@
+"""What row security costs at a thousand clients; and the pages, reports and fan-outs that a long
+history must not slow down."""
+
+from collections.abc import Callable, Iterator
+
+from bench.big_database import FULL, QUICK, BigDatabase, big_database
+from bench.fan_outs import measure_insert
+from bench.measure import Row
+from bench.reports import measure_reports
+from bench.tenant_reads import measure_deep_page, measure_question
+
+MEASURES: dict[str, Callable[[BigDatabase, str], Row]] = {
+    "rls_list": measure_question,
+    "rls_one": measure_question,
+    "rls_results": measure_question,
+    "rls_progress": measure_question,
+    "deep_page": measure_deep_page,
+    "analytics": measure_reports,
+    "rls_insert": measure_insert,
+}
+
+
+def run(names: list[str], *, full: bool) -> Iterator[Row]:
+    """The rows named, on one database made for them."""
+    with big_database(FULL if full else QUICK) as database:
+        for name in names:
+            yield MEASURES[name](database, name)

@@ -1,0 +1,239 @@
+"""What a tenant reads, under our policies and without any; and pages far into a long list."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from statistics import median
+from typing import NamedTuple
+from uuid import UUID
+
+import psycopg
+
+from bench.big_database import (
+    ADMINISTRATOR,
+    BIGGEST_CLIENT,
+    SMALL_CLIENT,
+    BigDatabase,
+    UnderSeedPolicies,
+    WithoutRowSecurity,
+    client,
+    execution_of,
+    user_of,
+)
+from bench.measure import MILLISECONDS, CannotRun, Row, Sample, compare, interleave, timed
+from masstock.db import Executor
+from masstock.errors import retryable_codes
+from masstock.queries import batch_results, executions
+from tests.seed_queries import BATCH_RESULTS, EXECUTIONS_WITH_WORKFLOW
+
+PAGE = 50
+DEEP = 50_000
+RESULTS = 1000
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+SEED_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and the client whose executions are asked for. An owner without row security names
+    that client in the query, or nobody where an administrator asks."""
+
+    name: str
+    user_id: UUID
+    number: int
+
+    @property
+    def owner_names(self) -> UUID | None:
+        return None if self.user_id == ADMINISTRATOR else client(self.number)
+
+
+CALLERS = (
+    Caller("small client", user_of(SMALL_CLIENT), SMALL_CLIENT),
+    Caller("biggest client", user_of(BIGGEST_CLIENT), BIGGEST_CLIENT),
+    Caller("administrator", ADMINISTRATOR, BIGGEST_CLIENT),
+)
+
+
+def list_page(
+    tx: Executor, client_id: UUID | None, before: tuple[datetime, UUID] | None = None
+) -> list[dict]:
+    """A page as the route asks for it: one row more tells whether another page follows."""
+    return executions.list_executions(
+        tx,
+        limit=PAGE + 1,
+        before=before,
+        status=None,
+        workflow_id=None,
+        client_id=client_id,
+        user_id=None,
+        created_from=None,
+        created_to=None,
+    )
+
+
+def _list_results(tx: Executor, execution_id: UUID) -> object:
+    return batch_results.list_results(
+        tx,
+        execution_id,
+        after=-1,
+        limit=RESULTS,
+        status=None,
+        retryable_codes=retryable_codes(),
+        max_bytes=MAX_PAGE_BYTES,
+    )
+
+
+class Question(NamedTuple):
+    """What is asked (through whom, about whose executions, with which client in the query), in how
+    many rounds, and how often in each: what is quick needs company. `document` is the schema
+    document's own query for it."""
+
+    ask: Callable[[Executor, Caller, UUID | None], object]
+    rounds: int
+    times: int
+    document: Callable[[Executor, Caller], object] | None = None
+
+
+def _document_list(tx: Executor, caller: Caller) -> object:
+    return tx.fetch_all(
+        EXECUTIONS_WITH_WORKFLOW.replace("$1", "%(client_id)s"), client_id=client(caller.number)
+    )
+
+
+def _document_results(tx: Executor, caller: Caller) -> object:
+    return tx.fetch_all(
+        BATCH_RESULTS.replace("$1", "%(execution_id)s"),
+        execution_id=execution_of(caller.number, RESULTS),
+    )
+
+
+QUESTIONS = {
+    "rls_list": Question(
+        lambda tx, _, named: list_page(tx, named), 60, 10, document=_document_list
+    ),
+    "rls_one": Question(
+        lambda tx, caller, _: executions.fetch_execution(tx, execution_of(caller.number, 10)),
+        60,
+        20,
+    ),
+    "rls_results": Question(
+        lambda tx, caller, _: _list_results(tx, execution_of(caller.number, RESULTS)),
+        40,
+        2,
+        document=_document_results,
+    ),
+    "rls_progress": Question(
+        lambda tx, caller, _: executions.fetch_execution(tx, execution_of(caller.number, 10_000)),
+        40,
+        2,
+    ),
+}
+
+
+def measure_question(database: BigDatabase, name: str) -> Row:
+    """Of the three callers, the one whom policies cost most is the row; all are in its details."""
+    question = QUESTIONS[name]
+    variants: dict[str, Callable[[], Sample]] = {}
+    for caller in CALLERS:
+        ours = database.reading(caller.user_id)
+        owner = WithoutRowSecurity(database.owner, caller.user_id, caller.owner_names)
+        nobody = WithoutRowSecurity(
+            database.owner, caller.user_id, caller.owner_names, signs_in=False
+        )
+        if question.ask(ours, caller, None) != question.ask(owner, caller, caller.owner_names):
+            raise CannotRun(f"the {caller.name} and the owner got different answers")
+        variants[f"ours, {caller.name}"] = _sampler(question, ours, caller, None)
+        variants[f"owner, {caller.name}"] = _sampler(question, owner, caller, caller.owner_names)
+        variants[f"nobody, {caller.name}"] = _sampler(question, nobody, caller, caller.owner_names)
+    samples = interleave(question.rounds, variants, warm_up=3)
+
+    def compared(caller: Caller, reference: str = "owner", **details: object) -> Row:
+        return compare(
+            name,
+            samples[f"ours, {caller.name}"],
+            samples[f"{reference}, {caller.name}"],
+            f"owner without row security ({caller.name})",
+            clock="wall",
+            **details,
+        )
+
+    rows = {caller.name: compared(caller) for caller in CALLERS}
+    worst = max(CALLERS, key=lambda caller: rows[caller.name].ratio or 0)
+    return compared(
+        worst,
+        ratio_by_caller={who: round(row.ratio or 0, 3) for who, row in rows.items()},
+        ratio_where_the_owner_looks_no_user_up={
+            caller.name: round(compared(caller, "nobody").ratio or 0, 3) for caller in CALLERS
+        },
+        ours_ms_by_caller={who: round(row.ours or 0, 3) for who, row in rows.items()},
+        **_beside_seed_policies(database, question, rows),
+    )
+
+
+def _sampler(
+    question: Question, tx: Executor, caller: Caller, named: UUID | None
+) -> Callable[[], Sample]:
+    return lambda: timed(lambda: question.ask(tx, caller, named), question.times)
+
+
+def _beside_seed_policies(
+    database: BigDatabase, question: Question, rows: Mapping[str, Row]
+) -> dict[str, dict[str, object]]:
+    """Under the schema document's policies, ÷ the owner: the same statement, and the document's
+    own query. Outside of the rounds: some take too long."""
+    statement: dict[str, object] = {}
+    document: dict[str, object] = {}
+    for caller in CALLERS:
+        tx = UnderSeedPolicies(database.seed_tenant, caller.user_id, caller.owner_names)
+        owner = WithoutRowSecurity(database.owner, caller.user_id, caller.owner_names)
+        taken = _milliseconds(partial(question.ask, tx, caller, caller.owner_names))
+        statement[caller.name] = _quotient(taken, rows[caller.name].reference)
+        if question.document is not None:
+            document[caller.name] = _quotient(
+                _milliseconds(partial(question.document, tx, caller)),
+                _milliseconds(partial(question.document, owner, caller)),
+            )
+    figures = {"seed_policies_to_owner": statement}
+    if document:
+        figures["seed_policies_to_owner_documents_query"] = document
+    return figures
+
+
+def _milliseconds(ask: Callable[[], object]) -> float | None:
+    """The median of a few calls; None where the statement is given up."""
+    try:
+        return median(timed(ask).wall for _ in range(SEED_ROUNDS)) * MILLISECONDS
+    except psycopg.errors.QueryCanceled:
+        return None
+
+
+def _quotient(taken: float | None, reference: float | None) -> float | str:
+    if taken is None:
+        return "over 10 s"
+    return round(taken / reference, 1) if reference else "–"
+
+
+def measure_deep_page(database: BigDatabase, name: str) -> Row:
+    """The page that begins at row 50,000 of the biggest client ÷ its first page."""
+    reader = database.reading(user_of(BIGGEST_CLIENT))
+    [(created_at, row_id)] = database.administer(
+        """
+        SELECT created_at, id FROM public.workflow_executions WHERE client_id = %(client_id)s
+        ORDER BY created_at DESC, id DESC OFFSET %(row)s LIMIT 1
+        """,
+        client_id=client(BIGGEST_CLIENT),
+        row=DEEP - 1,
+    )
+    before = (created_at, row_id)
+    if len(list_page(reader, None, before)) != PAGE + 1:
+        raise CannotRun(f"there is no full page at row {DEEP}")
+    samples = interleave(
+        60,
+        {
+            "deep": lambda: timed(lambda: list_page(reader, None, before), 10),
+            "first": lambda: timed(lambda: list_page(reader, None), 10),
+        },
+        warm_up=3,
+    )
+    return compare(name, samples["deep"], samples["first"], "its first page", clock="wall")
