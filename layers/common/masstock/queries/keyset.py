@@ -1,8 +1,8 @@
 """Where a page of the newest first begins.
 
-Pages of a tenant's rows end with `LIMIT (SELECT …)`. Not knowing whose rows, the planner takes every
-client for an average one; told how few rows are wanted, it would sort all that an average one has,
-and a big one has a thousand times as many. Not told, it reads an ordered index.
+Pages of a tenant's rows end with `LIMIT (SELECT …)`. Not knowing whose rows, the planner takes
+every client for an average one; told how few rows are wanted, it would sort all that an average
+one has, and a big one has a thousand times as many. Not told, it reads an ordered index.
 """
 
 from datetime import datetime
