@@ -125,7 +125,9 @@ class _Pipeline(psycopg.Pipeline):
             self._enqueue_sync()
             yield from self._communicate_gen()
         finally:
-            yield from self._fetch_gen(flush=False)
+            # What a lost connection left is an error without a name that would hide the first one.
+            if self.pgconn.status == pq.ConnStatus.OK:
+                yield from self._fetch_gen(flush=False)
 
 
 class _Connection(psycopg.Connection[Row]):
