@@ -11,7 +11,8 @@ FUNCTIONS = ("api", "fanout", "generate", "finalize")
 LAYER = ROOT / "layers/common/masstock"
 # A module may import those on lower floors, and nothing of its own floor that is not listed here.
 FLOORS = [
-    {"authorities", "errors", "image_models", "limits", "secrets", "telemetry", "webhooks"},
+    {"authorities", "errors", "https", "image_models", "limits", "telemetry"},
+    {"secrets", "webhooks"},
     {"config", "models", "steps"},
     {"auth", "crypto"},
     {"db", "storage"},

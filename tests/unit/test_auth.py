@@ -207,6 +207,17 @@ def test_a_sub_that_is_no_uuid_is_refused(mode: Mode, sub: str) -> None:
     assert detail == "The token's sub is not a user id."
 
 
+def test_a_token_seen_before_expires_all_the_same(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    algorithm, settings = mode
+    now = time.time()
+    token = signed(algorithm, claims(exp=int(now) + 60))
+    assert accepts(token, settings)
+    monkeypatch.setattr(auth.time, "time", lambda: now + 71)
+    assert refusal(token, settings) == "The token has expired."
+
+
 @pytest.mark.parametrize("age", [auth.CLOCK_SKEW_SECONDS + 1, 3600, 10**9])
 def test_an_expired_token_is_refused_as_such(mode: Mode, age: int) -> None:
     algorithm, settings = mode
@@ -450,6 +461,15 @@ def test_a_rotated_key_is_learned_and_the_old_one_forgotten(
     a_minute_passes()
     assert accepts(token, with_jwks)
     assert refusal(signed("RS256"), with_jwks) == NOT_VALID
+
+
+def test_a_token_seen_before_dies_with_its_key(with_jwks: ApiSettings, issuer: Web) -> None:
+    token = signed("RS256")
+    assert accepts(token, with_jwks)
+    issuer.answer({"keys": [public_jwk("RS256", FORGERS_KEY, "RS256")]})
+    a_minute_passes()
+    assert refusal(signed("RS256", kid="unknown"), with_jwks) == NOT_VALID
+    assert refusal(token, with_jwks) == NOT_VALID
 
 
 BAD_DAYS: dict[str, Callable[[Web], None]] = {

@@ -16,7 +16,7 @@ from botocore.credentials import Credentials
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from masstock import secrets
+from masstock import https, secrets
 from masstock.secrets import CACHE_SECONDS, SecretUnavailable, forget_secrets, read_secret
 from tests.unit.web import Web
 
@@ -208,7 +208,7 @@ def test_without_an_endpoint_the_regions_own_is_asked_over_tls(
     """The one place where the real part cannot run: nothing here may call Amazon."""
     asked: list[str] = []
 
-    def connect(host: str, timeout: float) -> Any:
+    def connect(host: str, **_: Any) -> Any:
         asked.append(host)
         return SimpleNamespace(request=refuse, close=lambda: None)
 
@@ -217,7 +217,7 @@ def test_without_an_endpoint_the_regions_own_is_asked_over_tls(
 
     monkeypatch.delenv("AWS_ENDPOINT_URL_SECRETS_MANAGER")
     monkeypatch.setenv("AWS_REGION", "eu-west-3")
-    monkeypatch.setattr(secrets, "HTTPSConnection", connect)
+    monkeypatch.setattr(https, "HTTPSConnection", connect)
     with pytest.raises(SecretUnavailable):
         read_secret("masstock/dev")
     assert asked == ["secretsmanager.eu-west-3.amazonaws.com"]

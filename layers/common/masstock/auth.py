@@ -4,14 +4,16 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
-from urllib.request import urlopen
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import jwt
 
 from masstock.config import ApiSettings
 from masstock.errors import IdentityProviderUnavailable, Unauthenticated
+from masstock.https import connect_to
 from masstock.secrets import SecretUnavailable, read_secret
 from masstock.telemetry import logger
 
@@ -20,6 +22,7 @@ REQUIRED_CLAIMS = ["sub", "exp", "iss", "aud"]
 # Longer than any real token (a few KB); refusing early keeps garbage cheap.
 MAX_TOKEN_LENGTH = 16_384
 CLOCK_SKEW_SECONDS = 10
+TOKENS_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +51,14 @@ def authenticate(authorization: str | None, settings: ApiSettings) -> Principal:
 
 def _verify(token: str, settings: ApiSettings) -> dict[str, Any]:
     try:
-        if settings.jwt_jwks_url:
-            key = _signing_key(token, settings.jwt_jwks_url)
-            algorithms = [key.algorithm_name]
-            secret: Any = key.key
-        else:
-            algorithms = ["HS256"]
-            secret = read_secret(settings.jwt_secret_id)
-        return jwt.decode(
-            token,
-            secret,
-            algorithms=algorithms,
-            issuer=settings.jwt_issuer,
-            audience=settings.jwt_audience,
-            leeway=CLOCK_SKEW_SECONDS,
-            options={"require": REQUIRED_CLAIMS},
+        key = (
+            _signing_key(token, settings.jwt_jwks_url)
+            if settings.jwt_jwks_url
+            else read_secret(settings.jwt_secret_id)
         )
+        claims = _decode(token, key, settings.jwt_issuer, settings.jwt_audience)
+        if int(claims["exp"]) <= time.time() - CLOCK_SKEW_SECONDS:
+            raise jwt.ExpiredSignatureError
     except SecretUnavailable as error:
         raise IdentityProviderUnavailable from error
     except jwt.ExpiredSignatureError as error:
@@ -71,6 +66,23 @@ def _verify(token: str, settings: ApiSettings) -> dict[str, Any]:
     except (jwt.InvalidTokenError, jwt.InvalidKeyError, ValueError) as error:
         # The library's message would tell a forger what to try next.
         raise Unauthenticated("The token is not valid here.") from error
+    return claims
+
+
+# Who polls sends the same token again and again, and only time can make it invalid: a key that is
+# replaced is another argument.
+@lru_cache(maxsize=TOKENS_KEPT)
+def _decode(token: str, key: jwt.PyJWK | str, issuer: str, audience: str) -> dict[str, Any]:
+    is_shared = isinstance(key, str)
+    return jwt.decode(
+        token,
+        key if is_shared else key.key,
+        algorithms=["HS256" if is_shared else key.algorithm_name],
+        issuer=issuer,
+        audience=audience,
+        leeway=CLOCK_SKEW_SECONDS,
+        options={"require": REQUIRED_CLAIMS},
+    )
 
 
 # --- the issuer's keys, kept across invocations ----------------------------------------------
@@ -86,9 +98,7 @@ def _signing_key(token: str, jwks_url: str) -> jwt.PyJWK:
     """The key that the token names. An unknown name refreshes the set, at most once a minute, so
     that forged names cannot make us hammer the issuer; a failed refresh keeps the last good set."""
     global _fetched_at  # noqa: PLW0603 - the cache of one process
-    key_id = jwt.get_unverified_header(token).get("kid")
-    if not isinstance(key_id, str):
-        raise jwt.InvalidTokenError("no kid")
+    key_id = _key_id(token)
     if key_id not in _keys and time.monotonic() - _fetched_at > REFRESH_SECONDS:
         try:
             fresh = _fetch_keys(jwks_url)
@@ -105,11 +115,26 @@ def _signing_key(token: str, jwks_url: str) -> jwt.PyJWK:
     return _keys[key_id]
 
 
+@lru_cache(maxsize=TOKENS_KEPT)
+def _key_id(token: str) -> str:
+    key_id = jwt.get_unverified_header(token).get("kid")
+    if not isinstance(key_id, str):
+        raise jwt.InvalidTokenError("no kid")
+    return key_id
+
+
 def _fetch_keys(jwks_url: str) -> dict[str, jwt.PyJWK]:
     """The issuer's public keys for signatures, by name; what else it publishes verifies nothing."""
-    # The scheme is the operator's choice; plain http serves the stack on one machine.
-    with urlopen(jwks_url, timeout=FETCH_TIMEOUT_SECONDS) as response:  # noqa: S310
+    url = urlsplit(jwks_url)
+    connection = connect_to(url, FETCH_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", f"{url.path or '/'}?{url.query}".rstrip("?"))
+        response = connection.getresponse()
+        if response.status != 200:
+            raise ValueError(f"status {response.status}")
         published: list[dict[str, Any]] = json.load(response)["keys"]
+    finally:
+        connection.close()
     keys: dict[str, jwt.PyJWK] = {}
     for jwk in published:
         # A key that we cannot read must not hide the others.

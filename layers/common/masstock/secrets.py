@@ -7,8 +7,10 @@ import json
 import os
 import time
 from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPException
 from urllib.parse import urlsplit
+
+from masstock.https import connect_to
 
 CACHE_SECONDS = 300
 TIMEOUT_SECONDS = 5
@@ -42,8 +44,7 @@ def _fetch_secret(secret_id: str) -> str:
     )
     url = urlsplit(endpoint)
     body = json.dumps({"SecretId": secret_id}).encode()
-    connect = HTTPSConnection if url.scheme == "https" else HTTPConnection
-    connection = connect(url.netloc, timeout=TIMEOUT_SECONDS)
+    connection = connect_to(url, TIMEOUT_SECONDS)
     try:
         connection.request("POST", "/", body, _sign(url.netloc, region, body, datetime.now(UTC)))
         response = connection.getresponse()

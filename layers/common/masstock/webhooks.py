@@ -6,12 +6,13 @@ import hmac
 import http.client
 import ipaddress
 import socket
-import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
+
+from masstock.https import trust
 
 TIMEOUT_SECONDS = 10
 # A name that does not resolve in this time is judged when it is used.
@@ -143,7 +144,7 @@ def _post(parts: SplitResult, address: str, body: str, headers: dict[str, str]) 
         connection.sock = raw
         if parts.scheme == "https":
             connection.default_port = 443  # so that the Host header names no usual port
-            connection.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=host)
+            connection.sock = trust().wrap_socket(raw, server_hostname=host)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", path, body.encode(), headers)
         # The body of the answer is not read: it could be endless.
