@@ -17,8 +17,9 @@ from bench.measure import CannotRun, Sample, run_process
 from bench.stage import LAYER, Event, Stage
 from local.keys import USERS
 
-# No user's packages and no script's directory: PYTHONPATH alone, as in Lambda.
-COMMAND = [str(BARE_PYTHON), "-s", "-P", str(BENCH / "call.py")]
+# Nothing of this machine's, whose site-packages may run anything at each start, and no script's
+# directory: PYTHONPATH alone.
+COMMAND = [str(BARE_PYTHON), "-S", "-P", str(BENCH / "call.py")]
 # What Lambda's runtime brings: boto3, and what that needs.
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six.py")
 
