@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import httpx2
@@ -36,6 +37,7 @@ BLOCKED = {
     "BLOCKLIST",
 }
 RECITED = {"IMAGE_RECITATION", "RECITATION"}
+API_KEY_HEADER = "x-goog-api-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +61,21 @@ def paint(
 ) -> Painting:
     """One call, never repeated here: the state machine owns retries. `references` are images as
     (content, MIME type). Raises an Outcome that says what went wrong."""
+    # The key of this call replaces the client's: a client is shared by tenants, and has none.
     options = types.HttpOptions(
-        timeout=int(timeout_seconds * 1000), retry_options=types.HttpRetryOptions(attempts=1)
+        headers={API_KEY_HEADER: api_key.strip()}, timeout=int(timeout_seconds * 1000)
     )
     parts = [types.Part.from_bytes(data=data, mime_type=mime) for data, mime in references]
     try:
-        with genai.Client(api_key=api_key, http_options=options) as client:
-            response = client.models.generate_content(
-                model=model,
-                contents=[*parts, types.Part.from_text(text=prompt)],
-                config=types.GenerateContentConfig(
-                    response_modalities=["IMAGE"],
-                    image_config=types.ImageConfig(aspect_ratio=aspect_ratio)
-                    if aspect_ratio
-                    else None,
-                ),
-            )
+        response = _client().models.generate_content(
+            model=model,
+            contents=[*parts, types.Part.from_text(text=prompt)],
+            config=types.GenerateContentConfig(
+                http_options=options,
+                response_modalities=["IMAGE"],
+                image_config=types.ImageConfig(aspect_ratio=aspect_ratio) if aspect_ratio else None,
+            ),
+        )
     except errors.APIError as error:
         raise _refused(error) from error
     except httpx2.TimeoutException as error:
@@ -85,6 +86,23 @@ def paint(
         # A proxy's page, say: what the SDK makes of a body that is not the API's.
         raise ProviderUnavailable("The image model's answer could not be read.") from error
     return _painting(response)
+
+
+@cache
+def _client() -> genai.Client:
+    """One for all calls: making one reads the authorities' certificates, which costs five times
+    the call itself. Its connection stays open for the next prompt, if that comes within seconds."""
+    context = httpx2.create_ssl_context()
+    return genai.Client(
+        # It insists on one. Were it ever sent, the model would refuse it.
+        api_key="every-call-brings-its-own",
+        http_options=types.HttpOptions(
+            retry_options=types.HttpRetryOptions(attempts=1),
+            client_args={"verify": context},
+            # For the SDK's websockets, which would read the certificates once more.
+            async_client_args={"verify": context, "ssl": context},
+        ),
+    )
 
 
 def _painting(response: types.GenerateContentResponse) -> Painting:

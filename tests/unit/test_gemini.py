@@ -56,6 +56,16 @@ def outcome(**changes: Any) -> Outcome:
     return raised.value
 
 
+@pytest.fixture(autouse=True)
+def _fresh_client() -> Iterator[None]:
+    """The client stays at the address that it was made for."""
+    gemini._client.cache_clear()
+    yield
+    if gemini._client.cache_info().currsize:
+        gemini._client().close()
+    gemini._client.cache_clear()
+
+
 # --- the stand-in model ----------------------------------------------------------------------
 
 
@@ -181,6 +191,15 @@ def test_the_call_carries_this_tenants_key_model_and_prompt(stand_in: StandIn) -
     [call] = stand_in.calls()
     assert (call["prompt"], call["model"]) == (prompt, "gemini-3-pro-image")
     assert call["api_key_sha256"] == hashlib.sha256(b"another-key").hexdigest()
+
+
+def test_tenants_share_a_client_and_no_key(stand_in: StandIn) -> None:
+    keys = [f"the-key-of-tenant-{number}" for number in (1, 2, 1, 3)]
+    for key in keys:
+        paint(api_key=key)
+    assert gemini._client.cache_info().misses == 1
+    sent = [call["api_key_sha256"] for call in stand_in.calls()]
+    assert sent == [hashlib.sha256(key.encode()).hexdigest() for key in keys]
 
 
 # --- the request, byte for byte --------------------------------------------------------------
