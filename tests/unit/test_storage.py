@@ -1,6 +1,7 @@
 """Objects: what is kept is an image, keys hold ids only, and what was stored completes a row."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -71,6 +72,21 @@ def test_a_stored_image_tells_all_that_completes_its_row(bucket: str) -> None:
     # Not the image of prompt 10, 11 …
     assert results.find(execution_id, 0) is None
     assert results.find(uuid4(), 1) is None
+
+
+def test_what_is_stored_is_hashed_once_and_s3_checks_it(bucket: str) -> None:
+    sent: list[Any] = []
+    events: Any = storage._s3().meta.events
+    events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request))
+    Results(bucket).put("any/0_0.png", PNG, "image/png", processing_time_ms=1, cost=None, attempt=1)
+    Uploads(bucket).put_reference(CLIENT, PNG)
+    digest = base64.b64encode(hashlib.sha256(PNG).digest())
+    for request in sent:
+        assert request.headers["x-amz-checksum-sha256"] == digest
+        # The signature holds the checksum, and so the body.
+        assert b"x-amz-checksum-sha256" in request.headers["Authorization"]
+        assert request.headers["x-amz-content-sha256"] == b"UNSIGNED-PAYLOAD"
+    assert len(sent) == 2
 
 
 def test_one_prompts_image_is_not_taken_for_anothers(bucket: str) -> None:
