@@ -77,10 +77,11 @@ def _asked(database: BigDatabase, query: LiteralString) -> list[dict[str, Any]]:
 def _check(database: BigDatabase) -> None:
     """Names are unique here, so that rows in the same order of counts are the same rows."""
     reader = database.reading(ADMINISTRATOR)
-    for report, query in (
+    pairs: list[tuple[str, LiteralString]] = [
         (analytics.report_clients(reader), SUCCESS_RATE_BY_CLIENT),
         (analytics.report_workflows(reader), TOP_WORKFLOWS),
-    ):
+    ]
+    for report, query in pairs:
         if _exactly(json.loads(report, parse_float=Decimal)) != _exactly(_asked(database, query)):
             raise CannotRun("a report differs from the document's query")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -149,7 +149,7 @@ def measure_question(database: BigDatabase, name: str) -> Row:
         variants[f"nobody, {caller.name}"] = _sampler(question, nobody, caller, caller.owner_names)
     samples = interleave(question.rounds, variants, warm_up=3)
 
-    def compared(caller: Caller, reference: str = "owner", **details: object) -> Row:
+    def compared(caller: Caller, reference: str = "owner", **details: Any) -> Row:
         return compare(
             name,
             samples[f"ours, {caller.name}"],
@@ -180,7 +180,7 @@ def _sampler(
 
 def _beside_seed_policies(
     database: BigDatabase, question: Question, rows: Mapping[str, Row]
-) -> dict[str, dict[str, object]]:
+) -> dict[str, Any]:
     """Under the schema document's policies, ÷ the owner: the same statement, and the document's
     own query. Outside of the rounds: some take too long."""
     statement: dict[str, object] = {}
