@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from masstock.db import Row
 from masstock.errors import InvalidCursor
 from request import Parameter, between
 
@@ -67,19 +66,18 @@ def time_position(cursor: str | None, list_name: str, key: str) -> tuple[datetim
     return datetime.fromisoformat(str(created_at)), UUID(str(row_id))
 
 
-def page_of_rows(rows: Sequence[Row], limit: int, list_name: str, key: str) -> str:
-    """The page of up to `limit` rows {json, created_at, id}, of which one more than `limit` was
-    asked for: that one says whether there is a next page. Ends early at 4 MB."""
+def page_of_rows(rows: Sequence[str], limit: int, list_name: str, key: str) -> str:
+    """The page of up to `limit` rows, JSON with `created_at` and `id`, of which one more than
+    `limit` was asked for: that one says whether there is a next page. Ends early at 4 MB."""
     items: list[str] = []
     size = 0
     for row in rows[:limit]:
-        size += len(row["json"].encode())
+        size += len(row.encode())
         if items and size > MAX_PAGE_BYTES:
             break
-        items.append(row["json"])
+        items.append(row)
     next_cursor = None
     if len(items) < len(rows):
-        last = rows[len(items) - 1]
-        position = [last["created_at"].isoformat(), str(last["id"])]
-        next_cursor = encode_cursor(position, list_name, key)
+        last = json.loads(items[-1])
+        next_cursor = encode_cursor([last["created_at"], last["id"]], list_name, key)
     return f'{{"items":[{",".join(items)}],"next_cursor":{json.dumps(next_cursor)}}}'

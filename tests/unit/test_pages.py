@@ -3,7 +3,6 @@
 import json
 import string
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -91,9 +90,10 @@ def test_pages_have_every_row_once_and_in_order(keys: list[tuple[int, int]], lim
     assert seen == [str(row_id) for _, row_id in table]
 
 
-def _row(created_at: datetime, row_id: UUID, filling: int = 0) -> dict[str, Any]:
-    body = json.dumps({"id": str(row_id), "filling": "x" * filling})
-    return {"json": body, "created_at": created_at, "id": row_id}
+def _row(created_at: datetime, row_id: UUID, filling: int = 0) -> str:
+    return json.dumps(
+        {"id": str(row_id), "created_at": created_at.isoformat(), "filling": "x" * filling}
+    )
 
 
 def test_a_page_ends_early_where_it_would_grow_too_large() -> None:

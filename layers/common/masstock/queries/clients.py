@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from masstock.db import Executor, Row, only
-from masstock.queries.keyset import start_of
+from masstock.queries.keyset import lines_of, start_of
 
 
 def list_clients(
@@ -18,13 +18,13 @@ def list_clients(
     before: tuple[datetime, UUID] | None,
     status: str | None,
     q: str | None,
-) -> list[Row]:
-    """The newest `limit` clients before a position, each as {json, created_at, id}; `q` is part
-    of a name or an email."""
+) -> list[str]:
+    """The newest `limit` clients before a position, as JSON; `q` is part of a name or an
+    email."""
     created_at, row_id = start_of(before)
-    return tx.fetch_all(
+    rows = tx.fetch_all(
         """
-        SELECT row_to_json(x)::text AS json, x.created_at, x.id FROM (
+        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
             SELECT * FROM public.clients c
             WHERE (%(status)s::text IS NULL OR c.status = %(status)s)
               AND (%(q)s::text IS NULL
@@ -39,6 +39,7 @@ def list_clients(
         created_at=created_at,
         row_id=row_id,
     )
+    return lines_of(rows)
 
 
 def fetch_client(tx: Executor, client_id: UUID, *, for_update: bool = False) -> str:

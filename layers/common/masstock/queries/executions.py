@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from masstock.db import Executor, Row, Statement, only
 from masstock.errors import Cancelled, Conflict, NotFound
 from masstock.models.workflow import ExecutionRun
-from masstock.queries.keyset import start_of
+from masstock.queries.keyset import lines_of, start_of
 
 # An answer of Lambda has at most 6 MB, its envelope included.
 MAX_INPUT_BYTES = 3 * 1024 * 1024
@@ -101,13 +101,13 @@ def list_executions(
     user_id: UUID | None,
     created_from: datetime | None,
     created_to: datetime | None,
-) -> list[Row]:
-    """The newest `limit` executions before a position, each as {json, created_at, id}: without
-    input_data, which may be megabytes."""
+) -> list[str]:
+    """The newest `limit` executions before a position, as JSON: without input_data, which
+    may be megabytes."""
     created_at, row_id = start_of(before)
     # The page comes first: joined early, the planner starts from the few visible names. And names
     # are looked up, not joined: a view that hides rows is joined by reading all that it shows.
-    return tx.fetch_all(
+    rows = tx.fetch_all(
         """
         WITH page AS MATERIALIZED (
             SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status, e.prompt_count,
@@ -125,7 +125,7 @@ def list_executions(
             ORDER BY e.created_at DESC, e.id DESC
             LIMIT (SELECT %(limit)s::integer)
         )
-        SELECT row_to_json(x)::text AS json, x.created_at, x.id FROM (
+        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
             SELECT page.*,
                 (SELECT w.name FROM app.workflow_names w WHERE w.id = page.workflow_id)
                     AS workflow_name,
@@ -145,6 +145,7 @@ def list_executions(
         created_from=created_from,
         created_to=created_to,
     )
+    return lines_of(rows)
 
 
 def cancel_execution(tx: Executor, execution_id: UUID) -> None:

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from masstock.db import Executor, Row, only
-from masstock.queries.keyset import start_of
+from masstock.db import Executor, only
+from masstock.queries.keyset import lines_of, start_of
 
 
 def list_tickets(
@@ -20,12 +20,12 @@ def list_tickets(
     priority: str | None,
     client_id: UUID | None,
     user_id: UUID | None,
-) -> list[Row]:
-    """The newest `limit` tickets before a position, each as {json, created_at, id}."""
+) -> list[str]:
+    """The newest `limit` tickets before a position, as JSON."""
     created_at, row_id = start_of(before)
-    return tx.fetch_all(
+    rows = tx.fetch_all(
         """
-        SELECT row_to_json(x)::text AS json, x.created_at, x.id FROM (
+        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
             SELECT * FROM public.support_tickets t
             WHERE (%(status)s::text IS NULL OR t.status = %(status)s)
               AND (%(priority)s::text IS NULL OR t.priority = %(priority)s)
@@ -44,6 +44,7 @@ def list_tickets(
         created_at=created_at,
         row_id=row_id,
     )
+    return lines_of(rows)
 
 
 def fetch_ticket(tx: Executor, ticket_id: UUID) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from masstock.db import Executor, Row, only
-from masstock.queries.keyset import start_of
+from masstock.queries.keyset import lines_of, start_of
 
 
 def fetch_profile(tx: Executor, user_id: UUID) -> str:
@@ -36,13 +36,13 @@ def list_users(
     status: str | None,
     client_id: UUID | None,
     q: str | None,
-) -> list[Row]:
-    """The newest `limit` users before a position, each as {json, created_at, id}; `q` is part of
-    a name or an email."""
+) -> list[str]:
+    """The newest `limit` users before a position, as JSON; `q` is part of a name or an
+    email."""
     created_at, row_id = start_of(before)
-    return tx.fetch_all(
+    rows = tx.fetch_all(
         """
-        SELECT row_to_json(x)::text AS json, x.created_at, x.id FROM (
+        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
             SELECT * FROM public.users u
             WHERE (%(role)s::text IS NULL OR u.role = %(role)s)
               AND (%(status)s::text IS NULL OR u.status = %(status)s)
@@ -61,6 +61,7 @@ def list_users(
         created_at=created_at,
         row_id=row_id,
     )
+    return lines_of(rows)
 
 
 def fetch_user(tx: Executor, user_id: UUID, *, for_update: bool = False) -> str:

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from masstock.db import Executor, Row, only
-from masstock.queries.keyset import start_of
+from masstock.db import Executor, only
+from masstock.queries.keyset import lines_of, start_of
 
 
 def list_requests(
@@ -19,12 +19,12 @@ def list_requests(
     status: str | None,
     workflow_id: UUID | None,
     client_id: UUID | None,
-) -> list[Row]:
-    """The newest `limit` requests before a position, each as {json, created_at, id}."""
+) -> list[str]:
+    """The newest `limit` requests before a position, as JSON."""
     created_at, row_id = start_of(before)
-    return tx.fetch_all(
+    rows = tx.fetch_all(
         """
-        SELECT row_to_json(x)::text AS json, x.created_at, x.id FROM (
+        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
             SELECT * FROM public.workflow_requests r
             WHERE (%(status)s::text IS NULL OR r.status = %(status)s)
               AND (%(workflow_id)s::uuid IS NULL OR r.workflow_id = %(workflow_id)s)
@@ -41,6 +41,7 @@ def list_requests(
         created_at=created_at,
         row_id=row_id,
     )
+    return lines_of(rows)
 
 
 def fetch_request(tx: Executor, request_id: UUID) -> str:

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from masstock.db import Executor, Row, only
-from masstock.queries.keyset import start_of
+from masstock.db import Executor, only
+from masstock.queries.keyset import lines_of, start_of
 
 
 def fetch_active_config(tx: Executor, workflow_id: UUID) -> dict[str, Any] | None:
@@ -26,12 +26,12 @@ def list_workflows(
     limit: int,
     before: tuple[datetime, UUID] | None,
     status: str | None,
-) -> list[Row]:
-    """The newest `limit` workflows before a position, each as {json, created_at, id}."""
+) -> list[str]:
+    """The newest `limit` workflows before a position, as JSON."""
     created_at, row_id = start_of(before)
-    return tx.fetch_all(
+    rows = tx.fetch_all(
         """
-        SELECT row_to_json(x)::text AS json, x.created_at, x.id FROM (
+        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
             SELECT * FROM public.workflows w
             WHERE (%(status)s::text IS NULL OR w.status = %(status)s)
               AND (w.created_at, w.id) < (%(created_at)s, %(row_id)s)
@@ -43,6 +43,7 @@ def list_workflows(
         created_at=created_at,
         row_id=row_id,
     )
+    return lines_of(rows)
 
 
 def fetch_workflow(tx: Executor, workflow_id: UUID, *, for_update: bool = False) -> str:
