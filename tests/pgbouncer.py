@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,16 +10,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from local import children
+from local import children, debian
 from local.children import HOST
 from local.postgres import unprivileged_account
 from tests.databases import PASSWORD
 
 # Long for a busy machine, short beside a session that never comes back.
 PATIENCE_SECONDS = 60
-ROOT = Path(__file__).parent.parent
-DOWNLOADED = ROOT / ".build" / "pgbouncer"
-PLACES = ("/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer")
 # Libraries that a machine without PgBouncer may lack too, by the beginnings of Debian's names.
 LIBRARIES = ("libevent-2", "libc-ares")
 
@@ -29,7 +25,7 @@ class PgBouncer:
     """One pool of `size` for each login of one database."""
 
     def __init__(self, database_url: str, size: int) -> None:
-        binary = find_pgbouncer()
+        program = find_pgbouncer()
         parts = urlsplit(database_url)
         # Not the tests' own directory: PgBouncer does not run as root, and that one is root's.
         self._directory = Path(tempfile.mkdtemp(prefix="masstock-pgbouncer-", dir="/var/tmp"))
@@ -61,9 +57,9 @@ class PgBouncer:
                 os.chown(path, *account)
         self.log = self._directory / "log"
         self._process = children.spawn(
-            [str(binary), str(configuration)],
+            [str(program.path), str(configuration)],
             log=self.log,
-            env={"LD_LIBRARY_PATH": str(DOWNLOADED / "lib"), "PATH": "/usr/bin:/bin"},
+            env=program.variables,
             account=account,
         )
         if not children.wait_for_listener(self.port, self._process, 15):
@@ -81,42 +77,12 @@ class PgBouncer:
         shutil.rmtree(self._directory)
 
 
-def find_pgbouncer() -> Path:
-    """The one installed, or Debian's package unpacked beside the build; skips where there is
-    neither."""
-    found = next((Path(place) for place in PLACES if Path(place).exists()), None)
-    unpacked = DOWNLOADED / "usr/sbin/pgbouncer"
-    if found or unpacked.exists():
-        return found or unpacked
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        pytest.skip("PgBouncer is not installed, and there is no apt-get to fetch it with")
-    DOWNLOADED.mkdir(parents=True, exist_ok=True)
-    wanted = ["pgbouncer", *_missing_libraries()]
-    fetched = subprocess.run(
-        ["apt-get", "download", *wanted],
-        cwd=DOWNLOADED,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    if fetched.returncode:
-        last = fetched.stderr.strip().rpartition("\n")[2]
-        pytest.skip(f"PgBouncer is not installed and cannot be fetched: {last}")
-    for package in DOWNLOADED.glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", package, DOWNLOADED], check=True, timeout=60)
-    (DOWNLOADED / "lib").mkdir(exist_ok=True)
-    for library in DOWNLOADED.glob("usr/lib/*/*.so*"):
-        shutil.copy(library, DOWNLOADED / "lib")
-    return unpacked
-
-
-def _missing_libraries() -> list[str]:
-    depends = subprocess.run(
-        ["apt-cache", "depends", "pgbouncer"], capture_output=True, text=True, check=False
-    ).stdout
-    names = [line.rpartition(" ")[2] for line in depends.splitlines() if "Depends:" in line]
-    return [name for name in names if name.startswith(LIBRARIES)]
+def find_pgbouncer() -> debian.Program:
+    """Skips where it cannot be had."""
+    try:
+        return debian.find_program("pgbouncer", ["pgbouncer"], LIBRARIES)
+    except debian.NotToBeHad as error:
+        pytest.skip(str(error))
 
 
 def backends(superuser: str, login: str) -> int:
