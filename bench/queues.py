@@ -1,0 +1,143 @@
+"""The peers: queues with workers, as somebody who knows them would run this batch. Each has a
+worker and a client, programs below bench/peers that are told where Redis, the model and S3 are."""
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from subprocess import Popen
+
+from bench import environment
+from bench.environment import PEERS, SCRATCH
+from bench.measure import CannotRun
+from local import children
+from local.wiring import bypass_proxies
+
+PYTHON_PROGRAMS, BULLMQ = PEERS / "queues", PEERS / "bullmq"
+PATIENCE_SECONDS = 300
+# A batch that has every worker busy once.
+WARM_UP = 40
+
+_names = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Commands of a queue; `versions` are of what it consists of."""
+
+    worker: Sequence[str]
+    client: Sequence[str]
+    versions: Mapping[str, str]
+
+
+def celery() -> Peer:
+    """Processes: the same batch took longer with Celery's threads and with gevent."""
+    python = str(environment.python())
+    options = ("--pool", "prefork", "--concurrency", "20", "--loglevel", "ERROR")
+    # What a lone worker need not tell others.
+    silence = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    worker = [python, "-m", "celery", "--app", "celery_app", "worker", *options, *silence]
+    return Peer(worker, [python, "celery_app.py"], {})
+
+
+def arq() -> Peer:
+    """One process, twenty coroutines."""
+    python = str(environment.python())
+    return Peer([python, "-m", "arq", "arq_app.Worker"], [python, "arq_app.py"], {})
+
+
+def bullmq() -> Peer:
+    """One process of Node, twenty jobs at once; installed where the lock file has changed."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if not node or not npm:
+        raise CannotRun("BullMQ needs Node and npm")
+    lock = BULLMQ / "package-lock.json"
+    stamp = BULLMQ / "node_modules" / ".installed"
+    if not stamp.exists() or stamp.read_text() != lock.read_text():
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+        done = subprocess.run(command, cwd=BULLMQ, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CannotRun(f"npm ci: {done.stderr.strip()[-500:]}")
+        stamp.write_text(lock.read_text())
+    packages = json.loads(lock.read_text())["packages"]
+    versions = {name: packages[f"node_modules/{name}"]["version"] for name in ("bullmq", "ioredis")}
+    program = str(BULLMQ / "batch.mjs")
+    return Peer([node, program, "work"], [node, program, "submit"], versions)
+
+
+PEERS_BY_NAME: dict[str, Callable[[], Peer]] = {"celery": celery, "arq": arq, "bullmq": bullmq}
+
+
+def find() -> tuple[dict[str, Peer], dict[str, str]]:
+    """The peers that can run here, and why the others cannot."""
+    found: dict[str, Peer] = {}
+    missing: dict[str, str] = {}
+    for name, make in PEERS_BY_NAME.items():
+        try:
+            found[name] = make()
+        except CannotRun as error:
+            missing[name] = str(error)
+    return found, missing
+
+
+class Queue:
+    """A peer at work."""
+
+    def __init__(self, name: str, worker: Popen[bytes], client: Popen[bytes]) -> None:
+        self._name = name
+        self._worker = worker
+        self._client = client
+
+    def run(self, task: str, number: int) -> float:
+        """Seconds from the submission of so many tasks (`paint`, `nothing`) until the client sees
+        what their aggregate returned; raises CannotRun where that does not come."""
+        given, told = self._client.stdin, self._client.stdout
+        assert given is not None
+        assert told is not None
+        given.write(f"batch-{os.getpid()}-{next(_names)} {task} {number}\n".encode())
+        given.flush()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not select.select([told], [], [], 1)[0]:
+            if self._worker.poll() is not None or time.monotonic() > deadline:
+                raise CannotRun(f"{self._name} gave up; see {SCRATCH}/{self._name}.log")
+        line = told.readline()
+        if not line:
+            raise CannotRun(f"{self._name}'s client ended; see {SCRATCH}/{self._name}.log")
+        return float(line)
+
+
+@contextlib.contextmanager
+def running(name: str, peer: Peer, variables: Mapping[str, str]) -> Iterator[Queue]:
+    """The peer with these variables (REDIS_URL, MODEL_URL, BUCKET_URL), warm."""
+    log = SCRATCH / f"{name}.log"
+    given = {**os.environ, **bypass_proxies(), **variables, "PYTHONUNBUFFERED": "1"}
+    log.unlink(missing_ok=True)
+    worker = children.spawn(peer.worker, log=log, env=given, cwd=PYTHON_PROGRAMS)
+    try:
+        with (
+            log.open("ab") as complaints,
+            subprocess.Popen(
+                children.on_leash(peer.client, parent=os.getpid()),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                env=given,
+                cwd=PYTHON_PROGRAMS,
+            ) as client,
+        ):
+            try:
+                queue = Queue(name, worker, client)
+                queue.run("paint", WARM_UP)
+                yield queue
+            finally:
+                client.kill()
+    finally:
+        # The whole group: nothing of theirs is worth an orderly end.
+        children.end(worker, signal.SIGKILL, 5)

@@ -1,0 +1,140 @@
+"""The whole stack as `make up` starts it, for rows that measure it from outside over HTTP."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.environment import SCRATCH
+from bench.measure import CannotRun
+from local.api_client import ApiClient
+from local.settings import ROOT
+
+# A client that is in a hurry, and does not take much of the machine for that.
+POLL_SECONDS = 0.1
+# A batch that takes longer has a mistake, not a result.
+PATIENCE_SECONDS = 600
+
+LARGE_WORKFLOW = {
+    "name": "benchmark",
+    "status": "active",
+    "config": {
+        "workflow_type": "nano_banana",
+        "model": "gemini-2.5-flash-image",
+        "max_prompts": 10_000,
+        "requires_api_key": True,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running stack; `access` is its stack.json."""
+
+    access: Mapping[str, Any]
+    api: ApiClient
+    workflow_id: str
+
+    def tell_model(self, *, seconds: float) -> None:
+        """How long the stand-in model takes for an image from now on."""
+        rules = {"rules": [{"match": "", "behave": "ok", "delay_ms": seconds * 1000}]}
+        request = urllib.request.Request(
+            f"{self.access['model_url']}/_control", json.dumps(rules).encode()
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=10) as response:
+            response.read()
+
+    def warm(self, environments: int) -> None:
+        """Has so many environments of generate at work at once; an edit of the sources, say, ended
+        those that were."""
+        # Slow enough that all of them start before the first one is free again.
+        self.tell_model(seconds=1)
+        self.paint(environments)
+
+    def paint(self, prompts: int) -> float:
+        """Seconds from the submission of a batch to the first answer that calls it completed;
+        raises CannotRun where an image is missing."""
+        body = {
+            "workflow_id": self.workflow_id,
+            "prompts": [f"prompt number {number} of a batch" for number in range(prompts)],
+            "api_key": "the-stand-in-takes-any-key",
+        }
+        began = time.perf_counter()
+        execution_id = self.api.post("/v1/executions", body, str(uuid.uuid4())).json()["id"]
+        while True:
+            execution = self.api.get(f"/v1/executions/{execution_id}").json()
+            seconds = time.perf_counter() - began
+            if execution["status"] not in ("pending", "processing"):
+                break
+            if seconds > PATIENCE_SECONDS:
+                raise CannotRun(f"a batch of {prompts} did not end in {PATIENCE_SECONDS} s")
+            time.sleep(POLL_SECONDS)
+        if (execution["output_data"] or {}).get("successful") != prompts:
+            raise CannotRun(f"a batch of {prompts} ended with {execution['output_data']}")
+        return seconds
+
+
+@contextlib.contextmanager
+def running(name: str, *, concurrency: int) -> Iterator[Stack]:
+    """A stack of its own under .build/bench, taken down and deleted with the block, however that
+    ends."""
+    directory = SCRATCH / name
+    environment = {
+        **{key: value for key, value in os.environ.items() if key != "GEMINI_API_KEY"},
+        "LOCAL_DIR": str(directory),
+        "CONCURRENCY": str(concurrency),
+        "LOG_LEVEL": "INFO",
+    }
+    for setting in ("DATABASE_URL", "PORT", "FUNCTIONS_URL"):
+        environment.pop(setting, None)
+    with _terminable():
+        try:
+            _local("up", environment)
+            yield _stack_of(directory)
+        finally:
+            _local("clean", environment)
+
+
+def _local(command: str, environment: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "local", command],
+        cwd=ROOT,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+        # Ctrl-C reaches us alone: the stack is taken down in order, by us.
+        start_new_session=True,
+    )
+    if done.returncode:
+        raise CannotRun(f"python -m local {command}: {done.stderr.strip()[-500:]}")
+
+
+def _stack_of(directory: Path) -> Stack:
+    access = json.loads((directory / "stack.json").read_text())
+    api = ApiClient(access["base_url"], access["tokens"]["client_a"])
+    # The demo's own takes a hundred prompts at most.
+    workflow = ApiClient(access["base_url"], access["tokens"]["admin"]).post(
+        "/v1/workflows", LARGE_WORKFLOW, str(uuid.uuid4())
+    )
+    return Stack(access, api, workflow.json()["id"])
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
