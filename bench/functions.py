@@ -65,6 +65,7 @@ class Warm:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self.pid = process.pid
 
     def call(self, times: int, position: int = 0) -> Sample:
         """The mean of so many calls with the event at this position."""
@@ -123,6 +124,13 @@ def fastapi(scene: Stage) -> Function:
             "PYTHONPATH": f"{PEERS}:{_models()}:{packages}:{_runtime()}",
         },
     )
+
+
+def calls_alone(scene: Stage) -> Function:
+    """google-genai and boto3, one call each, with generate's own packages."""
+    generate = ours(scene, "GenerateFunction")
+    path = f"{PEERS}:{generate.variables['PYTHONPATH']}"
+    return Function("genai_and_put", {**generate.variables, "PYTHONPATH": path})
 
 
 def _models() -> Path:
