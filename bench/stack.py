@@ -102,22 +102,29 @@ def running(name: str, *, concurrency: int) -> Iterator[Stack]:
             _local("up", environment)
             yield _stack_of(directory)
         finally:
-            _local("clean", environment)
+            with _patient():
+                _local("clean", environment)
 
 
 def _local(command: str, environment: Mapping[str, str]) -> None:
-    done = subprocess.run(
+    # In a session of its own: Ctrl-C reaches us alone, and what was begun is ended in order.
+    with subprocess.Popen(
         [sys.executable, "-m", "local", command],
         cwd=ROOT,
         env=dict(environment),
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        # Ctrl-C reaches us alone: the stack is taken down in order, by us.
         start_new_session=True,
-    )
-    if done.returncode:
-        raise CannotRun(f"python -m local {command}: {done.stderr.strip()[-500:]}")
+    ) as process:
+        try:
+            _, complaint = process.communicate()
+        except BaseException:
+            # It takes back what it has started.
+            process.send_signal(signal.SIGINT)
+            raise
+    if process.returncode:
+        raise CannotRun(f"python -m local {command}: {complaint.strip()[-500:]}")
 
 
 def _stack_of(directory: Path) -> Stack:
@@ -138,3 +145,13 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _patient() -> Iterator[None]:
+    """Nobody interrupts the end."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
