@@ -27,7 +27,15 @@ DATABASE_URL = "postgresql://migrator@host/db"
 PROMPTS = "my-prompts.txt"
 # What is not part of a clone, or is as good as a fresh one.
 NOT_CLONED = shutil.ignore_patterns(
-    ".git", ".venv", ".local", ".aws-sam", ".build", "__pycache__", ".*_cache", ".hypothesis"
+    ".git",
+    ".venv",
+    ".local",
+    ".aws-sam",
+    ".build",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    "node_modules",
 )
 # Nothing of ours steers the commands, and none finds an account to do harm in.
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "PYENV_ROOT")
