@@ -45,7 +45,8 @@ events = [json.loads(text) for text in sys.argv[2:]]
 if not os.environ.get("STAY"):
     for event in events:
         call(event)
-    sys.exit()
+    # Answered: what taking the interpreter down would cost is no part of a cold start.
+    os._exit(0)
 for line in sys.stdin:
     position, times = map(int, line.split())
     if not times:

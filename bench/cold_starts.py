@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from bench import functions, import_profile, stage
-from bench.measure import Row, Sample, compare, interleave
+from bench.measure import MILLISECONDS, Row, Sample, compare, interleave
 from bench.stage import Event, Stage
 
 QUICK_ROUNDS, FULL_ROUNDS = 9, 25
@@ -28,6 +28,7 @@ def run(names: list[str], *, full: bool) -> Iterator[Row]:
             details: dict[str, Any] = {
                 "wall_ratio": _ratio(samples, mine, reference, "wall"),
                 "imports_ratio": _ratio(samples, f"import {mine}", f"import {reference}"),
+                "imports_ms": _milliseconds(samples, f"import {mine}"),
             }
             match name:
                 case "cold_api":
@@ -37,6 +38,8 @@ def run(names: list[str], *, full: bool) -> Iterator[Row]:
                     details["peer_to_floor"] = _ratio(samples, "fastapi", "floor")
                     details["peer_profile_ms"] = import_profile.of(measured["fastapi"])
                 case "cold_generate":
+                    details["calls_alone_ratio"] = _ratio(samples, "calls alone", "floor")
+                    details["ratio_to_calls_alone"] = _ratio(samples, "generate", "calls alone")
                     details["profile_ms"] = import_profile.of(measured["generate"])
             yield compare(
                 name,
@@ -46,6 +49,10 @@ def run(names: list[str], *, full: bool) -> Iterator[Row]:
                 clock="cpu",
                 **details,
             )
+
+
+def _milliseconds(samples: dict[str, list[Sample]], name: str) -> float:
+    return round(median(sample.cpu for sample in samples[name]) * MILLISECONDS, 1)
 
 
 def _ratio(
@@ -65,6 +72,7 @@ def _functions(scene: Stage) -> dict[str, functions.Function]:
         "fanout": functions.ours(scene, "FanoutFunction"),
         "finalize": functions.ours(scene, "FinalizeFunction"),
         "generate": functions.ours(scene, "GenerateFunction"),
+        "calls alone": functions.calls_alone(scene),
     }
 
 
@@ -97,6 +105,7 @@ def _variants(
         "fanout": start("fanout", fanout),
         "finalize": start("finalize", finalize),
         "generate": start("generate", generate),
+        "calls alone": start("calls alone", lambda: {"prompt": "a cat wearing sunglasses"}),
         "shared secret": lambda: shared_secret.start(page_by_secret),
         **{f"import {name}": function.start for name, function in measured.items()},
     }

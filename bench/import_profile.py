@@ -1,4 +1,4 @@
-"""What importing a function consists of."""
+"""What a function imports, and what that costs."""
 
 import re
 import subprocess
@@ -6,6 +6,7 @@ from collections import Counter
 
 from bench.functions import Function
 from bench.measure import CannotRun
+from bench.stage import Event
 
 # Of `-X importtime`: microseconds of a module without what it imports, and its name.
 LINE = re.compile(r"import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)")
@@ -13,18 +14,19 @@ SHOWN = 12
 ROUNDS = 3
 
 
-def of(function: Function) -> dict[str, float]:
-    """Milliseconds by package, the greatest first, of the quickest of a few runs; what is left is
-    `(others)`. Being watched makes imports a little slower: trust proportions."""
-    runs = [_once(function) for _ in range(ROUNDS)]
+def of(function: Function, *events: Event) -> dict[str, float]:
+    """Milliseconds by package, the greatest first, of the quickest of a few runs that also take
+    these events; what is left is `(others)`. Being watched makes imports a little slower: trust
+    proportions."""
+    runs = [_once(function, *events) for _ in range(ROUNDS)]
     packages = min(runs, key=lambda run: run.total())
     shown = dict(packages.most_common(SHOWN))
     shown["(others)"] = packages.total() - sum(shown.values())
     return {name: round(microseconds / 1000, 1) for name, microseconds in shown.items()}
 
 
-def _once(function: Function) -> Counter[str]:
-    interpreter, *rest = function.command()
+def _once(function: Function, *events: Event) -> Counter[str]:
+    interpreter, *rest = function.command(*events)
     done = subprocess.run(
         [interpreter, "-X", "importtime", *rest],
         env=dict(function.variables),

@@ -6,9 +6,10 @@ Each is a process of its own that stays and is called as Lambda's runtime calls 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
+from statistics import median
 from typing import Any
 
 from bench import functions, stage
@@ -49,25 +50,30 @@ def _warm_lists(scene: Stage, names: list[str], rounds: int) -> Iterator[Row]:
             "floor": floor,
             # What a pooler in between would not allow.
             "floor, prepared": floor.with_variables(PREPARE_THRESHOLD="1"),
+            "flight": floor.with_variables(ONE_FLIGHT="1"),
         },
         event,
         rounds,
     )
     for name in names:
-        if name == "warm_list":
-            yield compare(
-                name, samples["ours"], samples["fastapi"], "FastAPI + Mangum", clock="wall"
-            )
-        else:
-            prepared = compare(name, samples["ours"], samples["floor, prepared"], "", clock="wall")
-            yield compare(
-                name,
-                samples["ours"],
-                samples["floor"],
-                FOUR_TRIPS,
-                clock="wall",
-                ratio_to_prepared=prepared.ratio and round(prepared.ratio, 3),
-            )
+        reference, told = (
+            ("fastapi", "FastAPI + Mangum") if name == "warm_list" else ("floor", FOUR_TRIPS)
+        )
+        theirs = samples[reference]
+        yield compare(
+            name,
+            samples["ours"],
+            theirs,
+            told,
+            clock="wall",
+            flight_alone_ratio=_ratio(samples["flight"], theirs),
+            ratio_to_prepared=_ratio(samples["ours"], samples["floor, prepared"]),
+        )
+
+
+def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> float:
+    walls = (median(sample.wall for sample in samples) for samples in (ours, theirs))
+    return round(next(walls) / next(walls), 3)
 
 
 def _measure(

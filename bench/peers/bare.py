@@ -1,5 +1,6 @@
 """The floor: psycopg and json, and nothing around them. Reads the first page of executions as the
-tenant, in four round trips, as whoever writes a Lambda function by hand would."""
+tenant, in four round trips, as whoever writes a Lambda function by hand would. With `ONE_FLIGHT=1`
+in one flight, its JSON made by Postgres: the least that any function around it could cost."""
 
 import hmac
 import json
@@ -23,6 +24,8 @@ FIRST_PAGE = {
     "created_to": None,
 }
 
+AS_JSON = f"SELECT json_agg(x)::text AS json FROM ({QUERY}) x"
+ONE_FLIGHT = os.environ.get("ONE_FLIGHT")
 PREPARE_THRESHOLD = os.environ.get("PREPARE_THRESHOLD")
 
 connection = None
@@ -42,8 +45,16 @@ def lambda_handler(event, context):
     user_id, expires = os.environ["USER_ID"], int(time.time()) + 120
     message = f"{user_id}|{expires}".encode()
     mac = hmac.digest(os.environ["IDENTITY_KEY"].encode(), message, "sha256").hex()
+    enter = ("SELECT app.enter(%s, %s, %s)", [user_id, expires, mac])
+    if ONE_FLIGHT:
+        with connection.pipeline():
+            connection.execute("BEGIN READ ONLY")
+            connection.execute(*enter)
+            cursor = connection.execute(AS_JSON, {**FIRST_PAGE, "limit": 50})
+            connection.execute("COMMIT")
+        return {"statusCode": 200, "body": '{"items":' + cursor.fetchone()["json"] + "}"}
     connection.execute("BEGIN READ ONLY")
-    connection.execute("SELECT app.enter(%s, %s, %s)", [user_id, expires, mac])
+    connection.execute(*enter)
     rows = connection.execute(QUERY, FIRST_PAGE).fetchall()
     connection.execute("COMMIT")
     return {"statusCode": 200, "body": json.dumps({"items": rows[:50]}, default=str)}
