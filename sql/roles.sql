@@ -33,7 +33,10 @@ BEGIN
         GRANT masstock_admin TO masstock_api;
     END IF;
 
-    -- A pooled session must not be steered by what an earlier request left in it.
+    -- A pooled session must not be steered by what an earlier request left in it, and no session by
+    -- what one set for its login.
+    ALTER ROLE masstock_api RESET ALL;
+    ALTER ROLE masstock_worker RESET ALL;
     ALTER ROLE masstock_api SET search_path = pg_catalog, public, pg_temp;
     ALTER ROLE masstock_worker SET search_path = pg_catalog, public, pg_temp;
     ALTER ROLE masstock_api SET statement_timeout = '25s';

@@ -88,7 +88,10 @@ CREATE FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) RETURNS TABLE(ro
     AS $$
 BEGIN
     -- A pooled session may have been told otherwise; then every query would fail.
-    PERFORM pg_catalog.set_config('row_security', 'on', true);
+    PERFORM pg_catalog.set_config('row_security', 'on', true),
+            pg_catalog.set_config('synchronous_commit',
+                CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local')
+                     THEN 'on' ELSE pg_catalog.current_setting('synchronous_commit') END, true);
     SELECT b.role, b.client_id, b.last_login INTO role, client_id, last_login
     FROM app.begin_request(p_sub, p_exp, p_mac) AS b;
     PERFORM pg_catalog.set_config(
@@ -263,20 +266,23 @@ ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds i
 CREATE FUNCTION app.uid() RETURNS uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path TO ''
-    AS $$
+    AS $_$
 DECLARE
-    claimed uuid :=
-        (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid;
+    claims text := nullif(current_setting('request.jwt.claims', true), '');
+    claimed text;
 BEGIN
-    IF claimed IS NULL THEN
+    IF claims IS NULL THEN
         RETURN NULL;
     ELSIF session_user IN ('authenticator', 'supabase_storage_admin') THEN
-        RETURN claimed;
-    ELSIF coalesce(current_setting('app.seal', true), '') = app_private.seal(claimed::text) THEN
-        RETURN claimed;
+        RETURN (claims::jsonb ->> 'sub')::uuid;
+    END IF;
+    -- Word for word what app.begin_request writes.
+    claimed := substring(claims FROM '^\{"sub" : "([0-9a-f-]{36})", "role" : "authenticated"\}$');
+    IF coalesce(current_setting('app.seal', true), '') = app_private.seal(claimed) THEN
+        RETURN claimed::uuid;
     END IF;
     RETURN NULL;
-END $$;
+END $_$;
 
 ALTER FUNCTION app.uid() OWNER TO masstock_authz;
 
@@ -508,6 +514,8 @@ CREATE TABLE public.users (
     CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'client'::text]))),
     CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'deleted'::text])))
 );
+ALTER TABLE ONLY public.users ALTER COLUMN email SET STATISTICS 0;
+ALTER TABLE ONLY public.users ALTER COLUMN name SET STATISTICS 0;
 
 ALTER TABLE ONLY public.users FORCE ROW LEVEL SECURITY;
 
@@ -574,6 +582,8 @@ CREATE TABLE public.clients (
     CONSTRAINT clients_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'deleted'::text]))),
     CONSTRAINT clients_webhook_secret_version_check CHECK ((webhook_secret_version >= 1))
 );
+ALTER TABLE ONLY public.clients ALTER COLUMN name SET STATISTICS 0;
+ALTER TABLE ONLY public.clients ALTER COLUMN email SET STATISTICS 0;
 
 ALTER TABLE ONLY public.clients FORCE ROW LEVEL SECURITY;
 
@@ -632,6 +642,8 @@ CREATE TABLE public.support_tickets (
     CONSTRAINT support_tickets_priority_check CHECK ((priority = ANY (ARRAY['low'::text, 'medium'::text, 'high'::text, 'urgent'::text]))),
     CONSTRAINT support_tickets_status_check CHECK ((status = ANY (ARRAY['open'::text, 'in_progress'::text, 'resolved'::text, 'closed'::text])))
 );
+ALTER TABLE ONLY public.support_tickets ALTER COLUMN subject SET STATISTICS 0;
+ALTER TABLE ONLY public.support_tickets ALTER COLUMN description SET STATISTICS 0;
 
 ALTER TABLE ONLY public.support_tickets FORCE ROW LEVEL SECURITY;
 
@@ -652,6 +664,7 @@ CREATE TABLE public.webhook_deliveries (
     error_message text,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
+ALTER TABLE ONLY public.webhook_deliveries ALTER COLUMN url SET STATISTICS 0;
 
 ALTER TABLE ONLY public.webhook_deliveries FORCE ROW LEVEL SECURITY;
 
@@ -685,6 +698,8 @@ CREATE TABLE public.workflow_batch_results (
     CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text])))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN prompt_text SET STATISTICS 0;
+ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN error_message SET STATISTICS 0;
 
 ALTER TABLE ONLY public.workflow_batch_results FORCE ROW LEVEL SECURITY;
 
@@ -711,7 +726,7 @@ CREATE TABLE public.workflow_executions (
     created_at timestamp with time zone DEFAULT now(),
     error_code text,
     run integer DEFAULT 0 NOT NULL,
-    deadline_at timestamp with time zone,
+    deadline_at timestamp with time zone DEFAULT (now() + '06:00:00'::interval),
     prompt_count integer GENERATED ALWAYS AS (
 CASE jsonb_typeof((input_data -> 'prompts'::text))
     WHEN 'array'::text THEN jsonb_array_length((input_data -> 'prompts'::text))
@@ -728,6 +743,8 @@ END) STORED,
     CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
 )
 WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.02');
+ALTER TABLE ONLY public.workflow_executions ALTER COLUMN error_message SET STATISTICS 0;
+ALTER TABLE ONLY public.workflow_executions ALTER COLUMN webhook_url SET STATISTICS 0;
 
 ALTER TABLE ONLY public.workflow_executions FORCE ROW LEVEL SECURITY;
 
@@ -753,6 +770,7 @@ CREATE TABLE public.workflow_requests (
     updated_at timestamp with time zone DEFAULT now(),
     CONSTRAINT workflow_requests_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'approved'::text, 'rejected'::text])))
 );
+ALTER TABLE ONLY public.workflow_requests ALTER COLUMN notes SET STATISTICS 0;
 
 ALTER TABLE ONLY public.workflow_requests FORCE ROW LEVEL SECURITY;
 
@@ -981,17 +999,17 @@ CREATE POLICY "Clients can delete their ended executions" ON public.workflow_exe
 
 CREATE POLICY "Clients can edit their pending requests" ON public.workflow_requests FOR UPDATE TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text))) WITH CHECK (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text)));
 
-CREATE POLICY "Clients can view their own data" ON public.clients FOR SELECT TO masstock_api, authenticated USING ((id = ( SELECT app.client_id() AS client_id)));
+CREATE POLICY "Clients can view their own data" ON public.clients FOR SELECT TO masstock_api, authenticated USING (((id = ( SELECT app.client_id() AS client_id)) AND ((id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
 
-CREATE POLICY "Clients can view their own deliveries" ON public.webhook_deliveries FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+CREATE POLICY "Clients can view their own deliveries" ON public.webhook_deliveries FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
 
-CREATE POLICY "Clients can view their own executions" ON public.workflow_executions FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+CREATE POLICY "Clients can view their own executions" ON public.workflow_executions FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
 
-CREATE POLICY "Clients can view their own requests" ON public.workflow_requests FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+CREATE POLICY "Clients can view their own requests" ON public.workflow_requests FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
 
-CREATE POLICY "Clients can view their own results" ON public.workflow_batch_results FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+CREATE POLICY "Clients can view their own results" ON public.workflow_batch_results FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
 
-CREATE POLICY "Clients can view their own spending" ON public.spend_ledger FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+CREATE POLICY "Clients can view their own spending" ON public.spend_ledger FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
 
 CREATE POLICY "Clients can withdraw their pending requests" ON public.workflow_requests FOR DELETE TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text)));
 
@@ -1031,17 +1049,17 @@ CREATE POLICY "Users can delete tickets of their client" ON public.support_ticke
 
 CREATE POLICY "Users can edit open tickets of their client" ON public.support_tickets FOR UPDATE TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'open'::text))) WITH CHECK (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'open'::text)));
 
-CREATE POLICY "Users can record their own keys" ON public.idempotency_keys FOR INSERT TO masstock_admin, masstock_api WITH CHECK (((user_id = ( SELECT app.uid() AS uid)) AND ( SELECT app.is_active() AS is_active)));
+CREATE POLICY "Users can record their own keys" ON public.idempotency_keys FOR INSERT TO masstock_admin, masstock_api WITH CHECK (((user_id = ( SELECT app.uid() AS uid)) AND ( SELECT app.is_active() AS is_active) AND (NOT (client_id IS DISTINCT FROM ( SELECT app.client_id() AS client_id)))));
 
 CREATE POLICY "Users can start visible workflows for their client" ON public.workflow_executions FOR INSERT TO masstock_api, authenticated WITH CHECK (((client_id = ( SELECT app.client_id() AS client_id)) AND (user_id = ( SELECT app.uid() AS uid)) AND (status = 'pending'::text) AND (EXISTS ( SELECT
    FROM public.workflows w
   WHERE (w.id = workflow_executions.workflow_id)))));
 
-CREATE POLICY "Users can view their own keys" ON public.idempotency_keys FOR SELECT TO masstock_admin, masstock_api USING (((user_id = ( SELECT app.uid() AS uid)) AND ( SELECT app.is_active() AS is_active)));
+CREATE POLICY "Users can view their own keys" ON public.idempotency_keys FOR SELECT TO masstock_admin, masstock_api USING (((user_id = ( SELECT app.uid() AS uid)) AND ((user_id = ( SELECT app.uid() AS uid)) IS TRUE) AND ( SELECT app.is_active() AS is_active)));
 
-CREATE POLICY "Users can view their own profile" ON public.users FOR SELECT TO masstock_api, authenticated USING (((id = ( SELECT app.uid() AS uid)) AND ( SELECT app.is_active() AS is_active)));
+CREATE POLICY "Users can view their own profile" ON public.users FOR SELECT TO masstock_api, authenticated USING (((id = ( SELECT app.uid() AS uid)) AND ((id = ( SELECT app.uid() AS uid)) IS TRUE) AND ( SELECT app.is_active() AS is_active)));
 
-CREATE POLICY "Users can view tickets of their client" ON public.support_tickets FOR SELECT TO masstock_api, authenticated USING ((client_id = ( SELECT app.client_id() AS client_id)));
+CREATE POLICY "Users can view tickets of their client" ON public.support_tickets FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
 
 CREATE POLICY "Workers advance live executions" ON public.workflow_executions FOR UPDATE TO masstock_worker USING ((status = ANY (ARRAY['pending'::text, 'processing'::text]))) WITH CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])));
 
@@ -1385,7 +1403,6 @@ GRANT UPDATE(error_code) ON TABLE public.workflow_executions TO masstock_worker;
 GRANT UPDATE(run) ON TABLE public.workflow_executions TO masstock_worker;
 
 GRANT INSERT(deadline_at) ON TABLE public.workflow_executions TO masstock_api;
-GRANT INSERT(deadline_at) ON TABLE public.workflow_executions TO authenticated;
 
 GRANT INSERT(estimate_microusd) ON TABLE public.workflow_executions TO masstock_api;
 

@@ -1,0 +1,103 @@
+"""What SQL injected into a request could learn from how Postgres finds nothing."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.databases import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, Callers, Urls, connected
+from tests.security import tenants
+
+# Texts that only their tenant may know, and where another tenant's stand. Columns with an index of
+# their own are not among them: docs/security.md names that limit.
+SECRETS = [
+    ("workflow_batch_results", "prompt_text", "client_id", GLOBEX),
+    ("workflow_batch_results", "error_message", "client_id", GLOBEX),
+    ("workflow_executions", "error_message", "client_id", GLOBEX),
+    ("workflow_requests", "notes", "client_id", GLOBEX),
+    ("support_tickets", "subject", "client_id", GLOBEX),
+    ("support_tickets", "description", "client_id", GLOBEX),
+    ("webhook_deliveries", "url", "client_id", GLOBEX),
+    ("clients", "name", "id", GLOBEX),
+    ("users", "name", "id", JANE_OF_GLOBEX),
+]
+ROWS: dict[str, Any] = {
+    f"{table}.{column}": (table, column, *whose) for table, column, *whose in SECRETS
+}
+PLANNERS = ["", "enable_indexscan", "enable_bitmapscan", "enable_seqscan"]
+SECRET = "only Globex knows this"
+GUESS = "nobody ever wrote that"
+
+
+@pytest.fixture(scope="module")
+def superuser(database: Urls) -> Iterator[psycopg.Connection]:
+    with connected(database.superuser) as superuser:
+        tenants.lay_out(superuser)
+        for table, column, owner, whose in SECRETS:
+            changed = superuser.execute(
+                f"UPDATE public.{table} SET {column} = %s WHERE {owner} = %s", [SECRET, whose]
+            )
+            assert changed.rowcount, f"no row of Globex's in {table}"
+        yield superuser
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+@pytest.mark.parametrize("secret", ROWS)
+def test_a_right_guess_looks_like_a_wrong_one(
+    callers: Callers, superuser: psycopg.Connection, secret: str, planner: str
+) -> None:
+    table, column, *_ = ROWS[secret]
+
+    def looks(text: str) -> list[str]:
+        with callers.writing(JOHN_OF_ACME) as tx:
+            assert tx.caller.client_id == ACME
+            if planner:
+                tx.fetch_all(f"SET LOCAL {planner} = off")
+            plan = tx.fetch_all(
+                "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF)"
+                f" SELECT FROM public.{table} WHERE starts_with({column}, '{text}')"
+            )
+        return [line.replace(text, "…") for row in plan for line in row.values()]
+
+    assert looks(SECRET) == looks(GUESS)
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+@pytest.mark.parametrize("secret", ROWS)
+def test_claims_that_are_nonsense_fail_alike_for_every_guess(
+    callers: Callers, superuser: psycopg.Connection, secret: str, planner: str
+) -> None:
+    table, column, *_ = ROWS[secret]
+
+    def answer(text: str) -> object:
+        with suppress(psycopg.Error), callers.writing(JOHN_OF_ACME) as tx:
+            if planner:
+                tx.fetch_all(f"SET LOCAL {planner} = off")
+            return tx.fetch_all(
+                f"""
+                SELECT (SELECT count(*) FROM public.{table} WHERE starts_with({column}, '{text}'))
+                FROM (SELECT set_config('request.jwt.claims', 'x', true) AS k OFFSET 0) forged
+                WHERE forged.k IS NOT NULL
+                """
+            )
+        return "refused"
+
+    assert answer(SECRET) == answer(GUESS) == [{"count": 0}]
+
+
+@pytest.mark.parametrize("secret", ROWS)
+def test_no_estimate_quotes_what_somebody_wrote(superuser: psycopg.Connection, secret: str) -> None:
+    table, column, *_ = ROWS[secret]
+    superuser.execute(f"ANALYZE public.{table}")
+    query = "SELECT FROM pg_stats WHERE schemaname = 'public' AND tablename = %s AND attname = %s"
+    assert superuser.execute(query, [table, column]).rowcount == 0
+
+
+def test_what_one_request_told_the_session_costs_no_other_its_durability(callers: Callers) -> None:
+    with callers.writing(JOHN_OF_ACME) as tx:
+        tx.fetch_all("SET synchronous_commit = off")
+    with callers.writing(JANE_OF_GLOBEX) as tx:
+        [setting] = tx.fetch_all("SELECT current_setting('synchronous_commit') AS now")
+    assert setting["now"] == "on"
