@@ -38,12 +38,12 @@ INSERT INTO public.workflow_requests (id, client_id, workflow_id, status, notes,
 ON CONFLICT DO NOTHING;
 
 INSERT INTO public.workflow_executions (id, workflow_id, client_id, user_id, status, input_data,
-    output_data, started_at, completed_at, duration_seconds, error_message, created_at) VALUES
+    output_data, started_at, completed_at, duration_seconds, error_message, created_at, deadline_at) VALUES
     ('def45678-e89b-12d3-a456-426614174004', '789e1234-e89b-12d3-a456-426614174002',
      '456e7890-e89b-12d3-a456-426614174001', '123e4567-e89b-12d3-a456-426614174000', 'completed',
      '{"prompts": ["cat with hat", "dog in car"], "api_key": "encrypted..."}',
      '{"successful": 2, "failed": 0, "total": 2}',
-     '2025-11-23T10:00:00Z', '2025-11-23T10:05:30Z', 330, NULL, '2025-11-23T10:00:00Z')
+     '2025-11-23T10:00:00Z', '2025-11-23T10:05:30Z', 330, NULL, '2025-11-23T10:00:00Z', NULL)
 ON CONFLICT DO NOTHING;
 
 INSERT INTO public.workflow_batch_results (id, execution_id, batch_index, prompt_text, status, result_url,
