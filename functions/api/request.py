@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MAX_TEXT_LENGTH = 200
+# An answer of Lambda has at most 6 MB, and every unknown field of 4 MB is a mistake with its name.
+MAX_MISTAKES = 100
+MAX_POINTER_LENGTH = 1000
 
 
 def raw_body(event: APIGatewayProxyEventV2) -> bytes:
@@ -37,7 +40,7 @@ def raw_body(event: APIGatewayProxyEventV2) -> bytes:
 
 def read_body[Body: "RequestBody"](event: APIGatewayProxyEventV2, shape: type[Body]) -> Body:
     """The JSON body as its model; raises UnsupportedMediaType, BodyTooLarge, MalformedJson, or
-    ValidationFailed with a JSON pointer to every mistake."""
+    ValidationFailed with a JSON pointer to every mistake, to the first MAX_MISTAKES of many."""
     from pydantic import ValidationError
 
     media_type = (event.headers.get("content-type") or "").partition(";")[0].strip().lower()
@@ -53,7 +56,7 @@ def read_body[Body: "RequestBody"](event: APIGatewayProxyEventV2, shape: type[Bo
         raise ValidationFailed(
             [
                 FieldError(_pointer(mistake["loc"]), mistake["msg"])
-                for mistake in error.errors(include_url=False, include_input=False)
+                for mistake in error.errors(include_url=False, include_input=False)[:MAX_MISTAKES]
             ]
         ) from error
 
@@ -63,12 +66,14 @@ def _refuse_constant(name: str) -> object:
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """RFC 6901. Parts in angle brackets are the models' own names for one of several forms."""
-    return "".join(
+    """RFC 6901, its beginning where a field's name is no name but a text. Parts in angle brackets
+    are the models' own names for one of several forms."""
+    pointer = "".join(
         "/" + str(part).replace("~", "~0").replace("/", "~1")
         for part in location
         if not str(part).startswith("<")
     )
+    return pointer[:MAX_POINTER_LENGTH]
 
 
 # --- query string and path -------------------------------------------------------------------

@@ -27,6 +27,10 @@ MAX_INLINE_REFERENCE_BYTES = 2 * 1024 * 1024
 # Base64 has no hyphens: the two forms cannot be mistaken for each other.
 REFERENCE_KEY = re.compile(r"[0-9a-f-]{36}/references/[0-9a-f-]{36,64}\.(png|jpg|webp)")
 PROMPTS_KEY = re.compile(r"[0-9a-f-]{36}/prompts/[0-9a-f-]{36}\.jsonl")
+# A match per line that is not blank; it crosses blank ones, megabytes of them too, in one go.
+LINE = re.compile(rb"\S[^\n]*")
+# No prompt needs as much, even escaped; parsed, JSON takes up to thirty times its size.
+MAX_LINE_BYTES = 1024 * 1024
 # One list in a thousand lines is read by a person; the first mistakes show what is wrong.
 MAX_MISTAKES = 100
 
@@ -59,21 +63,26 @@ def read_prompts(submission: ExecutionCreate, client_id: UUID, uploads: Uploads)
 
 
 def _parse_lines(content: bytes) -> Prompts:
-    """JSON Lines; empty lines are skipped. Mistakes are told by their line."""
+    """JSON Lines; empty lines are skipped. Mistakes are told by their line. Reads no further than
+    one prompt past PROMPTS_LIMIT: `check` refuses the list then, however long it is."""
     adapter: TypeAdapter[str | PromptWithId] = TypeAdapter(SubmittedPrompt)
     prompts: list[str | PromptWithId] = []
     mistakes: list[FieldError] = []
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        if not line.strip():
-            continue
+    number, counted_to = 1, 0
+    for found in LINE.finditer(content):
+        number += content.count(b"\n", counted_to, found.start())
+        counted_to = found.start()
         try:
-            prompts.append(adapter.validate_python(json.loads(line)))
+            if found.end() - found.start() > MAX_LINE_BYTES:
+                mistakes.append(FieldError("/prompts_key", f"Line {number} is longer than 1 MB."))
+            else:
+                prompts.append(adapter.validate_python(json.loads(found[0])))
         except ValidationError as error:
             reason = error.errors(include_url=False, include_input=False)[0]["msg"]
             mistakes.append(FieldError("/prompts_key", f"Line {number}: {reason}"))
         except (ValueError, RecursionError):
             mistakes.append(FieldError("/prompts_key", f"Line {number} is not JSON."))
-        if len(mistakes) == MAX_MISTAKES:
+        if len(mistakes) == MAX_MISTAKES or len(prompts) > PROMPTS_LIMIT:
             break
     if not prompts and not mistakes:
         mistakes.append(FieldError("/prompts_key", "The list is empty."))
@@ -87,7 +96,8 @@ def check(submission: ExecutionCreate, prompts: Prompts, rules: Rules) -> None:
     config = rules.config
     mistakes: list[FieldError] = []
     if (count := len(prompts)) > (limit := min(config.max_prompts, PROMPTS_LIMIT)):
-        detail = f"This workflow takes at most {limit} prompts; there are {count}."
+        there_are = str(count) if count <= PROMPTS_LIMIT else f"more than {PROMPTS_LIMIT}"
+        detail = f"This workflow takes at most {limit} prompts; there are {there_are}."
         mistakes.append(FieldError("/prompts", detail))
     mistakes += _repeated_ids(prompts)
     if submission.api_key is None and (config.requires_api_key or not rules.has_platform_key):

@@ -172,6 +172,18 @@ def test_a_mistake_is_pointed_at(changes: dict[str, Any], pointer: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "content",
+    [{f"unknown{number}": 1 for number in range(150_000)}, {"~" * 1_000_000: 1}],
+    ids=["many mistakes", "one with a long name"],
+)
+def test_a_refusal_fits_into_an_answer(content: dict[str, Any]) -> None:
+    refusal = read(json.dumps(content), SupportTicketCreate)
+    assert isinstance(refusal, ValidationFailed)
+    assert 1 < len(refusal.errors) <= request.MAX_MISTAKES
+    assert len(json.dumps(refusal.errors)) < 1024 * 1024
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"prompts": ["x" * 10_000]},

@@ -1,0 +1,112 @@
+"""Uploaded lists of prompts: read as far as they can matter, mistakes told by their line."""
+
+import json
+import time
+import tracemalloc
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+import pytest
+
+import submissions
+from masstock.errors import ValidationFailed
+from masstock.limits import PROMPTS_LIMIT
+from masstock.models.api import ExecutionCreate, PromptWithId
+from masstock.models.config import WorkflowConfig
+from masstock.storage import MAX_PROMPTS_BYTES, Uploads
+
+CLIENT = UUID(int=1)
+SUBMISSION = ExecutionCreate.model_validate(
+    {
+        "workflow_id": str(uuid4()),
+        "prompts_key": f"{CLIENT}/prompts/{uuid4()}.jsonl",
+        "api_key": "x" * 8,
+    }
+)
+
+
+class Uploaded(Uploads):
+    """One list."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__("uploads")
+        self._content = content
+
+    def read_prompts(self, key: str) -> bytes:
+        return self._content
+
+
+def read(content: bytes) -> Sequence[str | PromptWithId]:
+    return submissions.read_prompts(SUBMISSION, CLIENT, Uploaded(content))
+
+
+def mistakes(content: bytes) -> list[str]:
+    with pytest.raises(ValidationFailed) as refused:
+        read(content)
+    assert {mistake.pointer for mistake in refused.value.errors} == {"/prompts_key"}
+    return [mistake.detail for mistake in refused.value.errors]
+
+
+def test_blank_lines_are_skipped_and_both_forms_read() -> None:
+    content = b'\n  \r\n"one"\r\n\n \t {"prompt": "two", "custom_id": "2"} \n\n"three"'
+    one, two, three = read(content)
+    assert (one, three) == ("one", "three")
+    assert isinstance(two, PromptWithId)
+    assert (two.prompt, two.custom_id) == ("two", "2")
+
+
+def test_mistakes_are_told_by_their_line() -> None:
+    first, second, third = mistakes(b'\n{\n"fine"\n \n\n  5\n"fine"\n[')
+    assert first == "Line 2 is not JSON."
+    assert second.startswith("Line 6: ")
+    assert third == "Line 8 is not JSON."
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" \n\t\r\n"])
+def test_a_list_of_nothing_is_told_as_that(content: bytes) -> None:
+    assert mistakes(content) == ["The list is empty."]
+
+
+def test_only_the_first_mistakes_are_told() -> None:
+    assert len(mistakes(b"?\n" * 10_000)) == submissions.MAX_MISTAKES
+
+
+def test_a_list_at_the_limit_is_read_to_its_end() -> None:
+    prompts = [f"prompt {number}" for number in range(PROMPTS_LIMIT)]
+    assert read("\n".join(map(json.dumps, prompts)).encode()) == prompts
+
+
+def test_the_longest_prompt_fits_into_a_line() -> None:
+    assert read(json.dumps("\N{FOX FACE}" * 10_000).encode()) == ["\N{FOX FACE}" * 10_000]
+
+
+def test_a_list_over_the_limit_is_refused_without_reading_on() -> None:
+    prompts = read(b'"x"\n' * (MAX_PROMPTS_BYTES // 4))
+    assert len(prompts) == PROMPTS_LIMIT + 1
+    config = WorkflowConfig(workflow_type="nano_banana", model="m", max_prompts=PROMPTS_LIMIT)
+    rules = submissions.Rules(config, has_platform_key=True, allow_private_webhooks=False)
+    with pytest.raises(ValidationFailed) as refused:
+        submissions.check(SUBMISSION, prompts, rules)
+    assert refused.value.errors == [
+        ("/prompts", "This workflow takes at most 10000 prompts; there are more than 10000.")
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\n", b" ", b'"x"\n', b"[],", b"[]\n", b"?\n"],
+    ids=["blank lines", "one blank line", "prompts", "one line", "no prompts", "no JSON"],
+)
+def test_the_largest_upload_costs_little_time_and_memory(line: bytes) -> None:
+    content = line * (MAX_PROMPTS_BYTES // len(line))
+    began = time.process_time()
+    tracemalloc.start()
+    try:
+        read(content)
+    except ValidationFailed:
+        pass
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert time.process_time() - began < 5
+    assert peak < 16 * 1024 * 1024
