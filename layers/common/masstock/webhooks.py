@@ -18,6 +18,9 @@ TIMEOUT_SECONDS = 10
 # A name that does not resolve in this time is judged when it is used.
 RESOLVE_SECONDS = 3
 USER_AGENT = "MasStock-Webhooks/1"
+# Withdrawn from use, so that `is_global` has no opinion on them; some networks still take them
+# inside: site-local addresses, and two ways to write an IPv4 address, private ones too.
+WITHDRAWN = [ipaddress.IPv6Network(text) for text in ("fec0::/10", "::/96", "::ffff:0:0:0/96")]
 
 
 class WebhookRefused(Exception):
@@ -123,6 +126,8 @@ def _public_addresses(parts: SplitResult, *, allow_private: bool) -> list[str]:
 def _is_public(text: str) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
+        if any(address in network for network in WITHDRAWN):
+            return False
         # Private addresses hide in these: ::ffff:10.0.0.1, 2002:0a00:1::, 64:ff9b::10.0.0.1.
         inner = address.ipv4_mapped or address.sixtofour or _translated(address)
         if inner is not None:
