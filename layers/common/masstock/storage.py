@@ -209,7 +209,7 @@ class Uploads:
     def read_reference(self, client_id: UUID, key: str, version: str) -> tuple[bytes, str]:
         """Content and MIME type of a client's reference image as it was at submission; raises
         ReferenceGone, for another client's too: SQL injected into a row must not reach them."""
-        if not key.startswith(f"{client_id}/"):
+        if not version or not key.startswith(f"{client_id}/"):
             raise ReferenceGone
         try:
             with _storage_errors():

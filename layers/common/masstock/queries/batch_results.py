@@ -1,8 +1,10 @@
 """workflow_batch_results."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from itertools import chain, repeat
+from typing import Any, cast
 from uuid import UUID
 
 from masstock.db import Executor, Row, Statement, only
@@ -80,17 +82,27 @@ def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Ro
 
 
 def lay_out_prompts(execution_id: UUID) -> Statement:
-    """One row per prompt of a live execution; rows that exist stay as they are."""
+    """One row per prompt of a live execution; rows that exist stay as they are. Takes any JSON: an
+    input that was inserted past our API, and that this fails on, could never be ended. What is no
+    prompt becomes one of its JSON; what is no list of them has none; of two prompts of one
+    custom_id, one is laid out."""
     return (
         """
         INSERT INTO public.workflow_batch_results
             (execution_id, client_id, batch_index, prompt_text, custom_id)
         SELECT e.id, e.client_id, p.position - 1,
-            CASE jsonb_typeof(p.item)
-                WHEN 'string' THEN p.item #>> '{}' ELSE p.item ->> 'prompt' END,
-            CASE jsonb_typeof(p.item) WHEN 'object' THEN p.item ->> 'custom_id' END
+            CASE
+                WHEN jsonb_typeof(p.item) = 'string' THEN p.item #>> '{}'
+                WHEN jsonb_typeof(p.item -> 'prompt') = 'string' THEN p.item ->> 'prompt'
+                ELSE p.item::text END,
+            -- No entry of an index may be longer than some 2,700 bytes.
+            CASE WHEN jsonb_typeof(p.item -> 'custom_id') = 'string'
+                 THEN left(p.item ->> 'custom_id', 200) END
         FROM public.workflow_executions e,
-            jsonb_array_elements(e.input_data -> 'prompts') WITH ORDINALITY AS p (item, position)
+            jsonb_array_elements(
+                CASE jsonb_typeof(e.input_data -> 'prompts')
+                    WHEN 'array' THEN e.input_data -> 'prompts' ELSE '[]' END
+            ) WITH ORDINALITY AS p (item, position)
         WHERE e.id = %(id)s AND e.status IN ('pending', 'processing')
         ON CONFLICT DO NOTHING
         """,
@@ -188,20 +200,32 @@ def claim_prompt(
             created_at=row["created_at"],
             client_id=row["client_id"],
             prompt=row["prompt_text"],
-            references=list(
-                zip(
-                    settings.get("reference_images", []),
-                    settings.get("reference_etags", []),
-                    strict=True,
-                )
-            ),
-            api_key=settings.get("api_key"),
-            aspect_ratio=settings.get("aspect_ratio"),
+            references=_references(settings),
+            api_key=_text(settings.get("api_key")),
+            aspect_ratio=_text(settings.get("aspect_ratio")),
             config=row["config"],
             spend_month=row["spend_month"],
             reserved_microusd=row["reserved_microusd"],
         )
     return Held(max(1, row["held_seconds"])) if row["held_seconds"] is not None else None
+
+
+def _references(settings: Mapping[str, object]) -> list[tuple[str, str]]:
+    """(key, ETag) of each reference image; '' where the ETag is missing: no object has that one."""
+    keys, etags = _list(settings.get("reference_images")), _list(settings.get("reference_etags"))
+    pairs = zip(keys, chain(etags, repeat("")), strict=False)
+    return [(str(key), str(etag)) for key, etag in pairs]
+
+
+# What our API has not checked may be any JSON.
+
+
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: str | None) -> bool:

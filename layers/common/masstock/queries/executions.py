@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from masstock.db import Executor, Row, Statement, only
-from masstock.errors import Cancelled, Conflict, NotFound
+from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
 from masstock.models.workflow import ExecutionRun
 from masstock.queries.keyset import lines_of, start_of
 
@@ -77,7 +77,9 @@ def fetch_execution(tx: Executor, execution_id: UUID) -> str:
                               count(*) FILTER (WHERE b.status = 'failed') AS failed,
                               count(*) AS laid_out
                        FROM public.workflow_batch_results b WHERE b.execution_id = e.id) r,
-                 LATERAL (SELECT greatest(e.prompt_count, r.laid_out) AS total) t
+                 -- Of what has ended, nothing is processing, even if fewer were laid out.
+                 LATERAL (SELECT CASE WHEN e.status IN ('completed', 'failed') THEN r.laid_out
+                          ELSE greatest(e.prompt_count, r.laid_out) END AS total) t
                 ) AS progress
             FROM public.workflow_executions e
             LEFT JOIN public.webhook_deliveries d ON d.execution_id = e.id AND d.run = e.run
@@ -240,8 +242,9 @@ def lock_execution(run: ExecutionRun) -> Statement:
 
 
 def end_execution(run: ExecutionRun) -> Statement:
-    """Counts the rows and writes the terminal state; touches nothing where the run has ended or
-    is not the current one. Returns {status, output_data, error_code, duration_seconds}."""
+    """Counts the rows and writes the terminal state: failed where there are none. Touches nothing
+    where the run has ended or is not the current one. Returns {status, output_data, error_code,
+    duration_seconds, client_id}."""
     return (
         """
         WITH counts AS (
@@ -266,14 +269,16 @@ def end_execution(run: ExecutionRun) -> Statement:
             duration_seconds = round(extract(epoch FROM
                 now() - coalesce(e.started_at, e.created_at)))::integer,
             error_code = coalesce(e.error_code,
-                CASE WHEN counts.successful = 0 THEN (SELECT error_code FROM reason) END),
+                CASE WHEN counts.total = 0 THEN %(no_prompts)s
+                     WHEN counts.successful = 0 THEN (SELECT error_code FROM reason) END),
             error_message = coalesce(e.error_message,
-                CASE WHEN counts.successful = 0 THEN (SELECT error_message FROM reason) END)
+                CASE WHEN counts.total = 0 THEN 'The execution has no prompts.'
+                     WHEN counts.successful = 0 THEN (SELECT error_message FROM reason) END)
         FROM counts
         WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('pending', 'processing')
         RETURNING e.status, e.output_data, e.error_code, e.duration_seconds, e.client_id
         """,
-        {"id": run.execution_id, "run": run.run},
+        {"id": run.execution_id, "run": run.run, "no_prompts": InvalidRequest.code},
     )
 
 
