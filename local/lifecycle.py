@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from local import database
 from local.children import StackError
@@ -28,7 +29,12 @@ def up(settings: Settings) -> dict[str, Any]:
     stack = _running_stack(settings)
     if stack is None:
         _start(settings)
-        stack = json.loads(settings.stack_file.read_text())
+        return json.loads(settings.stack_file.read_text())
+    # Here, not at the top: it brings every server's imports, and few commands need them.
+    from local.supervisor import wait_for_health
+
+    # One part of it may just be starting again.
+    wait_for_health(urlsplit(stack["base_url"]).port or 80)
     return stack
 
 

@@ -7,6 +7,7 @@ live where asked. Nothing else is created, and no permission that is not ours is
 
 import contextlib
 import hashlib
+import logging
 import os
 import pwd
 import secrets
@@ -40,6 +41,9 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "log_min_messages": "warning",
 }
+
+
+logger = logging.getLogger(__name__)
 
 
 class PostgresServer:
@@ -127,6 +131,21 @@ class PostgresServer:
                 return url
             children.release_port(port)
         raise StackError(f"PostgreSQL did not start; see {self._log}")
+
+    def revive(self) -> None:
+        """Start again, on the port that the URLs handed out name, if the server died."""
+        if self._process is None or self._process.poll() is None or self._port is None:
+            return
+        logger.error("PostgreSQL died; starting it again")
+        self.end_leftover()
+        # Backends that outlive the postmaster for a moment hold its port.
+        deadline = time.monotonic() + STOP_SECONDS
+        while not children.is_free(self._port) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        dead = self._process
+        url = f"postgresql://{USER}:{self._password()}@{HOST}:{self._port}/postgres"
+        if not self._run(url, self._port):
+            self._process = dead  # so that the next look tries again
 
     def stop(self) -> None:
         """Shut down orderly, ending open connections; the data stays."""

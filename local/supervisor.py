@@ -153,10 +153,8 @@ class Stack:
         while not tick.wait(LOOK_AFTER_SECONDS):
             for service in self._services:
                 service.revive()
-            server = self._postgres
-            if server and server.process and server.process.poll() is not None:
-                logger.error("PostgreSQL died; starting it again")
-                server.start()
+            if self._postgres is not None:
+                self._postgres.revive()
 
     def _start_postgres(self) -> str:
         if self._settings.database_url is not None:

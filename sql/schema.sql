@@ -266,7 +266,7 @@ ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds i
 CREATE FUNCTION app.uid() RETURNS uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path TO ''
-    AS $_$
+    AS $$
 DECLARE
     claims text := nullif(current_setting('request.jwt.claims', true), '');
     claimed text;
@@ -276,13 +276,17 @@ BEGIN
     ELSIF session_user IN ('authenticator', 'supabase_storage_admin') THEN
         RETURN (claims::jsonb ->> 'sub')::uuid;
     END IF;
-    -- Word for word what app.begin_request writes.
-    claimed := substring(claims FROM '^\{"sub" : "([0-9a-f-]{36})", "role" : "authenticated"\}$');
-    IF coalesce(current_setting('app.seal', true), '') = app_private.seal(claimed) THEN
+    -- As app.begin_request writes them: what is sealed is a uuid.
+    claimed := substr(claims, 11, 36);
+    IF coalesce(current_setting('app.seal', true), '') = (
+        SELECT encode(sha256(k.opad || sha256(k.ipad || convert_to(
+            claimed || '|' || pg_backend_pid() || '|' || extract(epoch FROM now()), 'UTF8'))), 'hex')
+        FROM app_private.keys k WHERE k.id = 2)
+    THEN
         RETURN claimed::uuid;
     END IF;
     RETURN NULL;
-END $_$;
+END $$;
 
 ALTER FUNCTION app.uid() OWNER TO masstock_authz;
 
@@ -999,17 +1003,17 @@ CREATE POLICY "Clients can delete their ended executions" ON public.workflow_exe
 
 CREATE POLICY "Clients can edit their pending requests" ON public.workflow_requests FOR UPDATE TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text))) WITH CHECK (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text)));
 
-CREATE POLICY "Clients can view their own data" ON public.clients FOR SELECT TO masstock_api, authenticated USING (((id = ( SELECT app.client_id() AS client_id)) AND ((id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
+CREATE POLICY "Clients can view their own data" ON public.clients FOR SELECT TO masstock_api, authenticated USING (((id = ( SELECT app.client_id() AS client_id)) AND COALESCE((id = ( SELECT app.client_id() AS client_id)), false)));
 
-CREATE POLICY "Clients can view their own deliveries" ON public.webhook_deliveries FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
+CREATE POLICY "Clients can view their own deliveries" ON public.webhook_deliveries FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND COALESCE((client_id = ( SELECT app.client_id() AS client_id)), false)));
 
-CREATE POLICY "Clients can view their own executions" ON public.workflow_executions FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
+CREATE POLICY "Clients can view their own executions" ON public.workflow_executions FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND COALESCE((client_id = ( SELECT app.client_id() AS client_id)), false)));
 
-CREATE POLICY "Clients can view their own requests" ON public.workflow_requests FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
+CREATE POLICY "Clients can view their own requests" ON public.workflow_requests FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND COALESCE((client_id = ( SELECT app.client_id() AS client_id)), false)));
 
-CREATE POLICY "Clients can view their own results" ON public.workflow_batch_results FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
+CREATE POLICY "Clients can view their own results" ON public.workflow_batch_results FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND COALESCE((client_id = ( SELECT app.client_id() AS client_id)), false)));
 
-CREATE POLICY "Clients can view their own spending" ON public.spend_ledger FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
+CREATE POLICY "Clients can view their own spending" ON public.spend_ledger FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND COALESCE((client_id = ( SELECT app.client_id() AS client_id)), false)));
 
 CREATE POLICY "Clients can withdraw their pending requests" ON public.workflow_requests FOR DELETE TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text)));
 
@@ -1055,11 +1059,11 @@ CREATE POLICY "Users can start visible workflows for their client" ON public.wor
    FROM public.workflows w
   WHERE (w.id = workflow_executions.workflow_id)))));
 
-CREATE POLICY "Users can view their own keys" ON public.idempotency_keys FOR SELECT TO masstock_admin, masstock_api USING (((user_id = ( SELECT app.uid() AS uid)) AND ((user_id = ( SELECT app.uid() AS uid)) IS TRUE) AND ( SELECT app.is_active() AS is_active)));
+CREATE POLICY "Users can view their own keys" ON public.idempotency_keys FOR SELECT TO masstock_admin, masstock_api USING (((user_id = ( SELECT app.uid() AS uid)) AND COALESCE((user_id = ( SELECT app.uid() AS uid)), false) AND ( SELECT app.is_active() AS is_active)));
 
-CREATE POLICY "Users can view their own profile" ON public.users FOR SELECT TO masstock_api, authenticated USING (((id = ( SELECT app.uid() AS uid)) AND ((id = ( SELECT app.uid() AS uid)) IS TRUE) AND ( SELECT app.is_active() AS is_active)));
+CREATE POLICY "Users can view their own profile" ON public.users FOR SELECT TO masstock_api, authenticated USING (((id = ( SELECT app.uid() AS uid)) AND COALESCE((id = ( SELECT app.uid() AS uid)), false) AND ( SELECT app.is_active() AS is_active)));
 
-CREATE POLICY "Users can view tickets of their client" ON public.support_tickets FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND ((client_id = ( SELECT app.client_id() AS client_id)) IS TRUE)));
+CREATE POLICY "Users can view tickets of their client" ON public.support_tickets FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND COALESCE((client_id = ( SELECT app.client_id() AS client_id)), false)));
 
 CREATE POLICY "Workers advance live executions" ON public.workflow_executions FOR UPDATE TO masstock_worker USING ((status = ANY (ARRAY['pending'::text, 'processing'::text]))) WITH CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])));
 

@@ -188,6 +188,20 @@ def test_dead_services_are_started_again(stack: Stack) -> None:
     assert stack.get("/v1/me")["role"] == "admin"
 
 
+def test_a_killed_database_is_started_again_where_everybody_looks_for_it(stack: Stack) -> None:
+    [postmaster] = [
+        pid
+        for pid in family(stack.description["pid"])
+        if b"bin/postgres\0-D" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    os.kill(postmaster, signal.SIGKILL)
+    again = stack.run("up")
+    assert again.returncode == 0, again.stderr
+    with psycopg.connect(stack.description["database_url"], connect_timeout=5) as connection:
+        connection.execute("SELECT FROM public.users")
+    assert stack.get("/v1/me")["role"] == "admin"
+
+
 def test_killed_supervisor_takes_everything_along_and_up_recovers(stack: Stack) -> None:
     before = stack.description
     pids = family(before["pid"])
