@@ -125,7 +125,7 @@ def _describe(status: int, body: bytes) -> str:
     if not isinstance(problem, dict):
         return f"HTTP {status}: {' '.join(body.decode('utf-8', 'replace').split())[:300]}"
     parts = [str(problem.get("title") or problem.get("message") or f"HTTP {status}")]
-    if problem.get("detail"):
+    if problem.get("detail") not in (None, "", *parts):
         parts.append(str(problem["detail"]))
     errors = problem.get("errors")
     parts += [
