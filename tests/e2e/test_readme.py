@@ -123,7 +123,7 @@ def test_a_stack_that_was_to_stay_is_there_for_the_calls(session: list[tuple[str
 
 @pytest.mark.usefixtures("session")
 def test_the_image_is_fetched(checkout: Path) -> None:
-    Image.open(checkout / ".local/cat.png").verify()
+    Image.open(checkout / "cat.png").verify()
 
 
 def test_another_tenant_gets_404(session: list[tuple[str, str]]) -> None:
