@@ -94,9 +94,13 @@ class Warm:
 def ours(scene: Stage, logical_id: str) -> Function:
     """A function of the template, as built: `ApiFunction`."""
     built = scene.functions[logical_id]
-    path = f"{environment.BUILD / logical_id}:{LAYER}:{_runtime()}"
     return Function(
-        built.handler.partition(".")[0], {**scene.variables(logical_id), "PYTHONPATH": path}
+        built.handler.partition(".")[0],
+        {
+            **scene.variables(logical_id),
+            "PYTHONPATH": f"{environment.BUILD / logical_id}:{LAYER}",
+            "RUNTIME_PACKAGES": str(_runtime()),
+        },
     )
 
 
@@ -121,7 +125,8 @@ def fastapi(scene: Stage) -> Function:
         {
             **scene.variables("ApiFunction"),
             "SECRETS_EXTENSION_URL": scene.stand_in.url,
-            "PYTHONPATH": f"{PEERS}:{_models()}:{packages}:{_runtime()}",
+            "PYTHONPATH": f"{PEERS}:{packages}:{_models()}",
+            "RUNTIME_PACKAGES": str(_runtime()),
         },
     )
 
