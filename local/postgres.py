@@ -125,7 +125,7 @@ class PostgresServer:
         self.end_leftover()
         for _ in range(3):
             port = children.free_port(self._port)
-            url = f"postgresql://{USER}:{password}@{HOST}:{port}/postgres"
+            url = _url(password, port)
             if self._run(url, port):
                 self._port = port
                 return url
@@ -143,8 +143,7 @@ class PostgresServer:
         while not children.is_free(self._port) and time.monotonic() < deadline:
             time.sleep(0.05)
         dead = self._process
-        url = f"postgresql://{USER}:{self._password()}@{HOST}:{self._port}/postgres"
-        if not self._run(url, self._port):
+        if not self._run(_url(self._password(), self._port), self._port):
             self._process = dead  # so that the next look tries again
 
     def stop(self) -> None:
@@ -279,6 +278,10 @@ class PostgresServer:
                     time.sleep(0.05)
             # PostgreSQL itself would trust the number, which by now may be somebody else's.
             pid_file.unlink(missing_ok=True)
+
+
+def _url(password: str, port: int) -> str:
+    return f"postgresql://{USER}:{password}@{HOST}:{port}/postgres"
 
 
 def unprivileged_account() -> tuple[int, int]:
