@@ -100,7 +100,7 @@ def _of_database(error: Exception) -> AppError:
             return errors.ValidationFailed(
                 [errors.FieldError("", "Text may not contain the character U+0000.")]
             )
-        case "57014" | "53300" | "55P03":  # timeout, too many connections, lock
+        case "57014" | "53300" | "55P03" | "40P01":  # timeout, too many connections, lock, deadlock
             return errors.DatabaseUnavailable()
         case _:
             return errors.InternalError()

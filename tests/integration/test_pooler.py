@@ -42,6 +42,15 @@ REQUESTS = 200
 ROUNDS = 8
 CLIENTS = {JOHN_OF_ACME: ACME, JANE_OF_GLOBEX: GLOBEX}
 
+# Every row that the caller may write. In order: transactions that lock the same rows each in the
+# order of its own scan deadlock, as they would anywhere.
+TOUCH_ALL: LiteralString = """
+    WITH writable AS (SELECT id FROM public.support_tickets ORDER BY id FOR UPDATE)
+    UPDATE public.support_tickets t SET subject = t.subject
+    FROM writable WHERE t.id = writable.id
+    RETURNING t.client_id
+"""
+
 LEFT_BEHIND: LiteralString = """
     SELECT current_user::text AS role, app.uid() AS uid,
            nullif(current_setting('request.jwt.claims', true), '') AS claims,
@@ -115,7 +124,8 @@ def test_200_requests_at_once_share_ten_sessions_and_no_identity(
                 "client_id": CLIENTS.get(user),
                 "admin": user == ADMIN,
             }
-            tx.fetch_all("UPDATE public.support_tickets SET subject = subject")
+            touched = {row["client_id"] for row in tx.fetch_all(TOUCH_ALL)}
+            assert touched == (set(CLIENTS.values()) if user == ADMIN else {CLIENTS[user]})
 
     with ThreadPoolExecutor(REQUESTS) as crowd:
         for outcome in [crowd.submit(request, number) for number in range(REQUESTS)]:

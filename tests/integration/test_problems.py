@@ -326,6 +326,31 @@ def superuser(database: Urls) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@pytest.fixture
+def refusing(superuser: psycopg.Connection) -> Iterator[None]:
+    """Inserting a ticket fails with the SQLSTATE that is its subject."""
+    superuser.execute(
+        "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'busy' USING ERRCODE = NEW.subject; END $$"
+    )
+    superuser.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON public.support_tickets"
+        " FOR EACH ROW EXECUTE FUNCTION public.refuse()"
+    )
+    yield
+    superuser.execute("DROP FUNCTION public.refuse() CASCADE")
+
+
+@pytest.mark.parametrize("sqlstate", ["57014", "53300", "55P03", "40P01"])
+def test_a_database_that_had_no_time_for_a_request_asks_for_another(
+    api: Api, refusing: None, sqlstate: str
+) -> None:
+    body = {"subject": sqlstate, "description": "x"}
+    answer = api.call("client_a", "POST", "/v1/support-tickets", json=body)
+    problem(answer, 503, "database_unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
 def test_what_nobody_expected_is_told_without_postgres_own_words(
     api: Api, superuser: psycopg.Connection
 ) -> None:
