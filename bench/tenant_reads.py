@@ -58,7 +58,7 @@ CALLERS = (
 
 def list_page(
     tx: Executor, client_id: UUID | None, before: tuple[datetime, UUID] | None = None
-) -> list[dict]:
+) -> list[str]:
     """A page as the route asks for it: one row more tells whether another page follows."""
     return executions.list_executions(
         tx,

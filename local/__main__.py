@@ -7,6 +7,7 @@ MODEL_TIMEOUT_SECONDS, EXECUTION_DEADLINE_SECONDS, IMAGE_ACCESS, ALLOW_PRIVATE_W
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,18 @@ def main() -> int:
     demo.add_argument("rest", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     try:
-        return run(Settings.from_environment(), arguments)
+        status = run(Settings.from_environment(), arguments)
+        sys.stdout.flush()
     except StackError as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # `| head`: whoever read has enough, and Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 130
+    return status
 
 
 def announce(url: str) -> None:

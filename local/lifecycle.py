@@ -28,8 +28,14 @@ def up(settings: Settings) -> dict[str, Any]:
     """Start the stack unless it runs; returns stack.json once /health answers 200."""
     stack = _running_stack(settings)
     if stack is None:
-        _start(settings)
-        return json.loads(settings.stack_file.read_text())
+        try:
+            _start(settings)
+            return json.loads(settings.stack_file.read_text())
+        except StackError:
+            # Another `up` may have been quicker.
+            stack = _running_stack(settings)
+            if stack is None:
+                raise
     # Here, not at the top: it brings every server's imports, and few commands need them.
     from local.supervisor import wait_for_health
 

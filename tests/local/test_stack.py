@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,30 @@ def test_interrupted_up_leaves_no_process(stack: Stack) -> None:
         up.send_signal(signal.SIGINT)
         assert up.wait(60) == 130
     wait_until_gone(pids)
+
+
+def test_ups_at_once_start_one_stack(stack: Stack) -> None:
+    stack.run("down")
+    with ThreadPoolExecutor(4) as threads:
+        ups = list(threads.map(lambda _: stack.run("up"), range(4)))
+    assert [up.stderr for up in ups] == [""] * 4
+    assert len({up.stdout for up in ups}) == 1
+    assert stack.run("down").returncode == 0
+
+
+def test_who_reads_the_first_line_only_is_not_told_of_a_broken_pipe(stack: Stack) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "local", "token"],
+        cwd=ROOT,
+        env=stack.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as token:
+        assert token.stdout is not None
+        assert token.stderr is not None
+        token.stdout.close()
+        assert token.stderr.read() == b""
+        assert token.wait(30) == 128 + signal.SIGPIPE
 
 
 def test_port_in_use_is_one_clear_line(stack: Stack) -> None:
