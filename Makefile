@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
-export AWS_DEFAULT_REGION ?= us-east-1
+# Of the two names the AWS CLI prefers the first; boto3 and SAM read the second alone.
+export AWS_DEFAULT_REGION := $(or $(AWS_REGION),$(AWS_DEFAULT_REGION),us-east-1)
 
 PYTHON ?= python3.13
 ENVIRONMENT := .venv/.installed
@@ -55,7 +56,7 @@ test: $(ENVIRONMENT) ## Run every test (ARGS="-k …" for some)
 test-crash: $(ENVIRONMENT) ## Kill every function at every step (some ten minutes, mostly waiting)
 	@python -m pytest tests/crash $(ARGS)
 
-bench: package ## Measure beside the peers, some 20 minutes (NAME=row for one; docs/performance.md)
+bench: package ## Measure beside the peers, some ten minutes (NAME=row for one; docs/performance.md)
 	@python -m bench $(NAME)
 
 bench-full: package ## The same at the stated sizes, an hour or more

@@ -34,7 +34,7 @@ def test_a_change_set_of_every_resource_is_made(build: Path, endpoint: str) -> N
     boto3.client("s3", **clients).create_bucket(Bucket="artifacts")
     # moto does not finish the bucket that sam would make for itself (--resolve-s3).
     options = ["--no-resolve-s3", "--s3-bucket", "artifacts"]
-    options += ["--no-execute-changeset", "--no-confirm-changeset", "--region", REGION]
+    options += ["--no-execute-changeset", "--no-confirm-changeset"]
     command = release.deploy_command(build, ROOT / "samconfig.toml", "staging", options)
     done = subprocess.run(
         command,
@@ -42,6 +42,7 @@ def test_a_change_set_of_every_resource_is_made(build: Path, endpoint: str) -> N
         env={
             **os.environ,
             "AWS_ENDPOINT_URL": endpoint,
+            "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "SAM_CLI_TELEMETRY": "0",
@@ -58,6 +59,32 @@ def test_a_change_set_of_every_resource_is_made(build: Path, endpoint: str) -> N
         assert f"+ Add                    {name}" in done.stdout
     [stack] = boto3.client("cloudformation", **clients).list_stacks()["StackSummaries"]
     assert (stack["StackName"], stack["StackStatus"]) == ("masstock-staging", "REVIEW_IN_PROGRESS")
+
+
+@pytest.mark.parametrize(
+    ("given", "region"),
+    [
+        ({}, "us-east-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-3"}, "eu-west-3"),
+        ({"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-3"}, "eu-west-1"),
+    ],
+)
+def test_make_works_in_the_region_that_the_guide_exports(
+    given: dict[str, str], region: str
+) -> None:
+    names = ("AWS_REGION", "AWS_DEFAULT_REGION", "MAKEFLAGS", "MAKELEVEL")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    show = "show: ; @echo $$AWS_DEFAULT_REGION"
+    done = subprocess.run(
+        ["make", "--silent", "--eval", show, "show"],
+        cwd=ROOT,
+        env=kept | given,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == region + "\n"
 
 
 def test_a_release_changes_with_what_is_deployed_and_with_nothing_else(

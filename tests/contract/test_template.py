@@ -452,6 +452,11 @@ def test_alarms_watch_metrics_that_somebody_emits(stack: Stack) -> None:
     service = stack.properties("FinalizeFunction")["Environment"]["Variables"]
     assert stuck["Dimensions"] == [{"Name": "service", "Value": service["POWERTOOLS_SERVICE_NAME"]}]
     assert {own for own, _ in watched if own} <= emitted
+    rate = {m["Id"]: m for m in stack.properties("GenerateErrorsAlarm")["Metrics"]}
+    failed = rate["failed"]["MetricStat"]["Metric"]
+    assert failed["MetricName"] in emitted
+    assert failed["Dimensions"] == stuck["Dimensions"]
+    assert set(re.findall(r"[a-z]+", rate["rate"]["Expression"])) == rate.keys() - {"rate"}
 
 
 def test_no_permission_is_a_wildcard_that_could_be_narrower(stack: Stack) -> None:

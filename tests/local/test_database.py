@@ -1,0 +1,29 @@
+"""Whose databases the local stack takes for its own."""
+
+from pathlib import Path
+
+import pytest
+
+from local import database
+from local.children import StackError
+from local.keys import Keys
+from sql.identity_key import trusts_another_key
+from tests.databases import IDENTITY_KEY, Server, Urls
+
+
+def test_a_database_elsewhere_that_serves_a_deployment_is_left_alone(
+    fresh_database: Urls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert not database._is_elsewhere(fresh_database.migrator)
+    monkeypatch.setattr(database, "_is_elsewhere", lambda url: True)
+    with pytest.raises(StackError, match="another identity key"):
+        database.prepare(fresh_database.migrator, Keys(tmp_path))
+    assert not trusts_another_key(fresh_database.migrator, IDENTITY_KEY)
+
+
+def test_one_that_serves_nobody_may_be_taken(server: Server, tmp_path: Path) -> None:
+    urls = server.create_empty_database()
+    try:
+        assert not trusts_another_key(urls.migrator, IDENTITY_KEY)
+    finally:
+        server.drop(urls)
