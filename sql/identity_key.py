@@ -10,7 +10,8 @@ or from standard input; it is never an argument and never printed.
 
 So that no request fails, rotate first, then change the secret's value; five minutes later every
 function has read it, and ONLY=1 ends the rotation. ONLY=1 with the earlier key calls it off. A key
-that leaked is replaced by ONLY=1 alone: until functions have read the new value they get 401.
+that leaked is replaced by ONLY=1 alone: a function that still signs with it is refused once (503),
+and reads the new value.
 """
 
 import argparse
@@ -27,6 +28,10 @@ Mode = Literal["install", "rotate", "only"]
 
 class KeyRefused(Exception):
     """Installing the key would make the database distrust what it trusts now."""
+
+
+class KeyUnavailable(Exception):
+    """Secrets Manager did not give the key out."""
 
 
 def install_identity_key(database_url: str, key: str, mode: Mode = "only") -> str:
@@ -61,6 +66,20 @@ def install_identity_key(database_url: str, key: str, mode: Mode = "only") -> st
         )
 
 
+def trusts_another_key(database_url: str, key: str) -> bool:
+    """Whether the database serves already, and whoever signs with this key is nobody to it."""
+    with psycopg.connect(database_url, connect_timeout=10) as connection:
+        tables = connection.execute(
+            "SELECT FROM pg_catalog.pg_tables"
+            " WHERE schemaname = 'app_private' AND tablename = 'keys'"
+        )
+        if not tables.fetchall():
+            return False
+        connection.execute("SET LOCAL ROLE masstock_authz")
+        trusted = _trusted_keys(connection)
+        return bool(trusted) and _blocks(key.encode()) not in trusted.values()
+
+
 def _trusted_keys(connection: psycopg.Connection) -> dict[int, tuple[bytes, bytes]]:
     rows = connection.execute(
         "SELECT id, ipad, opad FROM app_private.keys WHERE id IN (%s, %s)", [CURRENT, PREVIOUS]
@@ -79,9 +98,13 @@ def _read_key() -> str:
         return key
     if secret_id := os.environ.get("IDENTITY_SECRET_ID"):
         import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
 
-        manager = boto3.client("secretsmanager")
-        return manager.get_secret_value(SecretId=secret_id)["SecretString"]
+        try:
+            manager = boto3.client("secretsmanager")
+            return manager.get_secret_value(SecretId=secret_id)["SecretString"]
+        except (BotoCoreError, ClientError) as error:
+            raise KeyUnavailable(str(error)) from error
     if sys.stdin.isatty():
         return getpass("identity key: ")
     return sys.stdin.read().removesuffix("\n")
@@ -103,7 +126,7 @@ def main(arguments: list[str]) -> int:
         return 1
     try:
         print(install_identity_key(database_url, _read_key(), mode))
-    except KeyRefused as error:
+    except (KeyRefused, KeyUnavailable) as error:
         print(f"identity-key: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:

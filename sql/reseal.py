@@ -83,13 +83,19 @@ def main(arguments: list[str]) -> int:
         print(f"reseal: set {error.args[0]}", file=sys.stderr)
         return 1
     import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
 
-    manager = boto3.client("secretsmanager")
-    keys = manager.get_secret_value(SecretId=secret_id)["SecretString"]
-    if options.add_key:
-        keys = with_new_key(keys)
-        manager.put_secret_value(SecretId=secret_id, SecretString=keys)
-    return report(*reseal(database_url, keys))
+    try:
+        manager = boto3.client("secretsmanager")
+        keys = manager.get_secret_value(SecretId=secret_id)["SecretString"]
+        if options.add_key:
+            keys = with_new_key(keys)
+            manager.put_secret_value(SecretId=secret_id, SecretString=keys)
+        return report(*reseal(database_url, keys))
+    except (BotoCoreError, ClientError, psycopg.Error) as error:
+        # The first line only: what follows may quote the statement.
+        print(f"reseal: {str(error).partition('\n')[0]}", file=sys.stderr)
+        return 1
 
 
 def report(resealed: int, unreadable: int) -> int:

@@ -102,5 +102,7 @@ def _of_database(error: Exception) -> AppError:
             )
         case "57014" | "53300" | "55P03" | "40P01":  # timeout, too many connections, lock, deadlock
             return errors.DatabaseUnavailable()
+        case "MS401":  # the database does not trust our key: nothing that a caller could mend
+            return errors.DatabaseUnavailable()
         case _:
             return errors.InternalError()

@@ -150,6 +150,30 @@ def test_the_key_is_never_printed(fresh_database: Urls, options: list[str]) -> N
         assert "Traceback" not in done.stderr
 
 
+def test_a_secret_that_cannot_be_read_is_one_clear_line(fresh_database: Urls) -> None:
+    unreachable = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_MAX_ATTEMPTS": "1",
+        "IDENTITY_SECRET_ID": "identity",
+    }
+    kept = {name: value for name, value in os.environ.items() if name != "IDENTITY_KEY"}
+    done = subprocess.run(
+        [".venv/bin/python", "-m", "sql.identity_key"],
+        cwd=ROOT,
+        env={**kept, **unreachable, "DATABASE_URL": fresh_database.migrator},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("identity-key: Could not connect to the endpoint URL")
+    assert trusted(fresh_database) == [IDENTITY_KEY]
+
+
 def test_without_a_database_url_nothing_is_guessed() -> None:
     done = run(None, key=NEXT)
     assert done.returncode != 0

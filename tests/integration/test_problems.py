@@ -320,6 +320,15 @@ def test_it_works_again_as_soon_as_the_database_is_back(api: Api) -> None:
     assert api.call(None, "GET", "/health").status_code == 200
 
 
+def test_a_replaced_identity_key_is_read_again_after_one_refused_request(api: Api) -> None:
+    identity_id = session.settings().identity_secret_id
+    for method, body in (("GET", None), ("PATCH", {"name": "Acme"})):
+        secrets._cache[identity_id] = (float("inf"), "the key that functions had before: 32 bytes")
+        path = f"/v1/clients/{ACME}"
+        problem(api.call("admin", method, path, json=body), 503, "database_unavailable")
+        assert api.call("admin", method, path, json=body).status_code == 200
+
+
 @pytest.fixture
 def superuser(database: Urls) -> Iterator[psycopg.Connection]:
     with connected(database.superuser) as connection:

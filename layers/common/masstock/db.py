@@ -32,6 +32,8 @@ type Row = dict[str, Any]
 type Connection = psycopg.Connection[Row]
 type Statement = tuple[LiteralString, Mapping[str, object]]
 
+# SQLSTATE of app.begin_request where the database does not trust who signed.
+IDENTITY_REFUSED = "MS401"
 # Signed identities live this long: enough for a slow commit, short for one that leaks.
 IDENTITY_SECONDS = 120
 # Spelled out: a pooled session may have been left with other defaults.
@@ -71,8 +73,11 @@ class Database:
         try:
             with connection.pipeline():
                 cursors = [connection.execute(query, values) for query, values in statements]
-        except psycopg.Error:
+        except psycopg.Error as error:
             self.roll_back()
+            if error.sqlstate == IDENTITY_REFUSED:
+                # Signed with a key that was replaced since we cached it.
+                forget_secrets()
             raise
         return [cursor.fetchall() if cursor.description is not None else [] for cursor in cursors]
 
