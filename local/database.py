@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from local.children import StackError
 from local.keys import Keys
-from sql.identity_key import install_identity_key
+from sql.identity_key import install_identity_key, trusts_another_key
 from sql.migrate import load_seed, migrate
 
 DATABASE = "masstock"
@@ -36,9 +38,17 @@ def create_database(server_url: str) -> str:
 
 
 def prepare(owner_url: str, keys: Keys) -> DatabaseUrls:
-    """Migrate, install the identity key and give the runtime logins this stack's passwords."""
+    """Migrate, install the identity key and give the runtime logins this stack's passwords; raises
+    StackError, having changed nothing, for a database on another machine that serves already: it
+    would no longer serve whom it served."""
+    identity_key = keys.secret("identity-key")
+    if _is_elsewhere(owner_url) and trusts_another_key(owner_url, identity_key):
+        raise StackError(
+            "DATABASE_URL names a database on another machine that trusts another identity key: it "
+            "serves a deployment. Unset it, or give this stack a database of its own."
+        )
     migrate(owner_url)
-    install_identity_key(owner_url, keys.secret("identity-key"))
+    install_identity_key(owner_url, identity_key)
     passwords = {role: keys.secret(f"{role}-password") for role in (API_ROLE, WORKER_ROLE)}
     with psycopg.connect(owner_url, autocommit=True) as connection:
         for role, password in passwords.items():
@@ -50,6 +60,13 @@ def prepare(owner_url: str, keys: Keys) -> DatabaseUrls:
         api=with_login(owner_url, API_ROLE, passwords[API_ROLE]),
         worker=with_login(owner_url, WORKER_ROLE, passwords[WORKER_ROLE]),
     )
+
+
+def _is_elsewhere(url: str) -> bool:
+    with psycopg.connect(url, connect_timeout=10) as connection:
+        # Empty for a socket of this machine.
+        address = connection.info.hostaddr
+    return bool(address) and not ip_address(address).is_loopback
 
 
 def seed(owner_url: str, *, embedded: bool) -> bool:

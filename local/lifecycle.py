@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from local import database
 from local.children import StackError
@@ -36,11 +37,14 @@ def up(settings: Settings) -> dict[str, Any]:
             stack = _running_stack(settings)
             if stack is None:
                 raise
+    port = urlsplit(stack["base_url"]).port or 80
+    if settings.port not in (None, port):
+        raise StackError(f"The stack runs on port {port} already; `make down` lets it move.")
     # Here, not at the top: it brings every server's imports, and few commands need them.
     from local.supervisor import wait_for_health
 
     # One part of it may just be starting again.
-    wait_for_health(urlsplit(stack["base_url"]).port or 80)
+    wait_for_health(port)
     return stack
 
 
@@ -173,9 +177,19 @@ def token(settings: Settings, user: str) -> str:
             raise StackError("An e-mail address needs a running stack: `make up` first.")
         stack = json.loads(settings.stack_file.read_text())
         user_id = database.find_user(stack["database_url"], user)
-    if user_id is None:
-        raise StackError(f"No user {user}.")
+    if user_id is None or not _is_uuid(user_id):
+        raise StackError(
+            f"No user {user!r}: name {', '.join(USERS)}, an e-mail address or a user id."
+        )
     return Keys(settings.directory / "keys").mint(user_id)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def describe(settings: Settings, stack: dict[str, Any]) -> str:

@@ -159,6 +159,18 @@ def test_up_on_a_running_stack_changes_nothing(stack: Stack) -> None:
     assert stack.description == before
 
 
+def test_up_on_another_port_says_where_the_stack_is(stack: Stack) -> None:
+    before = stack.description
+    port = int(before["base_url"].rpartition(":")[2])
+    elsewhere = stack.run("up", PORT=str(port + 1))
+    assert elsewhere.returncode == 1
+    assert elsewhere.stderr == (
+        f"The stack runs on port {port} already; `make down` lets it move.\n"
+    )
+    assert stack.run("up", PORT=str(port)).returncode == 0
+    assert stack.description == before
+
+
 def test_token_by_name_id_and_address(stack: Stack) -> None:
     with psycopg.connect(stack.description["database_url"]) as connection:
         row = connection.execute("SELECT id::text, email FROM public.users LIMIT 1").fetchone()
@@ -167,8 +179,9 @@ def test_token_by_name_id_and_address(stack: Stack) -> None:
         token = stack.run("token", "--user", user)
         assert token.returncode == 0
         assert token.stdout.count(".") == 2
-    unknown = stack.run("token", "--user", "nobody@nowhere.example")
-    assert (unknown.returncode, unknown.stderr.count("\n")) == (1, 1)
+    for user in ("nobody@nowhere.example", "nobody", ""):
+        unknown = stack.run("token", "--user", user)
+        assert (unknown.returncode, unknown.stdout, unknown.stderr.count("\n")) == (1, "", 1)
 
 
 def test_dead_services_are_started_again(stack: Stack) -> None:
