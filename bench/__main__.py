@@ -1,7 +1,8 @@
 """Side by side with the peers in one run: `python -m bench [--full] [ROW …]`.
 
 Prints a table (ours, peer, ratio, goal, verdict), draws `bench/plots/`, and replaces
-`bench/results.json` and `bench/machine.json`. The exit status says whether every row ran, not
+`bench/results.json` and `bench/machine.json`: they tell of one run, and of nothing that another
+measured. The exit status says whether every row ran, not
 whether its goal was met: machines are noisy, and the table says which.
 """
 

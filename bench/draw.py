@@ -23,9 +23,8 @@ type Result = dict[str, Any]
 def overview(results: list[Result]) -> None:
     """Every ratio as a share of its goal, with the middle half of its rounds: left of the line is
     better than asked for."""
-    results = [result for result in results if result["ratio"] is not None][::-1]
     figure, axes = plt.subplots(figsize=(9, 0.34 * len(results) + 1.2), layout="constrained")
-    for height, result in enumerate(results):
+    for height, result in enumerate(reversed(results)):
         share, low, high = (
             against_goal(result, ratio)
             for ratio in (
@@ -39,7 +38,7 @@ def overview(results: list[Result]) -> None:
     axes.axvline(1, color="black", linewidth=1)
     axes.set_yticks(
         range(len(results)),
-        [f"{r['name']}  {r['ratio']:g} ({r['goal']})" for r in results],
+        [f"{r['name']}  {r['ratio']:g} ({r['goal']})" for r in reversed(results)],
         fontsize=9,
     )
     axes.set_xscale("log")
@@ -84,18 +83,19 @@ def save(figure: Any, name: str) -> None:
 
 
 def main() -> None:
-    """Replaces what the last run drew."""
+    """Replaces the plots of what the last run measured, and the overview if that was everything."""
     PLOTS.mkdir(exist_ok=True)
-    for old in PLOTS.glob("*.png"):
-        old.unlink()
     results: list[Result] = json.loads((BENCH / "results.json").read_text())
     ran = [result for result in results if result["ratio"] is not None]
-    if not ran:
-        return
-    overview(ran)
+    if ran and len(results) == len(GOALS):
+        overview(ran)
     for module, goals in MODULES.items():
+        if not any(result["name"] in goals for result in results):
+            continue
+        name = module.rpartition(".")[2]
+        (PLOTS / f"{name}.png").unlink(missing_ok=True)
         if found := [result for result in ran if result["name"] in goals]:
-            pairs(module.rpartition(".")[2], found)
+            pairs(name, found)
 
 
 if __name__ == "__main__":
