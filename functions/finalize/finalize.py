@@ -208,6 +208,7 @@ def deliver_webhooks(
             logger.info(
                 "webhook sent",
                 delivery_id=str(row["id"]),
+                execution_id=str(row["execution_id"]),
                 attempt=row["attempts"],
                 status=answer.status,
                 error=answer.error,

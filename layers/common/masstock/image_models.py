@@ -25,8 +25,6 @@ class ImageModel:
     aspect_ratios: tuple[str, ...] = ASPECT_RATIOS
     # Off for good: submissions are refused.
     retired_on: date | None = None
-    # Announced; it may still answer, so it is still tried.
-    retires_on: date | None = None
     successor: str | None = None
 
     @property
@@ -36,12 +34,12 @@ class ImageModel:
 
 
 MODELS = {
+    # Announced to end on 2026-10-02. Whether it still answers only the model can say.
     "gemini-2.5-flash-image": ImageModel(
         input_price=Decimal("0.30"),
         output_price=Decimal(30),
         image_tokens=1290,
         max_reference_images=3,
-        retires_on=date(2026, 10, 2),
         successor="gemini-3.1-flash-lite-image",
     ),
     "gemini-2.5-flash-image-preview": ImageModel(

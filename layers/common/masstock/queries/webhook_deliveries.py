@@ -39,8 +39,8 @@ def claim_deliveries(
     tx: Executor, execution_id: UUID | None, limit: int, delays: list[int]
 ) -> list[Row]:
     """Takes what is due, oldest first, or the first attempt of one execution, and schedules the
-    attempt after it at once, so that a crash delays a delivery and loses none: {id, url,
-    client_id, secret_version, payload, attempts}. The n-th delay in seconds follows the n-th
+    attempt after it at once, so that a crash delays a delivery and loses none: {id, execution_id,
+    url, client_id, secret_version, payload, attempts}. The n-th delay in seconds follows the n-th
     attempt; after the last there is no further one."""
     return tx.fetch_all(
         """
@@ -56,7 +56,7 @@ def claim_deliveries(
             next_attempt_at = now()
                 + make_interval(secs => (%(delays)s::integer[])[d.attempts + 1])
         FROM due WHERE d.id = due.id
-        RETURNING d.id, d.url, d.client_id, d.secret_version, d.payload, d.attempts
+        RETURNING d.id, d.execution_id, d.url, d.client_id, d.secret_version, d.payload, d.attempts
         """,
         execution_id=execution_id,
         limit=limit,
