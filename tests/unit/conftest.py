@@ -5,15 +5,15 @@ from typing import Any
 
 import boto3
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from local.resources import REGION
 from masstock import storage
 from masstock.secrets import forget_secrets
 from tests.unit.web import Web, listening
 
-# The machine is shared: how long an example takes says nothing.
-settings.register_profile("untimed", deadline=None)
+# The machine is shared: how long an example takes, or to think of one, says nothing.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 
