@@ -160,9 +160,10 @@ def recover(worker: Worker, row: Row, settings: FinalizeSettings) -> bool:
 
 # --- webhooks ------------------------------------------------------------------------------------
 
-# Seconds to the attempt after the first, the second, …: the specification's schedule, from the
-# first step that a sweep a minute can keep. The last attempt comes after some three days.
-WEBHOOK_DELAYS = [60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
+# Seconds to the attempt after the first, the second, …: the specification's schedule, but that the
+# first is longer than an attempt may take. The sweep keeps it to the minute; the last attempt comes
+# after some three days.
+WEBHOOK_DELAYS = [15, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
 WEBHOOKS_AT_ONCE = 20
 
 

@@ -21,6 +21,10 @@ USER_AGENT = "MasStock-Webhooks/1"
 # Withdrawn from use, so that `is_global` has no opinion on them; some networks still take them
 # inside: site-local addresses, and two ways to write an IPv4 address, private ones too.
 WITHDRAWN = [ipaddress.IPv6Network(text) for text in ("fec0::/10", "::/96", "::ffff:0:0:0/96")]
+# Top-level domains that no public resolver knows: RFC 6761 and 6762, ICANN's `internal`, and two
+# that routers made up. What they lead to here may be anything.
+LOCAL_DOMAINS = {"internal", "lan", "local", "localdomain", "localhost"}
+NOT_PUBLIC = "The webhook address is private, link-local or reserved."
 
 
 class WebhookRefused(Exception):
@@ -101,9 +105,19 @@ def _parts(url: str, *, allow_private: bool) -> SplitResult:
         raise WebhookRefused("The webhook address is not a URL.") from error
     if not usable or parts.username is not None or parts.fragment:
         raise WebhookRefused("The webhook address needs a host, and no user and no fragment.")
+    if not allow_private and _is_local(parts.hostname or ""):
+        raise WebhookRefused(NOT_PUBLIC)
     if parts.scheme != "https" and not (allow_private and parts.scheme == "http"):
         raise WebhookRefused("The webhook address must begin with https://.")
     return parts
+
+
+def _is_local(host: str) -> bool:
+    """Whether it is a name of a private network: in one of LOCAL_DOMAINS, or of one label."""
+    labels = host.rstrip(".").lower().split(".")
+    if len(labels) == 1:
+        return ":" not in host and not labels[0].isdigit()
+    return labels[-1] in LOCAL_DOMAINS
 
 
 def _port(parts: SplitResult) -> int:
@@ -119,7 +133,7 @@ def _public_addresses(parts: SplitResult, *, allow_private: bool) -> list[str]:
     pool.shutdown(wait=False)
     addresses = [str(found[4][0]) for found in lookup.result(RESOLVE_SECONDS)]
     if not allow_private and not all(_is_public(address) for address in addresses):
-        raise WebhookRefused("The webhook address is private, link-local or reserved.")
+        raise WebhookRefused(NOT_PUBLIC)
     return addresses
 
 
