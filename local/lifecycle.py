@@ -23,6 +23,7 @@ from local.wiring import SEALING_SECRET
 READY_FD = "MASSTOCK_READY_FD"
 START_SECONDS = 180
 STOP_SECONDS = 60
+REAP_SECONDS = 3
 
 
 def up(settings: Settings) -> dict[str, Any]:
@@ -132,6 +133,8 @@ def down(settings: Settings) -> bool:
         if not _released(settings, STOP_SECONDS):
             _send(pid, signal.SIGKILL)
             _released(settings, STOP_SECONDS)
+        if pid:
+            _wait_until_reaped(pid)
     # After a SIGKILL of everything else, Postgres may be the last to leave.
     settings.postgres().end_leftover()
     settings.stack_file.unlink(missing_ok=True)
@@ -143,6 +146,17 @@ def _send(pid: int, number: signal.Signals) -> None:
         return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def _wait_until_reaped(pid: int) -> None:
+    """Its parent is whoever collects orphans, and some take their time, or never do."""
+    deadline = time.monotonic() + REAP_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
 
 
 def _released(settings: Settings, seconds: float) -> bool:
