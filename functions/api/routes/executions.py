@@ -11,12 +11,20 @@ import machine
 import session
 from answers import as_json, cacheable_answer, json_answer, page_answer
 from masstock.db import Row, TenantTransaction
-from masstock.errors import Conflict, FieldError, NotFound, ValidationFailed, retryable_codes
+from masstock.errors import (
+    Conflict,
+    FieldError,
+    NotFound,
+    StorageUnavailable,
+    ValidationFailed,
+    retryable_codes,
+)
 from masstock.limits import PROMPTS_LIMIT
 from masstock.models.workflow import ExecutionRun
 from masstock.queries import batch_results, clients, executions, workflows
 from masstock.secrets import read_secret
 from masstock.storage import URL_SECONDS, Results, Uploads
+from masstock.telemetry import logger
 from pages import (
     DEFAULT_LIMIT,
     MAX_PAGE_BYTES,
@@ -27,8 +35,8 @@ from pages import (
     page_start,
 )
 from request import (
+    PERIOD,
     a_flag,
-    a_time,
     a_uuid,
     between,
     idempotency_key,
@@ -55,8 +63,7 @@ LIST_PARAMETERS = {
     "workflow_id": a_uuid,
     "client_id": a_uuid,
     "user_id": a_uuid,
-    "from": a_time,
-    "to": a_time,
+    **PERIOD,
     **PAGE_PARAMETERS,
 }
 RESULT_PARAMETERS = {
@@ -211,9 +218,13 @@ def get_execution(execution_id: str) -> Response[str]:
 def cancel_execution(execution_id: str) -> Response[str]:
     """200 with the execution. Nothing is claimed any more; calls to the model already under way
     finish and their images are kept. Cancelling twice changes nothing; 409 after the end."""
+    from masstock.models.api import Nothing
+
     event = router.current_event
     read_query(event, {})
     wanted = path_uuid(execution_id, "execution_id")
+    if event.body:
+        read_body(event, Nothing)
     with session.writing(event) as tx:
         executions.cancel_execution(tx, wanted)
         answer = executions.fetch_execution(tx, wanted)
@@ -244,7 +255,7 @@ def retry_execution(execution_id: str) -> Response[str]:
 
 @router.delete("/executions/<execution_id>")
 def delete_execution(execution_id: str) -> Response[str]:
-    """204; an ended execution, its results and, within minutes, its images."""
+    """204; an ended execution, its results and its images."""
     event = router.current_event
     read_query(event, {})
     wanted = path_uuid(execution_id, "execution_id")
@@ -252,6 +263,11 @@ def delete_execution(execution_id: str) -> Response[str]:
         check_precondition(event, executions.fetch_execution(tx, wanted))
         if not executions.delete_execution(tx, wanted):
             raise Conflict("The execution has not ended; cancel it first.")
+    try:
+        Results(session.settings().results_bucket).remove_all(wanted)
+    except StorageUnavailable:
+        # The rows' last words are in the database: the sweep does it again in any case.
+        logger.warning("images are left to the sweep", exc_info=True)
     return Response(204)
 
 
