@@ -20,9 +20,8 @@ from masstock.errors import (
 )
 from masstock.models import api, resources
 from masstock.models.resources import ACME, EXECUTION, JOHN, WORKFLOW, Page, Report
-from request import Parameter
+from request import PERIOD, Parameter
 from routes import (
-    analytics,
     clients,
     executions,
     support_tickets,
@@ -155,7 +154,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "delete_client": _remove(),
     "get_webhook_secret": Operation([Answer(200, resources.WebhookSecret)], [NotFound]),
     "advance_webhook_secret": Operation(
-        [Answer(200, resources.WebhookSecret)], [NotFound, Forbidden, OutcomeUnknown]
+        [Answer(200, resources.WebhookSecret)],
+        [NotFound, Forbidden, OutcomeUnknown],
+        body=api.Nothing,
+        body_required=False,
+        examples={"nothing": {}},
     ),
     # --- workflows
     "list_workflows": _list(resources.Workflow, workflows.LIST_PARAMETERS),
@@ -190,6 +193,7 @@ OPERATIONS: Mapping[str, Operation] = {
                 "notes": "Need 50 product images for Q2 campaign",
             }
         },
+        NotFound,
     ),
     "get_request": _read(resources.WorkflowRequest),
     "update_request": _change(
@@ -202,7 +206,14 @@ OPERATIONS: Mapping[str, Operation] = {
     # --- executions
     "create_execution": Operation(
         [Answer(200, resources.Estimate), ACCEPTED],
-        [BudgetExceeded, IdempotencyKeyReused, Forbidden, OutcomeUnknown, StorageUnavailable],
+        [
+            BudgetExceeded,
+            IdempotencyKeyReused,
+            Forbidden,
+            NotFound,
+            OutcomeUnknown,
+            StorageUnavailable,
+        ],
         executions.SUBMIT_PARAMETERS,
         headers=["Idempotency-Key"],
         body=api.ExecutionCreate,
@@ -226,6 +237,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "cancel_execution": Operation(
         [Answer(200, resources.Execution, headers=["Retry-After"])],
         [NotFound, Conflict, OutcomeUnknown],
+        body=api.Nothing,
+        body_required=False,
+        examples={"nothing": {}},
     ),
     "retry_execution": Operation(
         [ACCEPTED],
@@ -261,6 +275,7 @@ OPERATIONS: Mapping[str, Operation] = {
                 "priority": "high",
             }
         },
+        NotFound,
     ),
     "get_ticket": _read(resources.SupportTicket),
     "update_ticket": _change(
@@ -272,16 +287,14 @@ OPERATIONS: Mapping[str, Operation] = {
     "delete_ticket": _remove(),
     # --- uploads and reports
     "create_upload": Operation(
-        [Answer(201, resources.Upload)],
+        [Answer(201, resources.Upload, headers=["Location"])],
         [Forbidden, OutcomeUnknown],
         body=api.UploadCreate,
         examples={"image": {"content_type": "image/png"}, "prompts": {"kind": "prompts"}},
     ),
-    "report_clients": Operation(
-        [Answer(200, Report[resources.ClientUsage])], [Forbidden], analytics.PARAMETERS
-    ),
+    "report_clients": Operation([Answer(200, Report[resources.ClientUsage])], [Forbidden], PERIOD),
     "report_workflows": Operation(
-        [Answer(200, Report[resources.WorkflowUsage])], [Forbidden], analytics.PARAMETERS
+        [Answer(200, Report[resources.WorkflowUsage])], [Forbidden], PERIOD
     ),
     # --- without a token
     "get_health": Operation([Answer(200, resources.Health)], is_open=True),

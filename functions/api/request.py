@@ -143,6 +143,8 @@ a_uuid = Parameter(_uuid, {"type": "string", "format": "uuid"})
 a_time = Parameter(_time, {"type": "string", "format": "date-time"})
 # Something to look for.
 a_text = Parameter(_text, {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_LENGTH})
+# When the rows of a list were created.
+PERIOD = {"from": a_time, "to": a_time}
 
 
 def one_of(*choices: str) -> Parameter:
@@ -170,7 +172,9 @@ def between(lowest: int, highest: int, *, default: int | None = None) -> Paramet
 
 
 a_flag = Parameter(
-    lambda text: one_of("true", "false")(text) == "true", {"type": "boolean", "default": False}
+    # Python's own spelling too: its HTTP clients send str(True).
+    lambda text: one_of("true", "false")(text.lower()) == "true",
+    {"type": "boolean", "default": False},
 )
 
 

@@ -1,15 +1,31 @@
 """Who is calling, and the database as they see it."""
 
 from contextlib import AbstractContextManager
+from typing import Any
 
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from masstock.auth import Principal, authenticate
 from masstock.config import ApiSettings, read_settings
 from masstock.db import Caller, Database, TenantReader, TenantTransaction, tenant_transaction
-from masstock.errors import ADMINS_ONLY, DatabaseUnavailable, Forbidden
+from masstock.errors import (
+    ADMINS_ONLY,
+    BodyTooLarge,
+    DatabaseUnavailable,
+    Forbidden,
+    InvalidCursor,
+    MalformedJson,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from masstock.queries import users
 from masstock.secrets import SecretUnavailable, read_secret
 from masstock.telemetry import logger
+
+# Of a request; the caller's own, and theirs to mend.
+MISTAKES = (BodyTooLarge, InvalidCursor, MalformedJson, UnsupportedMediaType, ValidationFailed)
 
 _database: Database | None = None
 
@@ -62,6 +78,17 @@ def reading_as_admin(event: APIGatewayProxyEventV2) -> TenantReader:
 def writing(event: APIGatewayProxyEventV2) -> AbstractContextManager[TenantTransaction]:
     """The database, to write as the caller, in one transaction."""
     return tenant_transaction(database(), principal_of(event), signing_key())
+
+
+def admins_first(app: APIGatewayHttpResolver, proceed: NextMiddleware) -> Response[Any]:
+    """Middleware of routes for administrators: whoever is none is told that, and not what else is
+    wrong with the request. A request without mistakes asks the database who it is anyway."""
+    try:
+        return proceed(app)  # pyright: ignore[reportUnknownVariableType]
+    except MISTAKES:
+        event = app.current_event
+        users.fetch_profile(reading_as_admin(event), principal_of(event).user_id)
+        raise
 
 
 def require_admin(caller: Caller) -> None:

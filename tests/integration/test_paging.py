@@ -136,6 +136,34 @@ def test_a_page_that_ends_the_list_says_so(
     assert sizes == [limit, limit]
 
 
+NEW = {
+    "users": {"email": "late@masstock.example", "name": "Late", "role": "admin"},
+    "clients": {"name": "Late", "email": "late@client.example"},
+    "workflows": {"name": "Late", "config": {"workflow_type": "nano_banana", "model": "x"}},
+    "workflow-requests": {"workflow_id": str(WORKFLOW), "client_id": str(ACME)},
+    "support-tickets": {"subject": "Late", "description": "x", "client_id": str(ACME)},
+}
+
+
+@pytest.mark.parametrize("path", NEW)
+def test_every_list_can_be_cut_at_a_time(api: Api, path: str) -> None:
+    created = api.call("admin", "POST", f"/v1/{path}", json=NEW[path])
+    assert created.json is not None
+    moment = created.json["created_at"]
+
+    def listed(**period: str) -> list[str]:
+        page = api.call("admin", "GET", f"/v1/{path}?{urlencode(period)}").json
+        assert page is not None
+        return [row["id"] for row in page["items"]]
+
+    newest, *others = listed()
+    assert newest == created.json["id"]
+    assert others
+    assert listed(**{"from": moment}) == [newest]
+    assert listed(to=moment) == others
+    assert listed(**{"from": moment, "to": moment}) == []
+
+
 def test_newest_come_first(api: Api) -> None:
     [*items] = [item for page in pages(api, "admin", limit=PAGE) for item in page]
     keys = [(item["created_at"], item["id"]) for item in items]

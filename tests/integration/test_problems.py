@@ -8,7 +8,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 import session
-from masstock import secrets
+from masstock import secrets, storage
 from tests.databases import ACME, JANE_OF_GLOBEX, WORKFLOW, Urls, connected
 from tests.handler import Api, token
 
@@ -176,6 +176,59 @@ def test_a_webhook_to_a_host_that_cannot_be_is_refused(api: Api, host: str) -> N
     assert pointers(api.call("admin", "PATCH", f"/v1/clients/{ACME}", json=body)) == {
         "/webhook_url"
     }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("GET", "/v1/users?what=1", {}),
+        ("GET", "/v1/users?cursor=x", {}),
+        ("GET", "/v1/users/x", {}),
+        ("POST", "/v1/users", {"json": {}}),
+        ("POST", "/v1/users", {"data": b"{", "headers": JSON}),
+        ("POST", "/v1/users", {}),
+        ("POST", "/v1/users", {"data": b" " * (LIMIT + 1), "headers": JSON}),
+        ("PATCH", f"/v1/users/{JANE_OF_GLOBEX}", {"json": {"what": 1}}),
+        ("DELETE", "/v1/users/x", {}),
+        ("POST", "/v1/clients", {"json": {"name": "x"}}),
+        ("PATCH", f"/v1/clients/{ACME}", {"json": {"what": 1}}),
+        ("POST", f"/v1/clients/{ACME}/webhook-secret", {"json": {"what": 1}}),
+        ("POST", "/v1/workflows", {"json": {"name": "x"}}),
+        ("PATCH", f"/v1/workflows/{WORKFLOW}", {"json": {"what": 1}}),
+        ("DELETE", "/v1/workflows/x", {}),
+        ("GET", "/v1/analytics/clients?what=1", {}),
+        ("GET", "/v1/analytics/workflows?from=never", {}),
+    ],
+)
+def test_who_may_not_do_it_anyway_is_not_told_how_to_do_it_right(
+    api: Api, method: str, path: str, options: dict[str, Any]
+) -> None:
+    problem(api.call("client_a", method, path, **options), 403, "forbidden")
+    assert api.call("admin", method, path, **options).status_code in (400, 413, 415, 422)
+
+
+@pytest.mark.parametrize("path", [f"/v1/executions/{UNKNOWN}/cancel"])
+def test_what_asks_for_nothing_refuses_whatever_is_asked_for(api: Api, path: str) -> None:
+    assert pointers(api.call("client_a", "POST", path, json={"what": 1})) == {"/what"}
+    malformed = api.call("client_a", "POST", path, data=b"{", headers=JSON)
+    problem(malformed, 400, "malformed_json")
+    assert api.call("client_a", "POST", path, json={}).status_code == 404
+    assert api.call("client_a", "POST", path).status_code == 404
+
+
+def test_a_user_of_a_client_that_is_not_there_is_a_mistake(api: Api) -> None:
+    body = {"email": "new@acme.example", "name": "New", "role": "client", "client_id": UNKNOWN}
+    assert pointers(api.call("admin", "POST", "/v1/users", json=body)) == {"/client_id"}
+    answer = api.call("admin", "PATCH", f"/v1/users/{JANE_OF_GLOBEX}", json={"client_id": UNKNOWN})
+    assert pointers(answer) == {"/client_id"}
+
+
+@pytest.mark.parametrize("spelling", ["true", "True"])
+def test_a_flag_may_be_spelt_as_python_does(api: Api, spelling: str) -> None:
+    body = {"workflow_id": str(WORKFLOW), "prompts": ["x"], "api_key": "a-key-of-mine"}
+    answer = api.call("client_a", "POST", f"/v1/executions?dry_run={spelling}", json=body)
+    assert answer.json is not None
+    assert answer.json["dry_run"] is True
 
 
 # --- parameters --------------------------------------------------------------------------------
@@ -358,6 +411,28 @@ def test_a_database_that_had_no_time_for_a_request_asks_for_another(
     answer = api.call("client_a", "POST", "/v1/support-tickets", json=body)
     problem(answer, 503, "database_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_without_storage_a_deleted_executions_images_are_left_to_the_sweep(
+    api: Api, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [(execution,)] = superuser.execute(
+        """
+        INSERT INTO public.workflow_executions (workflow_id, client_id, user_id, status, input_data)
+        SELECT %s, client_id, id, 'failed', '{"prompts": ["x"]}' FROM public.users WHERE id = %s
+        RETURNING id::text
+        """,
+        [WORKFLOW, JANE_OF_GLOBEX],
+    ).fetchall()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    storage._s3.cache_clear()
+    try:
+        answer = api.call("client_b", "DELETE", f"/v1/executions/{execution}")
+    finally:
+        storage._s3.cache_clear()
+    assert answer.status_code == 204
+    query = "SELECT FROM app_private.deleted_executions WHERE execution_id = %s"
+    assert superuser.execute(query, [execution]).fetchall()
 
 
 def test_what_nobody_expected_is_told_without_postgres_own_words(

@@ -6,27 +6,25 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 import session
 from answers import json_answer
 from masstock.queries import analytics
-from request import a_time, read_query
+from request import PERIOD, read_query
 
 router = APIGatewayHttpRouter()
 
-PARAMETERS = {"from": a_time, "to": a_time}
 
-
-@router.get("/analytics/clients")
+@router.get("/analytics/clients", middlewares=[session.admins_first])
 def report_clients() -> Response[str]:
     """Executions and success rate by client, busiest first."""
-    query = read_query(router.current_event, PARAMETERS)
+    query = read_query(router.current_event, PERIOD)
     tx = session.reading_as_admin(router.current_event)
     if query["from"] or query["to"]:
         return _report(analytics.report_clients_between(tx, query["from"], query["to"]))
     return _report(analytics.report_clients(tx))
 
 
-@router.get("/analytics/workflows")
+@router.get("/analytics/workflows", middlewares=[session.admins_first])
 def report_workflows() -> Response[str]:
     """The ten most used workflows."""
-    query = read_query(router.current_event, PARAMETERS)
+    query = read_query(router.current_event, PERIOD)
     tx = session.reading_as_admin(router.current_event)
     if query["from"] or query["to"]:
         return _report(analytics.report_workflows_between(tx, query["from"], query["to"]))
@@ -34,4 +32,5 @@ def report_workflows() -> Response[str]:
 
 
 def _report(items: str) -> Response[str]:
-    return json_answer(f'{{"items":{items}}}')
+    # In one piece, and a list like any other.
+    return json_answer(f'{{"items":{items},"next_cursor":null}}')

@@ -12,7 +12,7 @@ from masstock.errors import FieldError, NotFound, ValidationFailed
 from masstock.queries import clients
 from masstock.secrets import read_secret
 from pages import PAGE_PARAMETERS, page_of_rows, page_start
-from request import a_text, one_of, path_uuid, read_body, read_query
+from request import PERIOD, a_text, one_of, path_uuid, read_body, read_query
 from writes import check_precondition, create_once
 
 router = APIGatewayHttpRouter()
@@ -20,6 +20,7 @@ router = APIGatewayHttpRouter()
 LIST_PARAMETERS = {
     "status": one_of("active", "suspended", "deleted"),
     "q": a_text,
+    **PERIOD,
     **PAGE_PARAMETERS,
 }
 
@@ -36,11 +37,13 @@ def list_clients() -> Response[str]:
         before=before,
         status=query["status"],
         q=query["q"],
+        created_from=query["from"],
+        created_to=query["to"],
     )
     return page_answer(page_of_rows(rows, limit, "clients", key))
 
 
-@router.post("/clients")
+@router.post("/clients", middlewares=[session.admins_first])
 def create_client() -> Response[str]:
     """201 with the client."""
     from masstock.models.api import ClientCreate
@@ -77,7 +80,7 @@ def get_client(client_id: str) -> Response[str]:
     return cacheable_answer(answer, event.headers.get("if-none-match"))
 
 
-@router.patch("/clients/<client_id>")  # pyright: ignore[reportUnknownMemberType]
+@router.patch("/clients/<client_id>", middlewares=[session.admins_first])  # pyright: ignore[reportUnknownMemberType]
 def update_client(client_id: str) -> Response[str]:
     """200 with the changed client. Suspending it locks its users out from the next request on."""
     from masstock.models.api import ClientUpdate
@@ -97,7 +100,7 @@ def update_client(client_id: str) -> Response[str]:
     return cacheable_answer(answer, None)
 
 
-@router.delete("/clients/<client_id>")
+@router.delete("/clients/<client_id>", middlewares=[session.admins_first])
 def delete_client(client_id: str) -> Response[str]:
     """204; the client stays, with status deleted."""
     event = router.current_event
@@ -120,12 +123,16 @@ def get_webhook_secret(client_id: str) -> Response[str]:
     return _secret_answer(clients.fetch_active_client(session.reading(event), wanted), wanted)
 
 
-@router.post("/clients/<client_id>/webhook-secret")
+@router.post("/clients/<client_id>/webhook-secret", middlewares=[session.admins_first])
 def advance_webhook_secret(client_id: str) -> Response[str]:
     """200 with the next secret. Executions submitted before go on with the one they began with."""
+    from masstock.models.api import Nothing
+
     event = router.current_event
     read_query(event, {})
     wanted = path_uuid(client_id, "client_id")
+    if event.body:
+        read_body(event, Nothing)
     with session.writing(event) as tx:
         clients.fetch_client(tx, wanted)
         session.require_admin(tx.caller)

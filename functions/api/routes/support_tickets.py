@@ -8,7 +8,7 @@ from answers import cacheable_answer, created, page_answer
 from masstock.errors import Conflict, FieldError, Forbidden, ValidationFailed
 from masstock.queries import clients, support_tickets
 from pages import PAGE_PARAMETERS, page_of_rows, page_start
-from request import a_uuid, one_of, path_uuid, read_body, read_query
+from request import PERIOD, a_uuid, one_of, path_uuid, read_body, read_query
 from writes import check_precondition, client_named_by, create_once
 
 router = APIGatewayHttpRouter()
@@ -18,6 +18,7 @@ LIST_PARAMETERS = {
     "priority": one_of("low", "medium", "high", "urgent"),
     "client_id": a_uuid,
     "user_id": a_uuid,
+    **PERIOD,
     **PAGE_PARAMETERS,
 }
 
@@ -36,6 +37,8 @@ def list_tickets() -> Response[str]:
         priority=query["priority"],
         client_id=query["client_id"],
         user_id=query["user_id"],
+        created_from=query["from"],
+        created_to=query["to"],
     )
     return page_answer(page_of_rows(rows, limit, "support-tickets", key))
 

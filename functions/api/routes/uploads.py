@@ -36,4 +36,6 @@ def create_upload() -> Response[str]:
         if is_image and body.content_type
         else bucket.new_prompts_upload(client_id)
     )
-    return Response(201, "application/json", as_json(form), {"Cache-Control": "no-store"})
+    # Where the file will be: nothing but a submission reads it.
+    headers = {"Location": f"{form['url']}{form['key']}", "Cache-Control": "no-store"}
+    return Response(201, "application/json", as_json(form), dict(headers))

@@ -1,14 +1,17 @@
 """Accounts; for administrators."""
 
+from uuid import UUID
+
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 import session
 from answers import cacheable_answer, created, page_answer
-from masstock.errors import FieldError, ValidationFailed
-from masstock.queries import users
+from masstock.db import TenantTransaction
+from masstock.errors import FieldError, NotFound, ValidationFailed
+from masstock.queries import clients, users
 from pages import PAGE_PARAMETERS, page_of_rows, page_start
-from request import a_text, a_uuid, one_of, path_uuid, read_body, read_query
+from request import PERIOD, a_text, a_uuid, one_of, path_uuid, read_body, read_query
 from writes import check_precondition, create_once
 
 router = APIGatewayHttpRouter()
@@ -18,11 +21,12 @@ LIST_PARAMETERS = {
     "status": one_of("active", "suspended", "deleted"),
     "client_id": a_uuid,
     "q": a_text,
+    **PERIOD,
     **PAGE_PARAMETERS,
 }
 
 
-@router.get("/users")
+@router.get("/users", middlewares=[session.admins_first])
 def list_users() -> Response[str]:
     """Newest first."""
     query = read_query(router.current_event, LIST_PARAMETERS)
@@ -36,11 +40,13 @@ def list_users() -> Response[str]:
         status=query["status"],
         client_id=query["client_id"],
         q=query["q"],
+        created_from=query["from"],
+        created_to=query["to"],
     )
     return page_answer(page_of_rows(rows, limit, "users", key))
 
 
-@router.post("/users")
+@router.post("/users", middlewares=[session.admins_first])
 def create_user() -> Response[str]:
     """201 with the account."""
     from masstock.models.api import UserCreate
@@ -51,6 +57,7 @@ def create_user() -> Response[str]:
     _check_client(body.role, body.client_id)
     with session.writing(event) as tx:
         session.require_admin(tx.caller)
+        _check_known(tx, body.client_id)
         user_id, _ = create_once(
             tx,
             event,
@@ -68,7 +75,7 @@ def create_user() -> Response[str]:
     return created(answer, f"/v1/users/{user_id}")
 
 
-@router.get("/users/<user_id>")
+@router.get("/users/<user_id>", middlewares=[session.admins_first])
 def get_user(user_id: str) -> Response[str]:
     """One account."""
     event = router.current_event
@@ -78,7 +85,7 @@ def get_user(user_id: str) -> Response[str]:
     return cacheable_answer(answer, event.headers.get("if-none-match"))
 
 
-@router.patch("/users/<user_id>")  # pyright: ignore[reportUnknownMemberType]
+@router.patch("/users/<user_id>", middlewares=[session.admins_first])  # pyright: ignore[reportUnknownMemberType]
 def update_user(user_id: str) -> Response[str]:
     """200 with the changed account."""
     from masstock.models.api import UserUpdate
@@ -90,6 +97,7 @@ def update_user(user_id: str) -> Response[str]:
     with session.writing(event) as tx:
         session.require_admin(tx.caller)
         check_precondition(event, users.fetch_user(tx, wanted, for_update=True))
+        _check_known(tx, changes.get("client_id"))
         if changes:
             row = users.update_user(tx, wanted, changes)
             _check_client(row["role"], row["client_id"])
@@ -97,7 +105,7 @@ def update_user(user_id: str) -> Response[str]:
     return cacheable_answer(answer, None)
 
 
-@router.delete("/users/<user_id>")
+@router.delete("/users/<user_id>", middlewares=[session.admins_first])
 def delete_user(user_id: str) -> Response[str]:
     """204; the account stays, with status deleted."""
     event = router.current_event
@@ -108,6 +116,16 @@ def delete_user(user_id: str) -> Response[str]:
         check_precondition(event, users.fetch_user(tx, wanted, for_update=True))
         users.update_user(tx, wanted, {"status": "deleted"})
     return Response(204)
+
+
+def _check_known(tx: TenantTransaction, client_id: UUID | str | None) -> None:
+    if client_id is None:
+        return
+    try:
+        clients.fetch_client(tx, UUID(str(client_id)))
+    except NotFound as error:
+        detail = "There is no such client."
+        raise ValidationFailed([FieldError("/client_id", detail)]) from error
 
 
 def _check_client(role: str, client_id: object) -> None:

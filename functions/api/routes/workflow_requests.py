@@ -8,7 +8,7 @@ from answers import cacheable_answer, created, page_answer
 from masstock.errors import Conflict, FieldError, Forbidden, ValidationFailed
 from masstock.queries import clients, workflow_requests, workflows
 from pages import PAGE_PARAMETERS, page_of_rows, page_start
-from request import a_uuid, one_of, path_uuid, read_body, read_query
+from request import PERIOD, a_uuid, one_of, path_uuid, read_body, read_query
 from writes import check_precondition, client_named_by, create_once
 
 router = APIGatewayHttpRouter()
@@ -17,6 +17,7 @@ LIST_PARAMETERS = {
     "status": one_of("pending", "approved", "rejected"),
     "workflow_id": a_uuid,
     "client_id": a_uuid,
+    **PERIOD,
     **PAGE_PARAMETERS,
 }
 
@@ -34,6 +35,8 @@ def list_requests() -> Response[str]:
         status=query["status"],
         workflow_id=query["workflow_id"],
         client_id=query["client_id"],
+        created_from=query["from"],
+        created_to=query["to"],
     )
     return page_answer(page_of_rows(rows, limit, "workflow-requests", key))
 

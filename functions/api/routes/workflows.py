@@ -7,12 +7,12 @@ import session
 from answers import cacheable_answer, created, page_answer
 from masstock.queries import workflows
 from pages import PAGE_PARAMETERS, page_of_rows, page_start
-from request import one_of, path_uuid, read_body, read_query
+from request import PERIOD, one_of, path_uuid, read_body, read_query
 from writes import check_precondition, create_once
 
 router = APIGatewayHttpRouter()
 
-LIST_PARAMETERS = {"status": one_of("active", "inactive"), **PAGE_PARAMETERS}
+LIST_PARAMETERS = {"status": one_of("active", "inactive"), **PERIOD, **PAGE_PARAMETERS}
 
 
 @router.get("/workflows")
@@ -26,11 +26,13 @@ def list_workflows() -> Response[str]:
         limit=limit + 1,
         before=before,
         status=query["status"],
+        created_from=query["from"],
+        created_to=query["to"],
     )
     return page_answer(page_of_rows(rows, limit, "workflows", key))
 
 
-@router.post("/workflows")
+@router.post("/workflows", middlewares=[session.admins_first])
 def create_workflow() -> Response[str]:
     """201 with the workflow."""
     from masstock.models.api import WorkflowCreate
@@ -66,7 +68,7 @@ def get_workflow(workflow_id: str) -> Response[str]:
     return cacheable_answer(answer, event.headers.get("if-none-match"))
 
 
-@router.patch("/workflows/<workflow_id>")  # pyright: ignore[reportUnknownMemberType]
+@router.patch("/workflows/<workflow_id>", middlewares=[session.admins_first])  # pyright: ignore[reportUnknownMemberType]
 def update_workflow(workflow_id: str) -> Response[str]:
     """200 with the changed workflow."""
     from masstock.models.api import WorkflowUpdate
@@ -85,7 +87,7 @@ def update_workflow(workflow_id: str) -> Response[str]:
     return cacheable_answer(answer, None)
 
 
-@router.delete("/workflows/<workflow_id>")
+@router.delete("/workflows/<workflow_id>", middlewares=[session.admins_first])
 def delete_workflow(workflow_id: str) -> Response[str]:
     """204; the workflow stays, with status inactive."""
     event = router.current_event

@@ -232,6 +232,10 @@ class ExecutionCreate(RequestBody):
     )
 
 
+class Nothing(RequestBody):
+    """Nothing is asked for but the operation itself."""
+
+
 class ExecutionRetry(RequestBody):
     """Which failed prompts to paint again."""
 

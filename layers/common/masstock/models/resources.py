@@ -465,6 +465,7 @@ class Report[Row](Resource):
     """A report."""
 
     items: list[Row]
+    next_cursor: None = Field(description="Always null: a report comes in one piece.")
 
 
 class Page[Item](Resource):

@@ -18,6 +18,8 @@ def list_clients(
     before: tuple[datetime, UUID] | None,
     status: str | None,
     q: str | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
 ) -> list[str]:
     """The newest `limit` clients before a position, as JSON; `q` is part of a name or an
     email."""
@@ -29,12 +31,16 @@ def list_clients(
             WHERE (%(status)s::text IS NULL OR c.status = %(status)s)
               AND (%(q)s::text IS NULL
                    OR position(lower(%(q)s) IN lower(c.name || ' ' || c.email)) > 0)
+              AND (%(created_from)s::timestamptz IS NULL OR c.created_at >= %(created_from)s)
+              AND (%(created_to)s::timestamptz IS NULL OR c.created_at < %(created_to)s)
               AND (c.created_at, c.id) < (%(created_at)s, %(row_id)s)
             ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s
         ) x
         """,
         status=status,
         q=q,
+        created_from=created_from,
+        created_to=created_to,
         limit=limit,
         created_at=created_at,
         row_id=row_id,

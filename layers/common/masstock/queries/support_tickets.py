@@ -20,6 +20,8 @@ def list_tickets(
     priority: str | None,
     client_id: UUID | None,
     user_id: UUID | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
 ) -> list[str]:
     """The newest `limit` tickets before a position, as JSON."""
     created_at, row_id = start_of(before)
@@ -31,6 +33,8 @@ def list_tickets(
               AND (%(priority)s::text IS NULL OR t.priority = %(priority)s)
               AND (%(client_id)s::uuid IS NULL OR t.client_id = %(client_id)s)
               AND (%(user_id)s::uuid IS NULL OR t.user_id = %(user_id)s)
+              AND (%(created_from)s::timestamptz IS NULL OR t.created_at >= %(created_from)s)
+              AND (%(created_to)s::timestamptz IS NULL OR t.created_at < %(created_to)s)
               AND (t.created_at, t.id) < (%(created_at)s, %(row_id)s)
             ORDER BY t.created_at DESC, t.id DESC
             LIMIT (SELECT %(limit)s::integer)
@@ -40,6 +44,8 @@ def list_tickets(
         priority=priority,
         client_id=client_id,
         user_id=user_id,
+        created_from=created_from,
+        created_to=created_to,
         limit=limit,
         created_at=created_at,
         row_id=row_id,

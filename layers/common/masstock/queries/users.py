@@ -36,6 +36,8 @@ def list_users(
     status: str | None,
     client_id: UUID | None,
     q: str | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
 ) -> list[str]:
     """The newest `limit` users before a position, as JSON; `q` is part of a name or an
     email."""
@@ -49,6 +51,8 @@ def list_users(
               AND (%(client_id)s::uuid IS NULL OR u.client_id = %(client_id)s)
               AND (%(q)s::text IS NULL
                    OR position(lower(%(q)s) IN lower(u.name || ' ' || u.email)) > 0)
+              AND (%(created_from)s::timestamptz IS NULL OR u.created_at >= %(created_from)s)
+              AND (%(created_to)s::timestamptz IS NULL OR u.created_at < %(created_to)s)
               AND (u.created_at, u.id) < (%(created_at)s, %(row_id)s)
             ORDER BY u.created_at DESC, u.id DESC LIMIT %(limit)s
         ) x
@@ -57,6 +61,8 @@ def list_users(
         status=status,
         client_id=client_id,
         q=q,
+        created_from=created_from,
+        created_to=created_to,
         limit=limit,
         created_at=created_at,
         row_id=row_id,

@@ -19,6 +19,8 @@ def list_requests(
     status: str | None,
     workflow_id: UUID | None,
     client_id: UUID | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
 ) -> list[str]:
     """The newest `limit` requests before a position, as JSON."""
     created_at, row_id = start_of(before)
@@ -29,6 +31,8 @@ def list_requests(
             WHERE (%(status)s::text IS NULL OR r.status = %(status)s)
               AND (%(workflow_id)s::uuid IS NULL OR r.workflow_id = %(workflow_id)s)
               AND (%(client_id)s::uuid IS NULL OR r.client_id = %(client_id)s)
+              AND (%(created_from)s::timestamptz IS NULL OR r.created_at >= %(created_from)s)
+              AND (%(created_to)s::timestamptz IS NULL OR r.created_at < %(created_to)s)
               AND (r.created_at, r.id) < (%(created_at)s, %(row_id)s)
             ORDER BY r.created_at DESC, r.id DESC
             LIMIT (SELECT %(limit)s::integer)
@@ -37,6 +41,8 @@ def list_requests(
         status=status,
         workflow_id=workflow_id,
         client_id=client_id,
+        created_from=created_from,
+        created_to=created_to,
         limit=limit,
         created_at=created_at,
         row_id=row_id,

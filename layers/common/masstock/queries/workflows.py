@@ -26,6 +26,8 @@ def list_workflows(
     limit: int,
     before: tuple[datetime, UUID] | None,
     status: str | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
 ) -> list[str]:
     """The newest `limit` workflows before a position, as JSON."""
     created_at, row_id = start_of(before)
@@ -34,11 +36,15 @@ def list_workflows(
         SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
             SELECT * FROM public.workflows w
             WHERE (%(status)s::text IS NULL OR w.status = %(status)s)
+              AND (%(created_from)s::timestamptz IS NULL OR w.created_at >= %(created_from)s)
+              AND (%(created_to)s::timestamptz IS NULL OR w.created_at < %(created_to)s)
               AND (w.created_at, w.id) < (%(created_at)s, %(row_id)s)
             ORDER BY w.created_at DESC, w.id DESC LIMIT %(limit)s
         ) x
         """,
         status=status,
+        created_from=created_from,
+        created_to=created_to,
         limit=limit,
         created_at=created_at,
         row_id=row_id,
