@@ -2,8 +2,8 @@
 
 Prints a table (ours, peer, ratio, goal, verdict), draws `bench/plots/`, and replaces
 `bench/results.json` and `bench/machine.json`: they tell of one run, and of nothing that another
-measured. The exit status says whether every row ran, not
-whether its goal was met: machines are noisy, and the table says which.
+measured. The exit status says whether every row ran, not whether its goal was met: machines are
+noisy, and the table says which.
 """
 
 import argparse

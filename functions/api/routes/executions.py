@@ -266,7 +266,7 @@ def delete_execution(execution_id: str) -> Response[str]:
     try:
         Results(session.settings().results_bucket).remove_all(wanted)
     except StorageUnavailable:
-        # The rows' last words are in the database: the sweep does it again in any case.
+        # A trigger has noted the deletion: the sweep does it again in any case.
         logger.warning("images are left to the sweep", exc_info=True)
     return Response(204)
 
