@@ -33,6 +33,7 @@ LONGEST_PROMPT = 10_000
 DEMO_API_KEY = "demo-key-for-the-stand-in-model"
 NO_PROGRESS_SECONDS = 600.0
 POLL_SECONDS = 1.0
+PROMPTS_A_CORE = 2
 ROWS_SHOWN = 30
 INTERRUPTED = 130
 
@@ -90,6 +91,10 @@ class LocalStack:
 
     def up(self) -> Json:
         """Start the stack unless it runs, and return stack.json."""
+        if self._settings.concurrency is None and not self._settings.real_model:
+            # The stand-in paints on this machine's own cores, and so starts every environment:
+            # more at once is slower, and the first image late.
+            os.environ["CONCURRENCY"] = str(PROMPTS_A_CORE * (os.cpu_count() or 1))
         return lifecycle.up(self._settings)
 
     def down(self) -> None:
