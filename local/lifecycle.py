@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -130,11 +132,11 @@ def down(settings: Settings) -> bool:
     pid = lock_holder(settings.lock_file)
     if pid is not None:
         _send(pid, signal.SIGTERM)
-        if not _released(settings, STOP_SECONDS):
+        if not _becomes_true(lambda: not running(settings), STOP_SECONDS):
             _send(pid, signal.SIGKILL)
-            _released(settings, STOP_SECONDS)
-        if pid:
-            _wait_until_reaped(pid)
+            _becomes_true(lambda: not running(settings), STOP_SECONDS)
+        # Its parent is whoever collects orphans, and some take their time, or never do.
+        _becomes_true(lambda: _is_gone(pid), REAP_SECONDS)
     # After a SIGKILL of everything else, Postgres may be the last to leave.
     settings.postgres().end_leftover()
     settings.stack_file.unlink(missing_ok=True)
@@ -148,20 +150,14 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _wait_until_reaped(pid: int) -> None:
-    """Its parent is whoever collects orphans, and some take their time, or never do."""
-    deadline = time.monotonic() + REAP_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
+def _is_gone(pid: int) -> bool:
+    # 0 was never anybody's.
+    return pid == 0 or not Path(f"/proc/{pid}").exists()
 
 
-def _released(settings: Settings, seconds: float) -> bool:
+def _becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while lock_holder(settings.lock_file) is not None:
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)

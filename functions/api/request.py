@@ -61,6 +61,15 @@ def read_body[Body: "RequestBody"](event: APIGatewayProxyEventV2, shape: type[Bo
         ) from error
 
 
+def read_no_body(event: APIGatewayProxyEventV2) -> None:
+    """Refuses what is sent to an operation that asks for nothing; raises as `read_body` does."""
+    if event.body:
+        # Where there is nothing to read, pydantic need not be there.
+        from masstock.models.api import Nothing
+
+        read_body(event, Nothing)
+
+
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 

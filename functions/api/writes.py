@@ -8,9 +8,9 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 import session
 from answers import etag_of
-from masstock.db import Caller, TenantTransaction
+from masstock.db import Caller, Row, TenantTransaction
 from masstock.errors import FieldError, Forbidden, PreconditionFailed, ValidationFailed
-from masstock.queries import idempotency_keys
+from masstock.queries import clients, idempotency_keys
 from request import idempotency_key, raw_body
 
 
@@ -68,3 +68,12 @@ def client_named_by(caller: Caller, named: UUID | None) -> UUID:
     if named is None:
         raise ValidationFailed([FieldError("/client_id", "Administrators must name the client.")])
     return named
+
+
+def active_client(tx: TenantTransaction, client_id: UUID) -> Row:
+    """The client of that id, for whom something may be created; raises ValidationFailed. Asked
+    through the policies, before a foreign key could tell that a hidden row exists."""
+    client = clients.fetch_active_client(tx, client_id)
+    if client is None:
+        raise ValidationFailed([FieldError("/client_id", "There is no such client.")])
+    return client

@@ -21,7 +21,7 @@ def test_a_database_elsewhere_that_serves_a_deployment_is_left_alone(
     assert not trusts_another_key(fresh_database.migrator, IDENTITY_KEY)
 
 
-def test_one_that_serves_nobody_may_be_taken(server: Server, tmp_path: Path) -> None:
+def test_one_that_serves_nobody_may_be_taken(server: Server) -> None:
     urls = server.create_empty_database()
     try:
         assert not trusts_another_key(urls.migrator, IDENTITY_KEY)

@@ -12,7 +12,7 @@ from masstock.errors import FieldError, NotFound, ValidationFailed
 from masstock.queries import clients
 from masstock.secrets import read_secret
 from pages import PAGE_PARAMETERS, page_of_rows, page_start
-from request import PERIOD, a_text, one_of, path_uuid, read_body, read_query
+from request import PERIOD, a_text, one_of, path_uuid, read_body, read_no_body, read_query
 from writes import check_precondition, create_once
 
 router = APIGatewayHttpRouter()
@@ -126,13 +126,10 @@ def get_webhook_secret(client_id: str) -> Response[str]:
 @router.post("/clients/<client_id>/webhook-secret", middlewares=[session.admins_first])
 def advance_webhook_secret(client_id: str) -> Response[str]:
     """200 with the next secret. Executions submitted before go on with the one they began with."""
-    from masstock.models.api import Nothing
-
     event = router.current_event
     read_query(event, {})
     wanted = path_uuid(client_id, "client_id")
-    if event.body:
-        read_body(event, Nothing)
+    read_no_body(event)
     with session.writing(event) as tx:
         clients.fetch_client(tx, wanted)
         session.require_admin(tx.caller)

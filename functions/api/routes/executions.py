@@ -43,9 +43,10 @@ from request import (
     one_of,
     path_uuid,
     read_body,
+    read_no_body,
     read_query,
 )
-from writes import check_precondition, client_named_by, create_once
+from writes import active_client, check_precondition, client_named_by, create_once
 
 if TYPE_CHECKING:
     from masstock.models.api import ExecutionCreate
@@ -141,10 +142,7 @@ def _check(tx: TenantTransaction, body: "ExecutionCreate", client_id: UUID) -> _
     found = workflows.fetch_active_config(tx, body.workflow_id)
     if found is None:
         raise ValidationFailed([FieldError("/workflow_id", "There is no such active workflow.")])
-    # Through the policies first: a foreign key would tell that a hidden row exists.
-    client = clients.fetch_active_client(tx, client_id)
-    if client is None:
-        raise ValidationFailed([FieldError("/client_id", "There is no such client.")])
+    client = active_client(tx, client_id)
     settings = session.settings()
     config = WorkflowConfig.model_validate(found)
     prompts = submissions.read_prompts(body, client_id, Uploads(settings.uploads_bucket))
@@ -218,13 +216,10 @@ def get_execution(execution_id: str) -> Response[str]:
 def cancel_execution(execution_id: str) -> Response[str]:
     """200 with the execution. Nothing is claimed any more; calls to the model already under way
     finish and their images are kept. Cancelling twice changes nothing; 409 after the end."""
-    from masstock.models.api import Nothing
-
     event = router.current_event
     read_query(event, {})
     wanted = path_uuid(execution_id, "execution_id")
-    if event.body:
-        read_body(event, Nothing)
+    read_no_body(event)
     with session.writing(event) as tx:
         executions.cancel_execution(tx, wanted)
         answer = executions.fetch_execution(tx, wanted)

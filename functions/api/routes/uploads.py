@@ -6,10 +6,9 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 import session
 from answers import as_json
 from masstock.errors import FieldError, ValidationFailed
-from masstock.queries import clients
 from masstock.storage import PROMPTS_TYPE, Uploads
 from request import read_body, read_query
-from writes import client_named_by
+from writes import active_client, client_named_by
 
 router = APIGatewayHttpRouter()
 
@@ -28,8 +27,7 @@ def create_upload() -> Response[str]:
         raise ValidationFailed([FieldError("/content_type", detail)])
     with session.writing(event) as tx:
         client_id = client_named_by(tx.caller, body.client_id)
-        if clients.fetch_active_client(tx, client_id) is None:
-            raise ValidationFailed([FieldError("/client_id", "There is no such client.")])
+        active_client(tx, client_id)
     bucket = Uploads(session.settings().uploads_bucket)
     form = (
         bucket.new_image_upload(client_id, body.content_type)

@@ -93,11 +93,12 @@ def update_user(user_id: str) -> Response[str]:
     event = router.current_event
     read_query(event, {})
     wanted = path_uuid(user_id, "user_id")
-    changes = read_body(event, UserUpdate).changes()
+    body = read_body(event, UserUpdate)
+    changes = body.changes()
     with session.writing(event) as tx:
         session.require_admin(tx.caller)
         check_precondition(event, users.fetch_user(tx, wanted, for_update=True))
-        _check_known(tx, changes.get("client_id"))
+        _check_known(tx, body.client_id)
         if changes:
             row = users.update_user(tx, wanted, changes)
             _check_client(row["role"], row["client_id"])
@@ -118,11 +119,12 @@ def delete_user(user_id: str) -> Response[str]:
     return Response(204)
 
 
-def _check_known(tx: TenantTransaction, client_id: UUID | str | None) -> None:
+def _check_known(tx: TenantTransaction, client_id: UUID | None) -> None:
+    """Whatever its status: a suspended client's users are kept too."""
     if client_id is None:
         return
     try:
-        clients.fetch_client(tx, UUID(str(client_id)))
+        clients.fetch_client(tx, client_id)
     except NotFound as error:
         detail = "There is no such client."
         raise ValidationFailed([FieldError("/client_id", detail)]) from error

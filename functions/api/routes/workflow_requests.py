@@ -6,10 +6,10 @@ from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 import session
 from answers import cacheable_answer, created, page_answer
 from masstock.errors import Conflict, FieldError, Forbidden, ValidationFailed
-from masstock.queries import clients, workflow_requests, workflows
+from masstock.queries import workflow_requests, workflows
 from pages import PAGE_PARAMETERS, page_of_rows, page_start
 from request import PERIOD, a_uuid, one_of, path_uuid, read_body, read_query
-from writes import check_precondition, client_named_by, create_once
+from writes import active_client, check_precondition, client_named_by, create_once
 
 router = APIGatewayHttpRouter()
 
@@ -54,8 +54,7 @@ def create_request() -> Response[str]:
         # Through the policies first: a foreign key would tell that a hidden row exists.
         if workflows.fetch_active_config(tx, body.workflow_id) is None:
             raise ValidationFailed([FieldError("/workflow_id", "There is no such workflow.")])
-        if clients.fetch_active_client(tx, client_id) is None:
-            raise ValidationFailed([FieldError("/client_id", "There is no such client.")])
+        active_client(tx, client_id)
         request_id, _ = create_once(
             tx,
             event,
