@@ -53,6 +53,7 @@ class PgBouncer:
         )
         account = unprivileged_account() if os.geteuid() == 0 else None
         if account:
+            program = self._within_reach(program)
             for path in (self._directory, *self._directory.iterdir()):
                 os.chown(path, *account)
         self.log = self._directory / "log"
@@ -64,6 +65,15 @@ class PgBouncer:
         )
         if not children.wait_for_listener(self.port, self._process, 15):
             pytest.fail(f"PgBouncer did not start: {self.log.read_text()[-500:]}")
+
+    def _within_reach(self, program: debian.Program) -> debian.Program:
+        """A copy, for an account that may not enter a checkout which only root may."""
+        libraries = Path(program.variables["LD_LIBRARY_PATH"])
+        copied = self._directory / libraries.name
+        if libraries.exists():
+            shutil.copytree(libraries, copied)
+        variables = {**program.variables, "LD_LIBRARY_PATH": str(copied)}
+        return debian.Program(Path(shutil.copy(program.path, self._directory)), variables)
 
     def url(self, database_url: str) -> str:
         """The same login and database, through the pool."""
