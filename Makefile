@@ -8,6 +8,8 @@ export AWS_DEFAULT_REGION := $(or $(AWS_REGION),$(AWS_DEFAULT_REGION),us-east-1)
 
 PYTHON ?= python3.13
 ENVIRONMENT := .venv/.installed
+# The folders that Python imports from: Lambda's own are the layer's and one function's.
+SOURCES := layers/common functions/api functions/fanout functions/generate functions/finalize .
 
 .PHONY: help demo up sam-local down token package deploy test test-crash bench bench-full check fix migrate identity-key reseal schema openapi lock clean
 
@@ -21,6 +23,8 @@ $(ENVIRONMENT): requirements-dev.txt
 	@mkdir -p .build && sed -n '/^uv==/,/# via/p' requirements-dev.txt > .build/uv.txt
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .build/uv.txt
 	@.venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements-dev.txt
+	@# Relative to site-packages, so that a copy of the checkout imports its own code.
+	@printf '../../../../%s\n' $(SOURCES) > .venv/lib/$(notdir $(PYTHON))/site-packages/masstock.pth
 	@touch $@
 
 demo: $(ENVIRONMENT) ## Run the main job: prompts in, images out (PROMPTS=file, STAY=1)
@@ -75,19 +79,19 @@ fix: $(ENVIRONMENT) ## Let the formatter and linter repair what they can
 	ruff format .
 
 migrate: $(ENVIRONMENT) ## Apply the migrations (DATABASE_URL=…, DRY_RUN=1, BASELINE=1 for tables that are there)
-	@python -m sql.migrate $(if $(DRY_RUN),--dry-run) $(if $(BASELINE),--baseline)
+	@python -m sql.tools.migrate $(if $(DRY_RUN),--dry-run) $(if $(BASELINE),--baseline)
 
 identity-key: $(ENVIRONMENT) ## Make the database trust the api (DATABASE_URL=, IDENTITY_SECRET_ID=, ROTATE=1, ONLY=1)
-	@python -m sql.identity_key $(if $(ROTATE),--rotate) $(if $(ONLY),--only)
+	@python -m sql.tools.identity_key $(if $(ROTATE),--rotate) $(if $(ONLY),--only)
 
 reseal: $(ENVIRONMENT) ## Seal API keys with the newest sealing key (ADD_KEY=1; DATABASE_URL= SEALING_SECRET_ID=)
-	@$(if $(SEALING_SECRET_ID),PYTHONPATH=layers/common python -m sql.reseal,python -m local reseal) $(if $(ADD_KEY),--add-key)
+	@$(if $(SEALING_SECRET_ID),python -m sql.tools.reseal,python -m local reseal) $(if $(ADD_KEY),--add-key)
 
 schema: $(ENVIRONMENT) ## Write sql/schema.sql from the migrations
-	@python -m local.schema > sql/schema.sql
+	@python -m tools.schema > sql/schema.sql
 
 openapi: $(ENVIRONMENT) ## Write docs/openapi.json from the routes and models
-	@PYTHONPATH=layers/common:functions/api:. python -m docs.build_openapi
+	@python -m tools.openapi
 
 LAYER := layers/common/requirements
 COMPILE = uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header

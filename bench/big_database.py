@@ -19,13 +19,15 @@ from psycopg import sql
 from bench.environment import SCRATCH
 from local.database import create_database, prepare, with_login
 from local.keys import Keys
-from local.postgres import PostgresServer
+from local.processes.postgres import PostgresServer
 from local.settings import ROOT
 
 sys.path.insert(0, str(ROOT / "layers" / "common"))
 from masstock import imports_done
-from masstock.auth import Principal
-from masstock.db import BEGIN_READ_ONLY, COMMIT, Database, Row, Statement, TenantReader, Worker
+from masstock.database.connection import BEGIN_READ_ONLY, COMMIT, Database, Row, Statement
+from masstock.database.tenants import TenantReader
+from masstock.database.worker import Worker
+from masstock.services.tokens import Principal
 
 imports_done()
 
@@ -118,7 +120,7 @@ def big_database(size: Size) -> Iterator[BigDatabase]:
     server = PostgresServer(directory, fsync=False, settings=SETTINGS)
     server.destroy()
     # A functions' database is named by a secret; here the secret's name is the URL itself.
-    with mock.patch("masstock.db.read_secret", str):
+    with mock.patch("masstock.database.connection.read_secret", str):
         try:
             yield _made(server, size)
         finally:

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from bench.big_database import SMALL_CLIENT, BigDatabase, client, named, user_of
 from bench.measure import CannotRun, Row, Sample, compare, interleave, timed
-from masstock.db import BEGIN, COMMIT, Statement
-from masstock.queries import batch_results
-from masstock.queries.batch_results import Claim
-from masstock.storage import StoredImage
+from masstock.database.connection import BEGIN, COMMIT, Statement
+from masstock.database.queries import batch_results
+from masstock.database.queries.batch_results import Claim
+from masstock.services.storage import StoredImage
 
 PROMPTS = [f"a fox reading newspaper number {number}" for number in range(10_000)]
 ROUNDS = 10

@@ -11,7 +11,7 @@ KINDS = (
     ("generate.lambda_handler", "generate"),
     ("awslambdaric", "other functions"),
     ("local.aws", "step functions and S3"),
-    ("local.model", "model"),
+    ("local.image_model", "model"),
     ("local supervise", "gateway and pool"),
     ("postgres", "postgres"),
 )

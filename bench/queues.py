@@ -17,7 +17,7 @@ from subprocess import Popen
 from bench import environment
 from bench.environment import PEERS, SCRATCH
 from bench.measure import CannotRun
-from local import children
+from local.processes import children
 from local.wiring import bypass_proxies
 
 PYTHON_PROGRAMS, BULLMQ = PEERS / "queues", PEERS / "bullmq"

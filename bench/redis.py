@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from bench.environment import SCRATCH
 from bench.measure import CannotRun
-from local import children, debian
+from local.processes import children
+from tests.support import debian
 
 PACKAGES = ("redis-server", "redis-tools")
 LIBRARIES = ("libjemalloc2", "liblzf1", "libatomic1")
@@ -17,7 +18,7 @@ def running() -> Iterator[str]:
     """Its URL; raises CannotRun where there is no Redis to be had."""
     try:
         program = debian.find_program("redis-server", PACKAGES, LIBRARIES)
-    except debian.NotToBeHad as error:
+    except debian.ProgramUnavailable as error:
         raise CannotRun(str(error)) from error
     port = children.free_port()
     SCRATCH.mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,9 @@ from typing import Any, LiteralString
 
 from bench.big_database import ADMINISTRATOR, BigDatabase
 from bench.measure import CannotRun, Row, Sample, compare, interleave, timed
-from masstock.db import BEGIN_READ_ONLY, COMMIT
-from masstock.queries import analytics, executions
-from tests.seed_queries import SUCCESS_RATE_BY_CLIENT, TOP_WORKFLOWS
+from masstock.database.connection import BEGIN_READ_ONLY, COMMIT
+from masstock.database.queries import analytics, executions
+from tests.support.seed_queries import SUCCESS_RATE_BY_CLIENT, TOP_WORKFLOWS
 
 ROUNDS = 15
 # A busy minute: the sweep folds what was appended once a minute.

@@ -16,7 +16,7 @@ from bench import functions, stage
 from bench.functions import Function, Warm
 from bench.measure import CannotRun, Row, Sample, compare, interleave
 from bench.stage import Event, Stage
-from local.wire import Wire
+from tests.support.wire import Wire
 
 FIRST_PAGE = "/v1/executions?limit=50"
 # Short rounds and many: whatever else the machine does then meets all alike.

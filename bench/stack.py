@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.environment import SCRATCH
 from bench.measure import CannotRun
-from local.api_client import ApiClient
+from local.demo.api_client import ApiClient
 from local.settings import ROOT
 
 # A client that is in a hurry, and does not take much of the machine for that.

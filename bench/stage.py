@@ -19,16 +19,17 @@ from bench import environment
 from bench.measure import CannotRun
 from bench.stand_in import KEY_SET_PATH, StandIn
 from local import database, wiring
+from local.aws.http_api import build_event
+from local.aws.resources import LambdaFunction
+from local.aws.template import read_template
 from local.database import DatabaseUrls
-from local.http_api import build_event
 from local.keys import AUDIENCE, ISSUER, USERS, Keys
-from local.postgres import PostgresServer
-from local.resources import LambdaFunction
+from local.processes.postgres import PostgresServer
 from local.settings import ROOT, Settings
-from local.template import read_template
 
 sys.path.insert(0, str(ROOT / "layers" / "common"))
-from masstock import crypto, imports_done
+from masstock import imports_done
+from masstock.services import sealing
 
 imports_done()
 
@@ -94,7 +95,7 @@ class Stage:
     def submit(self, status: str = "pending", *, prompts: str | None = None) -> UUID:
         """An execution in this status; its hundred prompts are laid out where they have one."""
         execution_id = uuid4()
-        api_key = crypto.seal(
+        api_key = sealing.seal(
             "a-key-for-the-stand-in", TENANT, execution_id, self.keys.sealing_keys()
         )
         texts = [f"a cat wearing sunglasses, number {number}" for number in range(PROMPTS)]

@@ -22,10 +22,10 @@ from bench.big_database import (
     user_of,
 )
 from bench.measure import MILLISECONDS, CannotRun, Row, Sample, compare, interleave, timed
-from masstock.db import Executor
+from masstock.database.connection import Executor
+from masstock.database.queries import batch_results, executions
 from masstock.errors import retryable_codes
-from masstock.queries import batch_results, executions
-from tests.seed_queries import BATCH_RESULTS, EXECUTIONS_WITH_WORKFLOW
+from tests.support.seed_queries import BATCH_RESULTS, EXECUTIONS_WITH_WORKFLOW
 
 PAGE = 50
 DEEP = 50_000

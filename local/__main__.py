@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from local import lifecycle
-from local.children import StackError
+from local.processes.children import StackError
 from local.settings import Settings
 
 
@@ -71,11 +71,11 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         case "reseal":
             return lifecycle.reseal(settings, add_key=arguments.add_key)
         case "sam":
-            from local import sam
+            from local.aws import sam
 
             sam.serve(settings, arguments.built.absolute(), announce)
         case "demo":
-            from local.demo import main as run_demo
+            from local.demo.run import main as run_demo
 
             return run_demo(arguments.rest)
         case "supervise":

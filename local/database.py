@@ -9,10 +9,10 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from local.children import StackError
 from local.keys import Keys
-from sql.identity_key import install_identity_key, trusts_another_key
-from sql.migrate import load_seed, migrate
+from local.processes.children import StackError
+from sql.tools.identity_key import install_identity_key, trusts_another_key
+from sql.tools.migrate import load_seed, migrate
 
 DATABASE = "masstock"
 API_ROLE = "masstock_api"

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from local.files import write_private
+from local.processes.files import write_private
 
 # Constant, so that tokens outlive a restart, which may change every port.
 ISSUER = "https://identity.masstock.local"

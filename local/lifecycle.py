@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from local import database
-from local.children import StackError
-from local.files import lock_holder
+from local.aws.resources import REGION
 from local.keys import USERS, Keys
-from local.resources import REGION
+from local.processes.children import StackError
+from local.processes.files import lock_holder
 from local.settings import CONTENTS, ROOT, Settings
 from local.wiring import SEALING_SECRET
 
@@ -108,7 +108,7 @@ def reseal(settings: Settings, *, add_key: bool) -> int:
 
     # The layer, which is on the path of the functions only.
     sys.path.insert(0, str(ROOT / "layers" / "common"))
-    from sql import reseal as resealing
+    from sql.tools import reseal as resealing
 
     manager = boto3.client(
         "secretsmanager",

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.children import StackError
-from local.postgres import PostgresServer
+from local.processes.children import StackError
+from local.processes.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS_BUCKET = "workflow-results"

@@ -1,7 +1,7 @@
 """The stack itself: one process that starts every other, and ends with all of them.
 
-Postgres, `local.aws` and `local.model` are its children, and so is every execution environment.
-The functions' pool, the HTTP API and the inner endpoints are threads of it.
+Postgres, `local.aws`, `local.image_model` and every execution environment are its children. The
+functions' pool, the HTTP API and the inner endpoints are its threads.
 """
 
 import contextlib
@@ -18,17 +18,18 @@ from typing import Any
 
 import boto3
 
-from local import children, database
-from local.children import HOST, StackError
-from local.files import lock, write_private
-from local.http_api import HttpApi
+from local import database
+from local.aws.http_api import HttpApi
+from local.aws.pool import Pools
+from local.aws.resources import REGION
+from local.image_model.painter import paint
 from local.keys import USERS, Keys
-from local.painter import paint
-from local.pool import Pools
-from local.postgres import PostgresServer
-from local.resources import REGION
-from local.servers import InnerEndpoints, ThreadedServer
-from local.services import Service, Timer
+from local.processes import children
+from local.processes.children import HOST, StackError
+from local.processes.files import lock, write_private
+from local.processes.postgres import PostgresServer
+from local.processes.servers import InnerEndpoints, ThreadedServer
+from local.processes.services import Service, Timer
 from local.settings import RESULTS_BUCKET, ROOT, Settings
 from local.wiring import (
     aws_configuration,
@@ -103,7 +104,7 @@ class Stack:
         owner_url = self._start_postgres()
 
         # Imported late: SAM CLI takes seconds, which Postgres can use.
-        from local.template import read_template
+        from local.aws.template import read_template
 
         inner_port = self._ports.take("inner")
         aws_port = self._ports.take("aws")
@@ -167,7 +168,7 @@ class Stack:
 
     def _start_model(self) -> Service:
         port = self._ports.take("model")
-        return self._start_service("local.model", ["--host", HOST, "--port", str(port)], port)
+        return self._start_service("local.image_model", ["--host", HOST, "--port", str(port)], port)
 
     def _start_service(
         self, module: str, arguments: list[str], port: int, stdin: str = ""

@@ -4,10 +4,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from local.calls import caller_key
+from local.aws.calls import caller_key
+from local.aws.resources import REGION, LambdaFunction, Template
 from local.database import DatabaseUrls
 from local.keys import AUDIENCE, ISSUER, Keys
-from local.resources import REGION, LambdaFunction, Template
 from local.settings import RESULTS_BUCKET, UPLOADS_BUCKET, Settings
 
 STAGE = "local"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.postgres import PostgresServer
-from masstock.db import Database
-from tests import handler
-from tests.databases import Callers, Server, Urls
+from local.processes.postgres import PostgresServer
+from masstock.database.connection import Database
+from tests.support import handler
+from tests.support.databases import Callers, Server, Urls
 
 # A shell that runs us in the background has SIGINT ignored, and with us whatever we start: the
 # tests of Ctrl-C need it.
@@ -53,7 +53,7 @@ def vault() -> Iterator[dict[str, str]]:
     """Secrets by id, as masstock.db finds them."""
     secrets: dict[str, str] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("masstock.db.read_secret", secrets.__getitem__)
+        patch.setattr("masstock.database.connection.read_secret", secrets.__getitem__)
         yield secrets
 
 

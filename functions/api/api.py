@@ -1,126 +1,21 @@
-"""HTTP: every request enters here, finds its route, and leaves as JSON or as a problem."""
+"""Handler of the HTTP API."""
 
-import time
-from typing import Any, cast
+from masstock.coldstart import imports_done  # first: imports run without the garbage collector
 
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
-from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
-from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+# isort: split
+
+from typing import Any
+
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-import origins
-import session
-from masstock import imports_done
-from masstock.errors import MethodNotAllowed, NotFound
 from masstock.telemetry import logger
-from problems import problem_of, respond
-from routes import (
-    analytics,
-    clients,
-    documents,
-    executions,
-    health,
-    me,
-    support_tickets,
-    uploads,
-    users,
-    workflow_requests,
-    workflows,
-)
-
-app = APIGatewayHttpResolver()
-app.include_router(health.router)
-app.include_router(documents.router)
-for resource in (
-    me,
-    users,
-    clients,
-    workflows,
-    workflow_requests,
-    executions,
-    support_tickets,
-    uploads,
-    analytics,
-):
-    app.include_router(resource.router, prefix="/v1")
-
-
-# Known when everything is registered, and constant from then on.
-ROUTES = (*app._static_routes, *app._dynamic_routes)  # pyright: ignore[reportPrivateUsage]
-
-
-def _enter_route(app: APIGatewayHttpResolver, proceed: NextMiddleware) -> Response[Any]:
-    """Notes the route's pattern for the log line: paths carry ids, patterns can be counted. Turns
-    strangers away before anything that they sent is read."""
-    route = cast(Any, app).context["_route"]
-    # Where nothing was found, Powertools makes a route up of the caller's path.
-    if route in ROUTES:
-        logger.append_keys(route=route.path)
-        if route.path.startswith("/v1/"):
-            session.principal_of(app.current_event)
-    return proceed(app)  # pyright: ignore[reportUnknownVariableType]
-
-
-app.use(middlewares=[_enter_route])  # pyright: ignore[reportUnknownMemberType]
+from masstock_api.app import handle
 
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """API Gateway payload 2.0 in and out. One log line per request, never a body or a token."""
-    began = time.monotonic()
-    request_id = event["requestContext"]["requestId"]
-    method = event["requestContext"]["http"]["method"]
-    logger.append_keys(request_id=request_id, method=method)
-    origin = origins.allow_origin(
-        session.settings().cors_allow_origins, event["headers"].get("origin")
-    )
-    allowed = "Access-Control-Allow-Origin" in origin
-    if allowed and origins.is_preflight(method, event["headers"]):
-        response: dict[str, Any] = {"statusCode": 204, "headers": origins.allow_request()}
-    elif method == "HEAD":
-        response = {**app.resolve(_as_get(event), context), "body": "", "isBase64Encoded": False}
-    else:
-        response = app.resolve(event, context)
-    response["headers"] = {**response["headers"], **origin, "X-Request-Id": request_id}
-    logger.info(
-        "request",
-        status=response["statusCode"],
-        duration_ms=round((time.monotonic() - began) * 1000, 1),
-    )
-    return response
-
-
-def _as_get(event: dict[str, Any]) -> dict[str, Any]:
-    context = event["requestContext"]
-    return {**event, "requestContext": {**context, "http": {**context["http"], "method": "GET"}}}
-
-
-@app.exception_handler(Exception)
-def _on_error(error: Exception) -> Response[str]:
-    return _tell(error)
-
-
-def _tell(error: Exception) -> Response[str]:
-    problem = problem_of(error)
-    if problem.status >= 500:
-        logger.exception(problem.error.code)
-    event: APIGatewayProxyEventV2 = app.current_event
-    return respond(problem, event.path, event.request_context.request_id)
-
-
-@app.not_found  # pyright: ignore[reportUnknownMemberType]
-def _on_unknown_route(_: Exception) -> Response[str]:
-    event: APIGatewayProxyEventV2 = app.current_event
-    allowed = {
-        route.method
-        for route in ROUTES
-        if route.rule.match(event.path)  # pyright: ignore[reportUnknownMemberType]
-    }
-    if "GET" in allowed:
-        allowed.add("HEAD")
-    return _tell(
-        MethodNotAllowed(sorted(allowed)) if allowed else NotFound("There is no such route.")
-    )
+    """API Gateway's payload 2.0 in and out."""
+    return handle(event, context)
 
 
 imports_done()

@@ -1,184 +1,48 @@
-"""One prompt of an execution: claim it, paint it, store it.
+"""Handler of one prompt of an execution."""
 
-No transaction is open while the model paints. Run twice, or dying anywhere, it never pays for an
-image that is already stored: the claim keeps a second invocation away until this one must be dead,
-and the stored object completes the row of the next.
-"""
+from masstock.coldstart import imports_done  # first: imports run without the garbage collector
 
-import math
-import time
+# isort: split
+
 from typing import Any
 from uuid import UUID
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-import gemini
-from masstock import crypto, imports_done
-from masstock.config import GenerateSettings, read_settings
-from masstock.db import Database, Worker
-from masstock.errors import (
-    ApiKeyUnreadable,
-    DatabaseUnavailable,
-    InvalidApiKey,
-    NotFinished,
-    Outcome,
-    ProviderThrottled,
-    StorageUnavailable,
-)
-from masstock.image_models import cost_microusd
-from masstock.models.workflow import Turn
-from masstock.queries import batch_results, executions
-from masstock.queries.batch_results import Claim, Held
-from masstock.secrets import forget_secrets, read_secret
-from masstock.steps import step
-from masstock.storage import Results, StoredImage, Uploads, image_key
-from masstock.telemetry import logger, new_metrics
+from masstock.database.queries import batch_results
+from masstock.database.worker import worker_of
+from masstock.engine_step import step
+from masstock.schemas.engine import WaitSeconds
+from masstock.settings import GenerateSettings, read_settings
+from masstock.telemetry import logger
+from masstock_generate import providers
+from masstock_generate.painting import SETTLED, settle
 
-SETTLED: Turn = {"wait_seconds": 0}
 # Between our own end and the claim's: covers clocks that differ and a slow kill.
 LEASE_MARGIN_SECONDS = 2
-MAX_WAIT_SECONDS = 300
-
-_database: Database | None = None
 
 
 @logger.inject_lambda_context(clear_state=True)
 @step
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Turn:
-    """{execution_id, batch_index} → {wait_seconds}: 0 when the prompt is settled (painted, failed
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> WaitSeconds:
+    """{execution_id, batch_index} → {wait_seconds}: 0 if the prompt is settled (painted, failed
     for good, or not to be painted any more), else when to come again. Raises the retryable
     Outcome of a failed attempt, DatabaseUnavailable or StorageUnavailable."""
-    global _database  # noqa: PLW0603 - kept across invocations
     settings = read_settings(GenerateSettings)
-    _database = _database or Database(settings.database_secret_id)
     execution_id, batch_index = UUID(event["execution_id"]), int(event["batch_index"])
     logger.append_keys(execution_id=str(execution_id), batch_index=batch_index)
-    worker = Worker(_database)
+    worker = worker_of(settings.database_secret_id)
     remaining = context.get_remaining_time_in_millis() / 1000
     claim = batch_results.claim_prompt(
         worker, execution_id, batch_index, remaining + LEASE_MARGIN_SECONDS
     )
-    if isinstance(claim, Held):
-        # An invocation whose end nobody saw may still be painting.
+    if isinstance(claim, batch_results.ClaimedElsewhere):
+        # An invocation with an unknown outcome may still be painting.
         return {"wait_seconds": claim.seconds}
     if claim is None:
         return SETTLED
     return settle(worker, claim, settings)
 
 
-def settle(worker: Worker, claim: Claim, settings: GenerateSettings) -> Turn:
-    """Paints a claimed prompt, or records or raises why there is no image."""
-    try:
-        return _paint_and_complete(worker, claim, settings)
-    except Outcome as outcome:
-        return _settle_failure(worker, claim, outcome)
-    except DatabaseUnavailable:
-        raise
-    except StorageUnavailable:
-        # Given back, so that the next attempt need not wait for the lease to end.
-        batch_results.release_prompt(worker, claim, throttled=False)
-        raise
-    except (
-        Exception
-    ):  # a mistake of ours must not cost the tenant the prompt, or the image paid for
-        logger.exception("an attempt failed unexpectedly")
-        return _settle_failure(worker, claim, NotFinished())
-
-
-def _paint_and_complete(worker: Worker, claim: Claim, settings: GenerateSettings) -> Turn:
-    image = _image_of(claim, settings)
-    result_url = (
-        Results(settings.results_bucket).public_url(image.key)
-        if settings.images_are_public
-        else None
-    )
-    if not batch_results.complete_prompt(worker, claim, image, result_url):
-        logger.warning("the claim was overtaken; the image is stored under the same key")
-        return SETTLED
-    metrics = new_metrics()
-    metrics.add_metric("ImagesGenerated", "Count", 1)
-    metrics.flush_metrics()
-    logger.info(
-        "image stored", processing_time_ms=image.processing_time_ms, size_bytes=image.size_bytes
-    )
-    return SETTLED
-
-
-def _image_of(claim: Claim, settings: GenerateSettings) -> StoredImage:
-    results = Results(settings.results_bucket)
-    if claim.attempt > 1 and (stored := results.find(claim.execution_id, claim.batch_index)):
-        logger.info("reusing the image that an earlier attempt stored")
-        return stored
-    uploads = Uploads(settings.uploads_bucket)
-    references = [
-        uploads.read_reference(claim.client_id, key, etag) for key, etag in claim.references
-    ]
-    model = claim.config["model"]
-    began = time.monotonic()
-    painting = gemini.paint(
-        api_key=_api_key(claim, settings),
-        model=model,
-        prompt=claim.prompt,
-        references=references,
-        aspect_ratio=claim.aspect_ratio,
-        timeout_seconds=settings.model_timeout_seconds,
-    )
-    elapsed_ms = round((time.monotonic() - began) * 1000)
-    key = image_key(claim.execution_id, claim.batch_index, claim.created_at, painting.mime_type)
-    cost = cost_microusd(
-        model, painting.input_tokens, painting.output_tokens, claim.config.get("microusd_per_image")
-    )
-    return results.put(
-        key,
-        painting.content,
-        painting.mime_type,
-        processing_time_ms=elapsed_ms,
-        cost=cost,
-        attempt=claim.attempt,
-    )
-
-
-def _api_key(claim: Claim, settings: GenerateSettings) -> str:
-    if claim.api_key is None:
-        # A row inserted through Supabase's own API was not checked at submission.
-        if claim.config.get("requires_api_key") or not settings.platform_api_key_secret_id:
-            raise InvalidApiKey("The execution was submitted without an API key.")
-        return read_secret(settings.platform_api_key_secret_id)
-    try:
-        return _unseal(claim.api_key, claim, settings)
-    except ApiKeyUnreadable:
-        # Sealed with a key newer than the set that we hold, perhaps.
-        forget_secrets()
-    try:
-        return _unseal(claim.api_key, claim, settings)
-    except ApiKeyUnreadable:
-        logger.error("a sealed API key does not open: altered, moved, or its key is gone")
-        raise
-
-
-def _unseal(sealed: str, claim: Claim, settings: GenerateSettings) -> str:
-    keys = read_secret(settings.sealing_secret_id)
-    return crypto.unseal(sealed, claim.client_id, claim.execution_id, keys)
-
-
-def _settle_failure(worker: Worker, claim: Claim, outcome: Outcome) -> Turn:
-    metrics = new_metrics()
-    metrics.add_metric("PromptAttemptFailed", "Count", 1)
-    metrics.flush_metrics()
-    throttled = isinstance(outcome, ProviderThrottled)
-    tried = claim.throttles if throttled else claim.failures
-    if tried < outcome.max_retries:
-        batch_results.release_prompt(worker, claim, throttled=throttled)
-        logger.info("attempt failed, another follows", error_code=outcome.code)
-        if isinstance(outcome, ProviderThrottled) and outcome.retry_after is not None:
-            # An ASL retry cannot wait as long as an answer says; a Wait state can.
-            return {"wait_seconds": min(MAX_WAIT_SECONDS, max(1, math.ceil(outcome.retry_after)))}
-        raise outcome
-    batch_results.fail_prompt(worker, claim, outcome)
-    if outcome.stops_execution:
-        executions.stop_execution(worker, claim.execution_id, outcome.code, outcome.detail)
-    logger.info("prompt failed", error_code=outcome.code)
-    return SETTLED
-
-
+providers.provider(providers.DEFAULT)
 imports_done()

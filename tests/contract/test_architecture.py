@@ -1,7 +1,10 @@
-"""Imports run one way: functions → queries, storage, auth → db → models, errors, config."""
+"""Imports run one way: functions → database → services → schemas, settings → errors, catalogue."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,16 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ("api", "fanout", "generate", "finalize")
 LAYER = ROOT / "layers/common/masstock"
-# A module may import those on lower floors, and nothing of its own floor that is not listed here.
+# A room of the layer may import rooms on lower floors, and modules of its own room.
 FLOORS = [
-    {"authorities", "errors", "https", "image_models", "limits", "telemetry"},
-    {"secrets", "webhooks"},
-    {"config", "models", "steps"},
-    {"auth", "crypto"},
-    {"db", "storage"},
-    {"queries"},
+    {"catalogue", "coldstart", "errors", "limits", "telemetry"},
+    {"engine_step", "schemas", "settings"},
+    {"services"},
+    {"database"},
 ]
-SAME_FLOOR = {("db", "auth"), ("models", "models"), ("queries", "queries")}
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -40,46 +40,91 @@ def floor_of(module: str) -> int:
 
 @pytest.mark.parametrize("path", sources(LAYER), ids=lambda path: str(path.relative_to(LAYER)))
 def test_the_layer_imports_downwards(path: Path) -> None:
-    module = path.relative_to(LAYER).parts[0].removesuffix(".py")
-    if module == "__init__":
-        assert not [name for name in imported(path) if name.startswith("masstock")]
+    room = path.relative_to(LAYER).parts[0].removesuffix(".py")
+    if room == "__init__":
+        assert not list(imported(path))
         return
     for name in imported(path):
-        if not name.startswith("masstock.") or name == "masstock.imports_done":
-            continue
-        target = name.split(".")[1]
-        assert floor_of(target) < floor_of(module) or (module, target) in SAME_FLOOR, name
+        if name.startswith("masstock."):
+            target = name.split(".")[1]
+            assert target == room or floor_of(target) < floor_of(room), name
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    folders = (LAYER, *(ROOT / "functions" / name for name in FUNCTIONS))
+    modules = {module_name(path, folder): path for folder in folders for path in sources(folder)}
+    graph = {
+        name: {target for target in imported(path) if target in modules and target != name}
+        for name, path in modules.items()
+    }
+    # A package's __init__ lists what it registers; those modules may name the package.
+    for name, path in modules.items():
+        if path.name == "__init__.py":
+            graph[name] = {target for target in graph[name] if not target.startswith(f"{name}.")}
+    TopologicalSorter(graph).prepare()
+
+
+def module_name(path: Path, folder: Path) -> str:
+    start = folder.parent if folder == LAYER else folder
+    return ".".join(path.relative_to(start).with_suffix("").parts).removesuffix(".__init__")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_function_imports_another(function: str) -> None:
-    others = {
-        path.stem
-        for other in FUNCTIONS
-        if other != function
-        for path in (ROOT / "functions" / other).glob("*.py")
-    }
+    others = {name for other in FUNCTIONS if other != function for name in top_level(other)}
     for path in sources(ROOT / "functions" / function):
         assert not others & {name.split(".")[0] for name in imported(path)}, path
 
 
-def test_nothing_deployed_imports_local_tests_or_sql() -> None:
+def top_level(function: str) -> set[str]:
+    folder = ROOT / "functions" / function
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    return {path.stem for path in folder.glob("*.py")} | packages
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_has_a_handler_and_one_package_of_its_own(function: str) -> None:
+    """Another top-level module could hide a library's, or another function's."""
+    assert top_level(function) == {function, f"masstock_{function}"}
+
+
+def test_importing_the_layer_leaves_the_garbage_collector_on() -> None:
+    program = "import masstock.limits, gc; print(gc.isenabled())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
+
+
+def test_only_the_handlers_import_coldstart_and_they_do_so_first() -> None:
+    handlers = {ROOT / f"functions/{name}/{name}.py" for name in FUNCTIONS}
     for path in sources(ROOT / "functions", LAYER):
-        assert not {"local", "tests", "sql", "bench"} & {n.split(".")[0] for n in imported(path)}
+        named = "masstock.coldstart" in set(imported(path))
+        assert named == (path in handlers), path
+        if named:
+            first = next(
+                node
+                for node in ast.parse(path.read_text()).body
+                if isinstance(node, ast.Import | ast.ImportFrom)
+            )
+            assert isinstance(first, ast.ImportFrom)
+            assert first.module == "masstock.coldstart"
 
 
-def test_module_names_are_unique() -> None:
-    stems = [path.stem for name in FUNCTIONS for path in (ROOT / "functions" / name).glob("*.py")]
-    assert len(stems) == len(set(stems))
+def test_nothing_deployed_imports_what_is_not_deployed() -> None:
+    for path in sources(ROOT / "functions", LAYER):
+        assert not {"local", "tests", "sql", "bench", "tools", "deploy"} & {
+            n.split(".")[0] for n in imported(path)
+        }
 
 
 @pytest.mark.parametrize(
     ("package", "room"),
     [
-        ("google", {"functions/generate/gemini.py"}),
-        ("httpx2", {"functions/generate/gemini.py"}),
-        ("jwt", {"layers/common/masstock/auth.py"}),
-        ("cryptography", {"layers/common/masstock/crypto.py"}),
+        ("google", {"functions/generate/masstock_generate/providers/gemini.py"}),
+        ("httpx2", {"functions/generate/masstock_generate/providers/gemini.py"}),
+        ("jwt", {"layers/common/masstock/services/tokens.py"}),
+        ("cryptography", {"layers/common/masstock/services/sealing.py"}),
     ],
 )
 def test_each_dependency_has_one_room(package: str, room: set[str]) -> None:
@@ -91,20 +136,17 @@ def test_each_dependency_has_one_room(package: str, room: set[str]) -> None:
     assert users == room
 
 
-def test_only_db_sets_the_callers_identity() -> None:
+def test_only_tenants_sets_the_callers_identity() -> None:
     for path in sources(ROOT / "functions", LAYER):
-        if path != LAYER / "db.py":
+        if path != LAYER / "database/tenants.py":
             assert "app.enter" not in path.read_text(), path
         assert "request.jwt.claims" not in path.read_text(), path
 
 
-def test_sql_stands_in_queries_only() -> None:
+def test_sql_stands_in_the_database_room_only() -> None:
     verbs = ("SELECT ", "INSERT INTO", "UPDATE public", "DELETE FROM")
     for path in sources(ROOT / "functions", LAYER):
-        if path.parent == LAYER / "queries" or path in (
-            LAYER / "db.py",
-            ROOT / "functions/api/routes/health.py",
-        ):
+        if path.is_relative_to(LAYER / "database"):
             continue
         strings = [
             node.value

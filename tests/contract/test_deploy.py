@@ -11,10 +11,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from deploy import release
-from local.resources import REGION
-from masstock.image_models import MODELS
+from local.aws.resources import REGION
+from masstock.catalogue.image_models import MODELS
 from tests.contract.conftest import ROOT
-from tests.template import Stack, source
+from tests.support.template import Stack, source
 
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from masstock import errors
-from problems import STATUS
+from masstock_api.problems import STATUS
 
 CATALOGUE = (Path(__file__).parents[2] / "docs/errors.md").read_text()
 

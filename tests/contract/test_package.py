@@ -199,8 +199,8 @@ def test_imports_come_from_bytecode_and_from_the_artifacts_alone(
 
 def test_processes_restored_from_one_snapshot_do_not_share_their_randomness() -> None:
     script = (
-        "import random, masstock, snapshot_restore_py as hooks\n"
-        "masstock.imports_done()\n"
+        "import random, masstock.coldstart, snapshot_restore_py as hooks\n"
+        "masstock.coldstart.imports_done()\n"
         "snapshot = random.getstate()\n"
         "def restore():\n"
         "    random.setstate(snapshot)\n"

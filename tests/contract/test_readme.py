@@ -2,8 +2,8 @@
 
 import re
 
-from tests import readme
-from tests.readme import ROOT
+from tests.support import readme
+from tests.support.readme import ROOT
 
 README = readme.README.read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))

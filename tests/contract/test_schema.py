@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from local.schema import migrated_schema
+from tools.schema import migrated_schema
 
 ROOT = Path(__file__).parents[2]
 

@@ -21,8 +21,17 @@ import pytest
 from cfnlint.api import lint_all
 from moto import mock_aws
 
-from local.resources import ACCOUNT, REGION
-from tests.template import FUNCTIONS, PARAMETERS, ROOT, Grant, Stack, intrinsics, listed, source
+from local.aws.resources import ACCOUNT, REGION
+from tests.support.template import (
+    FUNCTIONS,
+    PARAMETERS,
+    ROOT,
+    Grant,
+    Stack,
+    intrinsics,
+    listed,
+    source,
+)
 
 TEMPLATE = (ROOT / "template.yaml").read_text()
 SKIPPED_BY_MOTO = {

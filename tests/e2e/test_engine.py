@@ -13,7 +13,7 @@ from PIL import Image
 from standardwebhooks import Webhook
 
 from tests.e2e.conftest import WORKFLOW, Stack, counts, run_local, workflow
-from tests.receiver import Receiver, listening
+from tests.support.receiver import Receiver, listening
 
 ACME = "456e7890-e89b-12d3-a456-426614174001"
 BODY = {"workflow_id": WORKFLOW, "api_key": "demo-key-0123"}

@@ -1,6 +1,6 @@
 """Each function may do in AWS what it was seen doing, and nothing else.
 
-One run drives every call that our code makes; `local.calls` writes down who made which. What Lambda
+One run drives every call that our code makes; `local.aws.calls` records the callers. What Lambda
 does with the role on its own account (logs, traces, network interfaces, dead letters) is not ours
 to record.
 """
@@ -18,12 +18,12 @@ import pytest
 import requests
 from PIL import Image
 
-from local.resources import ACCOUNT, REGION
+from local.aws.resources import ACCOUNT, REGION
 from local.settings import RESULTS_BUCKET, UPLOADS_BUCKET
 from local.wiring import API_DATABASE_SECRET, PLATFORM_KEY_SECRET, STAGE, WORKER_DATABASE_SECRET
 from tests.e2e.conftest import Stack
-from tests.template import Grant
-from tests.template import Stack as Deployment
+from tests.support.template import Grant
+from tests.support.template import Stack as Deployment
 
 ROLES = {"api": "ApiRole", "fanout": "FanoutRole", "generate": "GenerateRole"} | {
     "finalize": "FinalizeRole"

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.databases import Server, Urls
-from tests.readme import ROOT, ci_commands, commands
+from tests.support.databases import Server, Urls
+from tests.support.readme import ROOT, ci_commands, commands
 
 pytestmark = pytest.mark.timeout(900)
 

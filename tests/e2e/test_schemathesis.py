@@ -14,9 +14,9 @@ import pytest
 import schemathesis
 from schemathesis.checks import CHECKS
 
-from local.http_api import HttpApi
-from tests import handler
-from tests.databases import Server
+from local.aws.http_api import HttpApi
+from tests.support import handler
+from tests.support.databases import Server
 
 DESCRIPTION = Path(__file__).parents[2] / "docs/openapi.json"
 CALLERS = {"admin": "admin", "client": "client_a", "anonymous": None}

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.databases import ADMIN, JOHN_OF_ACME, Urls, connected
-from tests.handler import Api
-from tests.seed_queries import SUCCESS_RATE_BY_CLIENT, TOP_WORKFLOWS
+from tests.support.databases import ADMIN, JOHN_OF_ACME, Urls, connected
+from tests.support.handler import Api
+from tests.support.seed_queries import SUCCESS_RATE_BY_CLIENT, TOP_WORKFLOWS
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = 30

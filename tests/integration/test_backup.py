@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from local.postgres import PostgresServer
-from masstock.auth import Principal
-from masstock.db import Database, TenantReader, Worker
-from sql import migrate
-from tests.databases import IDENTITY_KEY, JOHN_OF_ACME, MIGRATOR, PASSWORD, Urls, connected
+from local.processes.postgres import PostgresServer
+from masstock.database.connection import Database
+from masstock.database.tenants import TenantReader
+from masstock.database.worker import Worker
+from masstock.services.tokens import Principal
+from sql.tools import migrate
+from tests.support.databases import IDENTITY_KEY, JOHN_OF_ACME, MIGRATOR, PASSWORD, Urls, connected
 
 ROOT = Path(__file__).parents[2]
 LOGINS = ("masstock_api", "masstock_worker")

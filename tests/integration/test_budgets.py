@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from masstock.database.queries import batch_results, clients, executions
+from masstock.database.queries.batch_results import Claim
 from masstock.errors import NotFound
-from masstock.models.workflow import ExecutionRun
-from masstock.queries import batch_results, clients, executions
-from masstock.queries.batch_results import Claim
-from masstock.storage import StoredImage
-from tests.databases import (
+from masstock.schemas.engine import ExecutionRun
+from masstock.services.storage import StoredImage
+from tests.support.databases import (
     ACME,
     ADMIN,
     JANE_OF_GLOBEX,

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.databases import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW
-from tests.handler import Api
+from tests.support.databases import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW
+from tests.support.handler import Api
 
 RESOURCES = {
     "users": JOHN_OF_ACME,

@@ -8,11 +8,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from local.wire import Wire
-from masstock.auth import Principal
-from masstock.db import Database, TenantReader, TenantTransaction, Worker, tenant_transaction
+from masstock.database.connection import Database
+from masstock.database.tenants import TenantReader, TenantTransaction, tenant_transaction
+from masstock.database.worker import Worker
 from masstock.errors import DatabaseUnavailable, OutcomeUnknown
-from tests.databases import (
+from masstock.services.tokens import Principal
+from tests.support.databases import (
     ACME,
     ADMIN,
     GLOBEX,
@@ -24,6 +25,7 @@ from tests.databases import (
     Urls,
     connected,
 )
+from tests.support.wire import Wire
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -259,8 +261,10 @@ def test_a_replaced_password_is_fetched_again(
 ) -> None:
     urls = iter([database.api.replace("password-of", "former-password-of"), database.api])
     forgotten: list[bool] = []
-    monkeypatch.setattr("masstock.db.read_secret", lambda _: next(urls))
-    monkeypatch.setattr("masstock.db.forget_secrets", lambda: forgotten.append(True))
+    monkeypatch.setattr("masstock.database.connection.read_secret", lambda _: next(urls))
+    monkeypatch.setattr(
+        "masstock.database.connection.forget_secrets", lambda: forgotten.append(True)
+    )
     connection = Database("database")
     assert connection.flight([("SELECT 1 AS n", {})]) == [[{"n": 1}]]
     assert forgotten == [True]

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from local.postgres import PostgresServer
-from masstock import authorities
-from masstock.db import Database
+from local.processes.postgres import PostgresServer
+from masstock.database import authorities
+from masstock.database.connection import Database
 from masstock.errors import DatabaseUnavailable
-from tests.databases import connected
+from tests.support.databases import connected
 
 NAME = "db.example.test"
 ASK = [("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", {})]
@@ -119,7 +119,7 @@ def trusting(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """The authority is the one that NAME's provider would have."""
     path = tmp_path / "authority.pem"
     path.write_bytes(authority.pem())
-    monkeypatch.setattr("masstock.db.authority_of", lambda host: str(path))
+    monkeypatch.setattr("masstock.database.connection.authority_of", lambda host: str(path))
     return path
 
 

@@ -9,11 +9,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from masstock.auth import Principal
-from masstock.db import Database, TenantReader
-from sql import migrate
-from sql.identity_key import install_identity_key
-from tests.databases import IDENTITY_KEY, Server, Urls
+from masstock.database.connection import Database
+from masstock.database.tenants import TenantReader
+from masstock.services.tokens import Principal
+from sql.tools import migrate
+from sql.tools.identity_key import install_identity_key
+from tests.support.databases import IDENTITY_KEY, Server, Urls
 
 GUIDE = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
 ADMIN = UUID("11111111-1111-4111-8111-111111111111")

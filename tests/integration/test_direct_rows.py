@@ -9,16 +9,17 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-import fanout
-import finalize
-import generate
-from masstock.config import FanoutSettings, GenerateSettings
-from masstock.db import Database, Worker
+from masstock.database.connection import Database
+from masstock.database.queries import batch_results, executions
+from masstock.database.queries.batch_results import Claim
+from masstock.database.worker import Worker
 from masstock.errors import InvalidApiKey, NotFinished, ReferenceGone
-from masstock.models.workflow import ExecutionRun
-from masstock.queries import batch_results, executions
-from masstock.queries.batch_results import Claim
-from tests.databases import ACME, JOHN_OF_ACME, WORKFLOW, Callers, Urls, connected
+from masstock.schemas.engine import ExecutionRun
+from masstock.settings import FanoutSettings, GenerateSettings
+from masstock_fanout import fan_out as lay_out
+from masstock_finalize.ending import end_run
+from masstock_generate.painting import settle
+from tests.support.databases import ACME, JOHN_OF_ACME, WORKFLOW, Callers, Urls, connected
 
 ENVIRONMENT = {
     "DATABASE_SECRET_ID": "worker",
@@ -58,7 +59,7 @@ def insert(database: Urls, input_data: object) -> ExecutionRun:
 
 
 def fan_out(worker: Worker, run: ExecutionRun) -> list[int]:
-    return fanout.fan_out(worker, run, FanoutSettings(ENVIRONMENT))["indices"]
+    return lay_out.fan_out(worker, run, FanoutSettings(ENVIRONMENT))["indices"]
 
 
 def claim_first(worker: Worker, run: ExecutionRun) -> Claim:
@@ -114,7 +115,7 @@ def test_without_a_list_of_prompts_there_is_nothing_to_paint(
     run = insert(database, input_data)
     if fanned_out:
         assert fan_out(worker, run) == []
-    assert finalize.finalize(worker, run, NotFinished()) == ("failed", False)
+    assert end_run(worker, run, NotFinished()) == ("failed", False)
     assert rows(database, run.execution_id) == []
     assert ended(database, run.execution_id) == (
         "failed",
@@ -154,7 +155,7 @@ def test_what_is_no_prompt_fails_like_one(
     if custom_id is not ...:
         assert first["custom_id"] == custom_id
     assert second["prompt_text"] == "a fox"
-    assert finalize.finalize(worker, run, NotFinished()) == ("failed", False)
+    assert end_run(worker, run, NotFinished()) == ("failed", False)
     assert {row["error_code"] for row in rows(database, run.execution_id)} == {"not_finished"}
 
 
@@ -165,7 +166,7 @@ def test_of_two_prompts_of_one_custom_id_one_is_laid_out(
     run = insert(database, {"prompts": [same, same, "y"]})
     assert fan_out(worker, run) == [0, 2]
     assert fan_out(worker, run) == [0, 2]
-    assert finalize.finalize(worker, run, NotFinished()) == ("failed", False)
+    assert end_run(worker, run, NotFinished()) == ("failed", False)
     assert ended(database, run.execution_id)[3] == "2"
     seen = executions.fetch_execution(callers.reading(JOHN_OF_ACME), run.execution_id)
     assert '"processing" : 0' in seen
@@ -190,7 +191,7 @@ def test_a_reference_that_nobody_checked_is_one_without_an_etag(
 ) -> None:
     run = insert(database, {"prompts": ["x"], **settings})
     assert claim_first(worker, run).references == references
-    assert finalize.finalize(worker, run, NotFinished())[0] == "failed"
+    assert end_run(worker, run, NotFinished())[0] == "failed"
 
 
 @pytest.mark.parametrize(
@@ -216,11 +217,11 @@ def test_nothing_unchecked_is_painted_on_the_platforms_key(
     """The demo's workflow requires the caller's own."""
     vault["sealing"] = '{"current": "k1", "k1": "k"}'
     # The platform's is not in the vault: whoever asks for it fails the test.
-    monkeypatch.setattr("generate.read_secret", vault.__getitem__)
+    monkeypatch.setattr("masstock_generate.painting.read_secret", vault.__getitem__)
     run = insert(database, {"prompts": ["x"], **settings})
     claim = claim_first(worker, run)
-    assert generate.settle(worker, claim, GenerateSettings(ENVIRONMENT)) == {"wait_seconds": 0}
+    assert settle(worker, claim, GenerateSettings(ENVIRONMENT)) == {"wait_seconds": 0}
     [row] = rows(database, run.execution_id)
     assert (row["status"], row["error_code"]) == ("failed", code)
-    assert finalize.finalize(worker, run, NotFinished())[0] == "failed"
+    assert end_run(worker, run, NotFinished())[0] == "failed"
     assert ended(database, run.execution_id)[1] == code

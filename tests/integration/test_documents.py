@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.handler import Api
+from tests.support.handler import Api
 
 COMMITTED = Path(__file__).parents[2] / "docs/openapi.json"
 

@@ -10,11 +10,13 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from masstock.auth import Principal
-from masstock.db import Database, Worker, tenant_transaction
+from masstock.database.connection import Database
+from masstock.database.queries import idempotency_keys
+from masstock.database.tenants import tenant_transaction
+from masstock.database.worker import Worker
 from masstock.errors import IdempotencyKeyReused
-from masstock.queries import idempotency_keys
-from tests.databases import (
+from masstock.services.tokens import Principal
+from tests.support.databases import (
     ACME,
     ADMIN,
     IDENTITY_KEY,

@@ -7,7 +7,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.databases import IDENTITY_KEY, JOHN_OF_ACME, Server, Urls, connected, signed_identity
+from tests.support.databases import (
+    IDENTITY_KEY,
+    JOHN_OF_ACME,
+    Server,
+    Urls,
+    connected,
+    signed_identity,
+)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -161,7 +168,7 @@ def test_a_secret_that_cannot_be_read_is_one_clear_line(fresh_database: Urls) ->
     }
     kept = {name: value for name, value in os.environ.items() if name != "IDENTITY_KEY"}
     done = subprocess.run(
-        [".venv/bin/python", "-m", "sql.identity_key"],
+        [".venv/bin/python", "-m", "sql.tools.identity_key"],
         cwd=ROOT,
         env={**kept, **unreachable, "DATABASE_URL": fresh_database.migrator},
         capture_output=True,
@@ -182,7 +189,7 @@ def test_without_a_database_url_nothing_is_guessed() -> None:
 
 def test_the_help_says_how_to_rotate() -> None:
     done = subprocess.run(
-        [".venv/bin/python", "-m", "sql.identity_key", "--help"],
+        [".venv/bin/python", "-m", "sql.tools.identity_key", "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,

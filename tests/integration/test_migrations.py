@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from local.postgres import PostgresServer
-from local.wire import Wire
-from sql import migrate
-from sql.migrate import HistoryEdited, MigrationFailed
-from tests.databases import (
+from local.processes.postgres import PostgresServer
+from sql.tools import migrate
+from sql.tools.migrate import HistoryEdited, MigrationFailed
+from tests.support.databases import (
     MIGRATOR,
     OLDEST,
     PACKAGED,
@@ -25,6 +24,7 @@ from tests.databases import (
     connected,
     oldest_binaries,
 )
+from tests.support.wire import Wire
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -316,7 +316,7 @@ def test_a_migrator_that_is_killed_does_not_keep_the_others_waiting(
 ) -> None:
     write(history, "0003_long", "INSERT INTO public.things VALUES (3); SELECT pg_sleep(600);")
     program = (
-        "import pathlib, sys; from sql import migrate; migrate.SERVER_LOOKS = '100ms'; "
+        "import pathlib, sys; from sql.tools import migrate; migrate.SERVER_LOOKS = '100ms'; "
         "migrate.migrate(sys.argv[1], directory=pathlib.Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", program, empty.migrator, str(history)]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from masstock import config
-from tests.handler import Api
+from masstock import settings
+from tests.support.handler import Api
 
 OURS = "https://app.masstock.example"
 STAGING = "http://localhost:3000"
@@ -34,10 +34,10 @@ def allow(api: Api, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def to(origins: str) -> None:
         monkeypatch.setenv("CORS_ALLOW_ORIGINS", origins)
-        config._parsed.clear()
+        settings._parsed.clear()
 
     yield to
-    config._parsed.clear()
+    settings._parsed.clear()
 
 
 def cors(answer: Any) -> dict[str, str]:

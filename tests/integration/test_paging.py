@@ -8,8 +8,16 @@ from urllib.parse import urlencode
 import psycopg
 import pytest
 
-from tests.databases import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW, Urls, connected
-from tests.handler import Api
+from tests.support.databases import (
+    ACME,
+    GLOBEX,
+    JANE_OF_GLOBEX,
+    JOHN_OF_ACME,
+    WORKFLOW,
+    Urls,
+    connected,
+)
+from tests.support.handler import Api
 
 ROWS = 1000
 PAGE = 37

@@ -10,21 +10,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from masstock.auth import Principal
-from masstock.db import Database, TenantReader, Worker, tenant_transaction
-from tests.databases import (
-    ACME,
-    ADMIN,
-    GLOBEX,
-    IDENTITY_KEY,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    Callers,
-    Urls,
-    connected,
-)
-from tests.pgbouncer import PgBouncer, backends
-from tests.security import tenants
+from masstock.database.connection import Database
+from masstock.database.tenants import TenantReader, tenant_transaction
+from masstock.database.worker import Worker
+from masstock.services.tokens import Principal
 from tests.security.test_sealed_identity import (
     ATTACKS,
     EXPECTED,
@@ -36,6 +25,19 @@ from tests.security.test_sealed_identity import (
     seen,
     what_was_left,
 )
+from tests.support import tenants
+from tests.support.databases import (
+    ACME,
+    ADMIN,
+    GLOBEX,
+    IDENTITY_KEY,
+    JANE_OF_GLOBEX,
+    JOHN_OF_ACME,
+    Callers,
+    Urls,
+    connected,
+)
+from tests.support.pgbouncer import PgBouncer, backends
 
 POOL = 10
 REQUESTS = 200

@@ -7,10 +7,10 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
-import session
-from masstock import secrets, storage
-from tests.databases import ACME, JANE_OF_GLOBEX, WORKFLOW, Urls, connected
-from tests.handler import Api, token
+from masstock.services import secret_store, storage
+from masstock_api import session
+from tests.support.databases import ACME, JANE_OF_GLOBEX, WORKFLOW, Urls, connected
+from tests.support.handler import Api, token
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 JSON = {"Content-Type": "application/json"}
@@ -345,10 +345,10 @@ def without_database(api: Api) -> Iterator[None]:
     """The database is gone: its url, freshly read, leads to a closed port."""
     database_id = session.settings().database_secret_id
     session.database().close()
-    secrets._cache[database_id] = (float("inf"), "postgresql://x:x@127.0.0.1:9/x")
+    secret_store._cache[database_id] = (float("inf"), "postgresql://x:x@127.0.0.1:9/x")
     yield
     session.database().close()
-    secrets.forget_secrets()
+    secret_store.forget_secrets()
 
 
 @pytest.mark.parametrize(
@@ -376,7 +376,10 @@ def test_it_works_again_as_soon_as_the_database_is_back(api: Api) -> None:
 def test_a_replaced_identity_key_is_read_again_after_one_refused_request(api: Api) -> None:
     identity_id = session.settings().identity_secret_id
     for method, body in (("GET", None), ("PATCH", {"name": "Acme"})):
-        secrets._cache[identity_id] = (float("inf"), "the key that functions had before: 32 bytes")
+        secret_store._cache[identity_id] = (
+            float("inf"),
+            "the key that functions had before: 32 bytes",
+        )
         path = f"/v1/clients/{ACME}"
         problem(api.call("admin", method, path, json=body), 503, "database_unavailable")
         assert api.call("admin", method, path, json=body).status_code == 200

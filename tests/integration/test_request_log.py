@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from masstock.telemetry import logger
-from tests.databases import (
+from tests.integration.test_problems import without_database  # noqa: F401 - a fixture
+from tests.support.databases import (
     ACME,
     ADMIN,
     DEMO_EXECUTION,
@@ -19,10 +20,9 @@ from tests.databases import (
     Urls,
     connected,
 )
-from tests.databases import JOHN_OF_ACME as JOHN
-from tests.databases import MARY_OF_ACME as MARY
-from tests.handler import JWT_KEY, Api
-from tests.integration.test_problems import without_database  # noqa: F401 - a fixture
+from tests.support.databases import JOHN_OF_ACME as JOHN
+from tests.support.databases import MARY_OF_ACME as MARY
+from tests.support.handler import JWT_KEY, Api
 
 SAID = "words-that-are-nobody-elses-business"
 

@@ -6,10 +6,10 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg.types.json import Jsonb
 
-from masstock import crypto
 from masstock.errors import ApiKeyUnreadable
-from sql import reseal
-from tests.databases import ACME, GLOBEX, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from masstock.services import sealing
+from sql.tools import reseal
+from tests.support.databases import ACME, GLOBEX, JOHN_OF_ACME, WORKFLOW, Urls, connected
 
 OLD = json.dumps({"current": "k1", "k1": "first"})
 NEW = reseal.with_new_key(OLD)
@@ -60,21 +60,21 @@ def test_resealed_keys_open_without_the_old_key(
 ) -> None:
     monkeypatch.setattr(reseal, "BATCH", 3)
     ids = [
-        store(fresh_database.superuser, lambda i: crypto.seal(f"key of {i}", ACME, i, OLD))
+        store(fresh_database.superuser, lambda i: sealing.seal(f"key of {i}", ACME, i, OLD))
         for _ in range(8)
     ]
     # As the login that migrates, not as a superuser.
     assert reseal.reseal(fresh_database.migrator, NEW) == (8, 0)
     for execution_id in ids:
         sealed = stored(fresh_database.superuser, execution_id)
-        assert crypto.unseal(sealed, ACME, execution_id, ONLY_NEW) == f"key of {execution_id}"
+        assert sealing.unseal(sealed, ACME, execution_id, ONLY_NEW) == f"key of {execution_id}"
         with pytest.raises(ApiKeyUnreadable):
-            crypto.unseal(sealed, GLOBEX, execution_id, ONLY_NEW)
+            sealing.unseal(sealed, GLOBEX, execution_id, ONLY_NEW)
     assert reseal.reseal(fresh_database.migrator, NEW) == (0, 0)
 
 
 def test_what_does_not_open_is_told_and_left_as_it_is(fresh_database: Urls) -> None:
-    altered = crypto.seal("secret", ACME, uuid4(), OLD)
+    altered = sealing.seal("secret", ACME, uuid4(), OLD)
     execution_id = store(fresh_database.superuser, altered)
     assert reseal.reseal(fresh_database.migrator, NEW) == (0, 1)
     assert stored(fresh_database.superuser, execution_id) == altered

@@ -9,36 +9,36 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from masstock.models import resources
-from tests.databases import DEMO_EXECUTION
-from tests.handler import Api
+from masstock.schemas import responses
+from tests.support.databases import DEMO_EXECUTION
+from tests.support.handler import Api
 
 EXAMPLES: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "contract/seed_examples.json").read_text()
 )
 # Two of the document's ids are no UUIDs and one is abbreviated; sql/seed.sql has these for them.
 MAPPED = {
-    "ghi78901-e89b-12d3-a456-426614174005": resources.RESULT,
-    "jkl23456-e89b-12d3-a456-426614174006": resources.TICKET,
+    "ghi78901-e89b-12d3-a456-426614174005": responses.RESULT,
+    "jkl23456-e89b-12d3-a456-426614174006": responses.TICKET,
     "def45678.../0_1234567890.png": f"{DEMO_EXECUTION}/0_1763892000.png",
 }
 READ = {
-    "users": f"/v1/users/{resources.JOHN}",
-    "clients": f"/v1/clients/{resources.ACME}",
-    "workflows": f"/v1/workflows/{resources.WORKFLOW}",
-    "workflow_requests": f"/v1/workflow-requests/{resources.REQUEST}",
-    "workflow_executions": f"/v1/executions/{resources.EXECUTION}",
-    "workflow_batch_results": f"/v1/executions/{resources.EXECUTION}/results",
-    "support_tickets": f"/v1/support-tickets/{resources.TICKET}",
+    "users": f"/v1/users/{responses.JOHN}",
+    "clients": f"/v1/clients/{responses.ACME}",
+    "workflows": f"/v1/workflows/{responses.WORKFLOW}",
+    "workflow_requests": f"/v1/workflow-requests/{responses.REQUEST}",
+    "workflow_executions": f"/v1/executions/{responses.EXECUTION}",
+    "workflow_batch_results": f"/v1/executions/{responses.EXECUTION}/results",
+    "support_tickets": f"/v1/support-tickets/{responses.TICKET}",
 }
-DESCRIBED: dict[str, type[resources.Resource]] = {
-    "users": resources.User,
-    "clients": resources.Client,
-    "workflows": resources.Workflow,
-    "workflow_requests": resources.WorkflowRequest,
-    "workflow_executions": resources.Execution,
-    "workflow_batch_results": resources.BatchResult,
-    "support_tickets": resources.SupportTicket,
+DESCRIBED: dict[str, type[responses.Resource]] = {
+    "users": responses.User,
+    "clients": responses.Client,
+    "workflows": responses.Workflow,
+    "workflow_requests": responses.WorkflowRequest,
+    "workflow_executions": responses.Execution,
+    "workflow_batch_results": responses.BatchResult,
+    "support_tickets": responses.SupportTicket,
 }
 
 

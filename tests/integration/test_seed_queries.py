@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.databases import (
+from tests.support.databases import (
     ACME,
     ADMIN,
     DEMO_EXECUTION,
@@ -21,7 +21,7 @@ from tests.databases import (
     connected,
     signed_identity,
 )
-from tests.seed_queries import (
+from tests.support.seed_queries import (
     BATCH_RESULTS,
     EXECUTIONS_WITH_WORKFLOW,
     SUCCESS_RATE_BY_CLIENT,

@@ -15,13 +15,14 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from local.postgres import PostgresServer
-from masstock.auth import Principal
-from masstock.db import Database, TenantReader
-from sql import migrate
-from sql.baseline import TABLES, CannotAdopt
-from sql.identity_key import install_identity_key
-from tests.databases import IDENTITY_KEY, OLDEST, PACKAGED, connected, oldest_binaries
+from local.processes.postgres import PostgresServer
+from masstock.database.connection import Database
+from masstock.database.tenants import TenantReader
+from masstock.services.tokens import Principal
+from sql.tools import migrate
+from sql.tools.baseline import TABLES, CannotAdopt
+from sql.tools.identity_key import install_identity_key
+from tests.support.databases import IDENTITY_KEY, OLDEST, PACKAGED, connected, oldest_binaries
 
 pytestmark = pytest.mark.timeout(120)
 

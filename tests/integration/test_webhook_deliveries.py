@@ -8,14 +8,16 @@ import pytest
 from psycopg.rows import dict_row
 from standardwebhooks import Webhook
 
-import finalize
-from masstock import webhooks
-from masstock.config import FinalizeSettings
-from masstock.db import Database, Worker
+from masstock.database.connection import Database
+from masstock.database.worker import Worker
 from masstock.errors import NotFinished
-from masstock.models.workflow import ExecutionRun
-from tests.databases import ACME, JOHN_OF_ACME, WORKFLOW, Urls, connected
-from tests.receiver import Receiver, listening
+from masstock.schemas.engine import ExecutionRun
+from masstock.services import webhooks
+from masstock.settings import FinalizeSettings
+from masstock_finalize.deliveries import WEBHOOK_DELAYS, deliver_webhooks
+from masstock_finalize.ending import end_run
+from tests.support.databases import ACME, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from tests.support.receiver import Receiver, listening
 
 ENVIRONMENT = {
     "DATABASE_SECRET_ID": "worker",
@@ -38,7 +40,7 @@ def worker(
     fresh_database: Urls, vault: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Worker]:
     vault |= {"worker": fresh_database.worker, "master": "the master secret"}
-    monkeypatch.setattr("finalize.read_secret", vault.__getitem__)
+    monkeypatch.setattr("masstock_finalize.deliveries.read_secret", vault.__getitem__)
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "MasStock")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "masstock-test")
     database = Database("worker")
@@ -57,7 +59,7 @@ def ended(fresh_database: Urls, worker: Worker, receiver: Receiver) -> UUID:
             " VALUES (%s, %s, %s, %s, 'processing', '{\"prompts\": [\"x\"]}', %s)",
             [execution_id, WORKFLOW, ACME, JOHN_OF_ACME, receiver.url],
         )
-    assert finalize.finalize(worker, ExecutionRun(execution_id, 0), NotFinished()) == (
+    assert end_run(worker, ExecutionRun(execution_id, 0), NotFinished()) == (
         "failed",
         True,
     )
@@ -83,25 +85,25 @@ def test_the_same_message_is_repeated_until_it_is_taken(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     receiver.status = 500
-    assert finalize.deliver_webhooks(worker, SETTINGS) == 0
+    assert deliver_webhooks(worker, SETTINGS) == 0
     assert receiver.received == [], "the first attempt is the machine's"
-    assert finalize.deliver_webhooks(worker, SETTINGS, ended) == 0
+    assert deliver_webhooks(worker, SETTINGS, ended) == 0
     kept = delivery(fresh_database)
     assert (kept["attempts"], kept["response_status"], kept["delivered_at"]) == (1, 500, None)
     assert webhooks.TIMEOUT_SECONDS < kept["due_in"] <= 15
     for whose in (None, ended):
-        assert finalize.deliver_webhooks(worker, SETTINGS, whose) == 0
+        assert deliver_webhooks(worker, SETTINGS, whose) == 0
     assert len(receiver.received) == 1, "not before it is due"
     let_time_pass(fresh_database)
     receiver.status = 200
-    assert finalize.deliver_webhooks(worker, SETTINGS) == 1
+    assert deliver_webhooks(worker, SETTINGS) == 1
     first, second = receiver.received
     assert first[1]["webhook-id"] == second[1]["webhook-id"]
     assert first[2] == second[2]
     secret = webhooks.client_secret("the master secret", ACME, 1)
     assert Webhook(secret).verify(second[2], second[1])["data"]["id"] == str(ended)
     let_time_pass(fresh_database)
-    assert finalize.deliver_webhooks(worker, SETTINGS) == 0
+    assert deliver_webhooks(worker, SETTINGS) == 0
     assert len(receiver.received) == 2
 
 
@@ -111,17 +113,17 @@ def test_a_crash_between_claiming_and_recording_only_delays(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(webhooks, "send", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
-            finalize.deliver_webhooks(worker, SETTINGS, ended)
+            deliver_webhooks(worker, SETTINGS, ended)
     assert delivery(fresh_database)["due_in"] > 0
     let_time_pass(fresh_database)
-    assert finalize.deliver_webhooks(worker, SETTINGS) == 1
+    assert deliver_webhooks(worker, SETTINGS) == 1
 
 
 def test_a_receiver_that_is_gone_is_left_alone(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     receiver.status = 410
-    finalize.deliver_webhooks(worker, SETTINGS, ended)
+    deliver_webhooks(worker, SETTINGS, ended)
     kept = delivery(fresh_database)
     assert (kept["next_attempt_at"], kept["delivered_at"]) == (None, None)
 
@@ -130,11 +132,11 @@ def test_after_the_last_attempt_there_is_none(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     receiver.status = 503
-    attempts = len(finalize.WEBHOOK_DELAYS) + 1
+    attempts = len(WEBHOOK_DELAYS) + 1
     for _ in range(attempts):
         assert delivery(fresh_database)["next_attempt_at"] is not None
         let_time_pass(fresh_database)
-        finalize.deliver_webhooks(worker, SETTINGS)
+        deliver_webhooks(worker, SETTINGS)
     kept = delivery(fresh_database)
     assert (kept["attempts"], kept["next_attempt_at"]) == (attempts, None)
 
@@ -142,7 +144,7 @@ def test_after_the_last_attempt_there_is_none(
 def test_ending_twice_tells_once(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
-    assert finalize.finalize(worker, ExecutionRun(ended, 0), NotFinished()) == ("ended", False)
+    assert end_run(worker, ExecutionRun(ended, 0), NotFinished()) == ("ended", False)
     assert delivery(fresh_database)["attempts"] == 0
 
 
@@ -151,6 +153,6 @@ def test_private_addresses_are_refused_again_when_sending(
 ) -> None:
     """The address was allowed when it was submitted."""
     strict = FinalizeSettings({**ENVIRONMENT, "ALLOW_PRIVATE_WEBHOOKS": "false"})
-    assert finalize.deliver_webhooks(worker, strict, ended) == 0
+    assert deliver_webhooks(worker, strict, ended) == 0
     assert receiver.received == []
     assert "https" in delivery(fresh_database)["error_message"]

@@ -11,11 +11,11 @@ from typing import Any
 import boto3
 import pytest
 
-from local import children
-from local.pool import FunctionPool, Pools
-from local.resources import ACCOUNT, REGION, LambdaFunction
-from local.servers import InnerEndpoints, ThreadedServer
-from local.services import Service
+from local.aws.pool import FunctionPool, Pools
+from local.aws.resources import ACCOUNT, REGION, LambdaFunction
+from local.processes import children
+from local.processes.servers import InnerEndpoints, ThreadedServer
+from local.processes.services import Service
 from local.settings import ROOT
 
 HANDLERS = '''

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from local import database
-from local.children import StackError
 from local.keys import Keys
-from sql.identity_key import trusts_another_key
-from tests.databases import IDENTITY_KEY, Server, Urls
+from local.processes.children import StackError
+from sql.tools.identity_key import trusts_another_key
+from tests.support.databases import IDENTITY_KEY, Server, Urls
 
 
 def test_a_database_elsewhere_that_serves_a_deployment_is_left_alone(

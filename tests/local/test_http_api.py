@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.children import free_port
-from local.execution_environment import InvokeResult
-from local.http_api import BODY_LIMIT, HttpApi
-from local.pool import PayloadTooLarge
-from local.servers import ThreadedServer
+from local.aws.execution_environment import InvokeResult
+from local.aws.http_api import BODY_LIMIT, HttpApi
+from local.aws.pool import PayloadTooLarge
+from local.processes.children import free_port
+from local.processes.servers import ThreadedServer
 
 pytestmark = pytest.mark.timeout(30)
 

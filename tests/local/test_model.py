@@ -18,9 +18,9 @@ from google import genai
 from google.genai import errors, types
 from PIL import Image
 
-from local.model import ModelServer
-from local.model_replies import BEHAVIOURS
-from local.painter import paint
+from local.image_model.painter import paint
+from local.image_model.replies import BEHAVIOURS
+from local.image_model.server import ModelServer
 
 KEY = "a-demo-key-of-some-length"
 SDK_TIMEOUT_MS = 1500

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from local.execution_environment import PAYLOAD_LIMIT, InvokeResult
-from local.pool import FunctionPool, PayloadTooLarge, PoolClosed, Pools
+from local.aws.execution_environment import PAYLOAD_LIMIT, InvokeResult
+from local.aws.pool import FunctionPool, PayloadTooLarge, PoolClosed, Pools
 from tests.local.conftest import Task
 
 pytestmark = pytest.mark.timeout(60)

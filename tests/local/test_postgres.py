@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from local.children import StackError
-from local.postgres import PostgresServer
+from local.processes.children import StackError
+from local.processes.postgres import PostgresServer
 from local.settings import ROOT
 
 pytestmark = pytest.mark.timeout(60)
@@ -84,7 +84,8 @@ def test_stale_pid_file_that_names_a_living_stranger_is_no_obstacle(directory: P
 
 def test_server_dies_with_the_process_that_started_it(directory: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from local.postgres import PostgresServer\n"
+        "import sys, time; from pathlib import Path\n"
+        "from local.processes.postgres import PostgresServer\n"
         "server = PostgresServer(Path(sys.argv[1])); server.start()\n"
         "print(server.process.pid, flush=True); time.sleep(60)"
     )

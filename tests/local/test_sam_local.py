@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from local.sam import IMAGE, MACHINE
+from local.aws.sam import IMAGE, MACHINE
 from local.settings import ROOT
 
 READY_SECONDS = 300

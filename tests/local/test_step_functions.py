@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.step_functions import LambdaEndpoint, matches
+from local.aws.step_functions import LambdaEndpoint, matches
 from tests.local.conftest import Aws
 
 pytestmark = pytest.mark.timeout(90)

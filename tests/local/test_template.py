@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from local.children import StackError
-from local.resources import ACCOUNT, REGION, Template
+from local.aws.resources import ACCOUNT, REGION, Template
+from local.aws.template import read_template, seconds_of
+from local.processes.children import StackError
 from local.settings import ROOT, Settings
-from local.template import read_template, seconds_of
 from local.wiring import function_variables, template_parameters
 
 

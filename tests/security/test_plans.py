@@ -7,8 +7,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.databases import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, Callers, Urls, connected
-from tests.security import tenants
+from tests.support import tenants
+from tests.support.databases import (
+    ACME,
+    GLOBEX,
+    JANE_OF_GLOBEX,
+    JOHN_OF_ACME,
+    Callers,
+    Urls,
+    connected,
+)
 
 # Texts that only their tenant may know, and where another tenant's stand. Columns with an index of
 # their own are not among them: docs/security.md names that limit.

@@ -12,9 +12,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from masstock.db import Database, Executor
-from sql.identity_key import install_identity_key
-from tests.databases import (
+from masstock.database.connection import Database, Executor
+from sql.tools.identity_key import install_identity_key
+from tests.support import tenants
+from tests.support.databases import (
     ACME,
     ADMIN,
     GLOBEX,
@@ -26,7 +27,6 @@ from tests.databases import (
     connected,
     signed_identity,
 )
-from tests.security import tenants
 
 # One row per visible row of any table or view, as [name, key].
 LOOK: LiteralString = """

@@ -12,7 +12,8 @@ import yaml
 from psycopg.errors import InsufficientPrivilege
 from psycopg.types.json import Json
 
-from tests.databases import (
+from tests.support import tenants
+from tests.support.databases import (
     ACME,
     ADMIN,
     DEMO_EXECUTION,
@@ -25,7 +26,6 @@ from tests.databases import (
     connected,
     signed_identity,
 )
-from tests.security import tenants
 
 RULES = yaml.safe_load(Path(__file__).with_name("row_security.yaml").read_text())
 COMMANDS = ("SELECT", "INSERT", "UPDATE", "DELETE")

@@ -7,10 +7,10 @@ import boto3
 import pytest
 from hypothesis import HealthCheck, settings
 
-from local.resources import REGION
-from masstock import storage
-from masstock.secrets import forget_secrets
-from tests.unit.web import Web, listening
+from local.aws.resources import REGION
+from masstock.services import storage
+from masstock.services.secret_store import forget_secrets
+from tests.support.web import Web, listening
 
 # The machine is shared: how long an example takes, or to think of one, says nothing.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

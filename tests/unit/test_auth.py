@@ -14,11 +14,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from masstock import auth
-from masstock.auth import Principal, authenticate
-from masstock.config import ApiSettings
 from masstock.errors import IdentityProviderUnavailable, Unauthenticated
-from tests.unit.web import Web
+from masstock.services import tokens
+from masstock.services.tokens import Principal, authenticate
+from masstock.settings import ApiSettings
+from tests.support.web import Web
 
 ISSUER, AUDIENCE = "https://issuer.example/auth/v1", "authenticated"
 USER = UUID("123e4567-e89b-12d3-a456-426614174000")
@@ -97,8 +97,8 @@ def issuer(web: Web) -> Web:
 @pytest.fixture(autouse=True)
 def a_new_process() -> Iterator[None]:
     def forget() -> None:
-        auth._keys.clear()
-        auth._fetched_at = float("-inf")
+        tokens._keys.clear()
+        tokens._fetched_at = float("-inf")
 
     forget()
     yield
@@ -106,7 +106,7 @@ def a_new_process() -> Iterator[None]:
 
 
 def a_minute_passes() -> None:
-    auth._fetched_at -= auth.REFRESH_SECONDS + 1
+    tokens._fetched_at -= tokens.REFRESH_SECONDS + 1
 
 
 def settings(**mode: str) -> ApiSettings:
@@ -214,11 +214,11 @@ def test_a_token_seen_before_expires_all_the_same(
     now = time.time()
     token = signed(algorithm, claims(exp=int(now) + 60))
     assert accepts(token, settings)
-    monkeypatch.setattr(auth.time, "time", lambda: now + 71)
+    monkeypatch.setattr(tokens.time, "time", lambda: now + 71)
     assert refusal(token, settings) == "The token has expired."
 
 
-@pytest.mark.parametrize("age", [auth.CLOCK_SKEW_SECONDS + 1, 3600, 10**9])
+@pytest.mark.parametrize("age", [tokens.CLOCK_SKEW_SECONDS + 1, 3600, 10**9])
 def test_an_expired_token_is_refused_as_such(mode: Mode, age: int) -> None:
     algorithm, settings = mode
     expired = claims(exp=int(time.time()) - age)
@@ -282,8 +282,8 @@ def test_a_signature_covers_header_and_payload(mode: Mode) -> None:
         f"{encode(b'null')}.e30.AA",
         f"{encode(b'[]')}.e30.AA",
         f"{encode({'alg': 'HS256', 'kid': 'RS256', 'crit': ['x'], 'x': 1})}.e30.AA",
-        "A" * auth.MAX_TOKEN_LENGTH,
-        "." * auth.MAX_TOKEN_LENGTH,
+        "A" * tokens.MAX_TOKEN_LENGTH,
+        "." * tokens.MAX_TOKEN_LENGTH,
     ],
     ids=lambda garbage: ascii(garbage)[:24],
 )
@@ -291,7 +291,7 @@ def test_garbage_is_refused_like_everything_else(mode: Mode, garbage: str) -> No
     assert refusal(garbage, mode[1]) == NOT_VALID
 
 
-@pytest.mark.parametrize("length", [auth.MAX_TOKEN_LENGTH + 1, 6 * 1024 * 1024])
+@pytest.mark.parametrize("length", [tokens.MAX_TOKEN_LENGTH + 1, 6 * 1024 * 1024])
 def test_a_huge_token_is_refused_unread(mode: Mode, issuer: Web, length: int) -> None:
     algorithm, settings = mode
     token = signed(algorithm, claims(padding="x" * length))
@@ -502,7 +502,7 @@ BAD_DAYS: dict[str, Callable[[Web], None]] = {
 def test_without_any_keys_the_issuers_failure_is_said(
     with_jwks: ApiSettings, issuer: Web, bad_day: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "FETCH_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(tokens, "FETCH_TIMEOUT_SECONDS", 0.3)
     BAD_DAYS[bad_day](issuer)
     with pytest.raises(IdentityProviderUnavailable):
         authenticate(f"Bearer {signed('RS256')}", with_jwks)
@@ -519,7 +519,7 @@ def test_a_failed_refresh_keeps_the_last_good_keys(
 ) -> None:
     assert accepts(signed("RS256"), with_jwks)
     a_minute_passes()
-    monkeypatch.setattr(auth, "FETCH_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(tokens, "FETCH_TIMEOUT_SECONDS", 0.3)
     BAD_DAYS[bad_day](issuer)
     for number in range(3):
         assert refusal(signed("RS256", kid=f"unknown {number}"), with_jwks) == NOT_VALID

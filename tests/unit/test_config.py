@@ -2,7 +2,7 @@
 
 import pytest
 
-from masstock.config import FanoutSettings, FinalizeSettings, Misconfigured, Settings
+from masstock.settings import FanoutSettings, FinalizeSettings, Misconfigured, Settings
 
 FANOUT = {
     "DATABASE_SECRET_ID": "worker",

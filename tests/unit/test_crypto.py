@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from masstock.crypto import seal, unseal
 from masstock.errors import ApiKeyUnreadable
+from masstock.services.sealing import seal, unseal
 
 CLIENT = UUID("456e7890-e89b-12d3-a456-426614174001")
 EXECUTION = UUID("def45678-e89b-12d3-a456-426614174004")

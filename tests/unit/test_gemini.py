@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import gemini
-from local.model import ModelServer, Rule
-from local.model_replies import BEHAVIOURS
-from local.painter import paint as stand_in_painting
+from local.image_model.painter import paint as stand_in_painting
+from local.image_model.replies import BEHAVIOURS
+from local.image_model.server import ModelServer, Rule
 from masstock import errors
 from masstock.errors import Outcome, ProviderThrottled
-from masstock.storage import MAX_IMAGE_BYTES
-from tests.unit.web import Web
+from masstock.services.storage import MAX_IMAGE_BYTES
+from masstock_generate.providers import Painting, PaintRequest, gemini
+from tests.support.web import Web
 
 KEY = "AIza-a-demo-key-that-nobody-may-see"
 MODEL = "gemini-2.5-flash-image"
@@ -37,7 +37,7 @@ def picture(colour: str, format: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
-def paint(prompt: str = "a mug", **changes: Any) -> gemini.Painting:
+def paint(prompt: str = "a mug", **changes: Any) -> Painting:
     usual: dict[str, Any] = {
         "api_key": KEY,
         "model": MODEL,
@@ -45,7 +45,7 @@ def paint(prompt: str = "a mug", **changes: Any) -> gemini.Painting:
         "aspect_ratio": None,
         "timeout_seconds": 20,
     }
-    return gemini.paint(prompt=prompt, **{**usual, **changes})
+    return gemini.paint(PaintRequest(prompt=prompt, **{**usual, **changes}))
 
 
 def outcome(**changes: Any) -> Outcome:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import pages
 from masstock.errors import InvalidCursor
+from masstock_api import pages
 
 KEY = "the key that only we have"
 LIST = "executions"

@@ -12,9 +12,9 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from hypothesis import given
 from hypothesis import strategies as st
 
-import request
 from masstock.errors import MalformedJson, ValidationFailed
-from masstock.models.api import ExecutionCreate, SupportTicketCreate
+from masstock.schemas.requests import ExecutionCreate, SupportTicketCreate
+from masstock_api import request
 
 WORKFLOW = str(uuid4())
 json_values = st.recursive(

@@ -16,9 +16,14 @@ from botocore.credentials import Credentials
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from masstock import https, secrets
-from masstock.secrets import CACHE_SECONDS, SecretUnavailable, forget_secrets, read_secret
-from tests.unit.web import Web
+from masstock.services import https, secret_store
+from masstock.services.secret_store import (
+    CACHE_SECONDS,
+    SecretUnavailable,
+    forget_secrets,
+    read_secret,
+)
+from tests.support.web import Web
 
 VALUE = "postgresql://masstock_api:a-password@db.example/masstock"
 
@@ -56,7 +61,7 @@ def test_the_signature_is_botocores(
         if token is not None:
             patch.setenv("AWS_SESSION_TOKEN", token)
         patch.setattr(botocore.auth, "get_current_datetime", lambda: now)
-        ours = secrets._sign(host, region, body, now.replace(tzinfo=UTC))
+        ours = secret_store._sign(host, region, body, now.replace(tzinfo=UTC))
         theirs = AWSRequest(
             "POST",
             f"https://{host}/",
@@ -85,7 +90,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(secrets, "time", clock)
+    monkeypatch.setattr(secret_store, "time", clock)
     return clock
 
 
@@ -182,7 +187,7 @@ def test_every_failure_is_one_exception_and_the_next_read_tries_again(
     aws: None, web: Web, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", web.url)
-    monkeypatch.setattr(secrets, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(secret_store, "TIMEOUT_SECONDS", 0.3)
     FAILURES[failure](web)
     with pytest.raises(SecretUnavailable, match=r"^masstock/dev: ") as raised:
         read_secret("masstock/dev")
@@ -191,7 +196,7 @@ def test_every_failure_is_one_exception_and_the_next_read_tries_again(
     assert "its-secret" not in told
     web.answer({"SecretString": VALUE})
     web.released.set()
-    monkeypatch.setattr(secrets, "TIMEOUT_SECONDS", 5)
+    monkeypatch.setattr(secret_store, "TIMEOUT_SECONDS", 5)
     assert read_secret("masstock/dev") == VALUE
     assert len(web.requests) == 2
 

@@ -14,10 +14,10 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.resources import REGION
-from masstock import storage
+from local.aws.resources import REGION
 from masstock.errors import InvalidImage, ReferenceGone
-from masstock.storage import ObjectMissing, Results, Uploads, image_key, sniff_image
+from masstock.services import storage
+from masstock.services.storage import ObjectMissing, Results, Uploads, image_key, sniff_image
 
 CLIENT, OTHER = uuid4(), uuid4()
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"

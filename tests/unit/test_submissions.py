@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-import submissions
 from masstock.errors import ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
-from masstock.models.api import ExecutionCreate, PromptWithId
-from masstock.models.config import WorkflowConfig
-from masstock.storage import MAX_PROMPTS_BYTES, Uploads
+from masstock.schemas.requests import ExecutionCreate, PromptWithId
+from masstock.schemas.workflow_config import WorkflowConfig
+from masstock.services.storage import MAX_PROMPTS_BYTES, Uploads
+from masstock_api import submissions
 
 CLIENT = UUID(int=1)
 SUBMISSION = ExecutionCreate.model_validate(

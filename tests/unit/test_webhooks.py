@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from masstock import webhooks
-from tests.receiver import Receiver, listening
+from masstock.services import webhooks
+from tests.support.receiver import Receiver, listening
 
 SECRET = webhooks.client_secret("master", UUID(int=1), 1)
 BODY = '{"type":"execution.completed","data":{"id":"1"}}'

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from fastapi_app.identity import Transaction, Tx, secret
 from fastapi_app.pages import PageOf
-from masstock.models.api import (
+from masstock.schemas.requests import (
     AccountStatus,
     ClientCreate,
     ClientUpdate,
@@ -19,7 +19,7 @@ from masstock.models.api import (
     UserCreate,
     UserUpdate,
 )
-from masstock.models.resources import Client, Page, Profile, User, WebhookSecret
+from masstock.schemas.responses import Client, Page, Profile, User, WebhookSecret
 
 router = APIRouter(prefix="/v1")
 

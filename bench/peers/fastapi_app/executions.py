@@ -15,9 +15,8 @@ from psycopg.types.json import Jsonb
 
 from fastapi_app.identity import Transaction, secret
 from fastapi_app.pages import PageOf
-from masstock.models.api import ExecutionCreate, ExecutionRetry, UploadCreate
-from masstock.models.config import WorkflowConfig
-from masstock.models.resources import (
+from masstock.schemas.requests import ExecutionCreate, ExecutionRetry, UploadCreate
+from masstock.schemas.responses import (
     BatchResult,
     Execution,
     ExecutionStatus,
@@ -26,6 +25,7 @@ from masstock.models.resources import (
     ResultStatus,
     Upload,
 )
+from masstock.schemas.workflow_config import WorkflowConfig
 
 router = APIRouter(prefix="/v1")
 

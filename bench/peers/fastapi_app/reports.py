@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from fastapi_app.identity import Transaction
-from masstock.models.resources import ClientUsage, Report, WorkflowUsage
+from masstock.schemas.responses import ClientUsage, Report, WorkflowUsage
 
 router = APIRouter(prefix="/v1")
 

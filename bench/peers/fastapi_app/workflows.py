@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from fastapi_app.identity import Transaction, Tx
 from fastapi_app.pages import PageOf
-from masstock.models.api import (
+from masstock.schemas.requests import (
     RequestStatus,
     SupportTicketCreate,
     SupportTicketUpdate,
@@ -20,12 +20,7 @@ from masstock.models.api import (
     WorkflowStatus,
     WorkflowUpdate,
 )
-from masstock.models.resources import (
-    Page,
-    SupportTicket,
-    Workflow,
-    WorkflowRequest,
-)
+from masstock.schemas.responses import Page, SupportTicket, Workflow, WorkflowRequest
 
 router = APIRouter(prefix="/v1")
 

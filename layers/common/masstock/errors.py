@@ -230,6 +230,13 @@ class ModelUnavailable(Outcome):
     code = "model_unavailable"
 
 
+class UnknownWorkflowType(Outcome):
+    """The workflow's type is unknown here; nothing was painted."""
+
+    code = "unknown_workflow_type"
+    stops_execution = True
+
+
 class PromptBlocked(Outcome):
     """The image model blocked the prompt."""
 

@@ -21,26 +21,26 @@ HANDLERS = ("api", "fanout", "generate", "finalize")
 # Step → where it is found once the handler's module has been imported.
 STEPS = {
     "api": {
-        "insert": ("masstock.queries.executions", "insert_execution"),
-        "start": ("machine", "start"),
+        "insert": ("masstock.database.queries.executions", "insert_execution"),
+        "start": ("masstock.services.state_machine", "StateMachine.start"),
     },
     "fanout": {
-        "mark": ("masstock.queries.executions", "start_execution"),
+        "mark": ("masstock.database.queries.executions", "start_execution"),
         "fan_out": ("fanout", "fan_out"),
     },
     "generate": {
-        "claim": ("masstock.queries.batch_results", "claim_prompt"),
-        "paint": ("gemini", "paint"),
-        "put": ("masstock.storage", "Results.put"),
-        "complete": ("masstock.queries.batch_results", "complete_prompt"),
-        "release": ("masstock.queries.batch_results", "release_prompt"),
-        "fail": ("masstock.queries.batch_results", "fail_prompt"),
-        "stop": ("masstock.queries.executions", "stop_execution"),
+        "claim": ("masstock.database.queries.batch_results", "claim_prompt"),
+        "paint": ("masstock_generate.providers.gemini", "paint"),
+        "put": ("masstock.services.storage", "Results.put"),
+        "complete": ("masstock.database.queries.batch_results", "complete_prompt"),
+        "release": ("masstock.database.queries.batch_results", "release_prompt"),
+        "fail": ("masstock.database.queries.batch_results", "fail_prompt"),
+        "stop": ("masstock.database.queries.executions", "stop_execution"),
     },
     "finalize": {
-        "finalize": ("finalize", "finalize"),
-        "deliver": ("masstock.queries.webhook_deliveries", "claim_deliveries"),
-        "record": ("masstock.queries.webhook_deliveries", "record_attempt"),
+        "finalize": ("finalize", "end_run"),
+        "deliver": ("masstock.database.queries.webhook_deliveries", "claim_deliveries"),
+        "record": ("masstock.database.queries.webhook_deliveries", "record_attempt"),
     },
 }
 

@@ -1,0 +1,83 @@
+"""Keyset pages: the `{"items", "next_cursor"}` envelope and its opaque, signed cursors."""
+
+import base64
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from masstock.errors import InvalidCursor
+from masstock_api.request import Parameter, between
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+# With their envelope, pages stay below Lambda's 6 MB.
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+SIGNATURE_BYTES = 9
+
+
+def encode_cursor(position: Sequence[str | int], list_name: str, key: str) -> str:
+    """A position in one list, signed: another list's cursor, or an altered one, is refused."""
+    payload = json.dumps(position, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(_sign(payload, list_name, key) + payload).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, list_name: str, key: str) -> list[str | int]:
+    """The position that `encode_cursor` was given; raises InvalidCursor."""
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except ValueError as error:
+        raise InvalidCursor from error
+    signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
+    # Compared in its canonical form too: base64 has several spellings of the same bytes.
+    if (
+        not hmac.compare_digest(signature, _sign(payload, list_name, key))
+        or base64.urlsafe_b64encode(raw).decode().rstrip("=") != cursor
+    ):
+        raise InvalidCursor
+    return json.loads(payload)
+
+
+def _sign(payload: bytes, list_name: str, key: str) -> bytes:
+    message = b"cursor|" + list_name.encode() + b"|" + payload
+    return hmac.digest(key.encode(), message, "sha256")[:SIGNATURE_BYTES]
+
+
+PAGE_PARAMETERS = {
+    "limit": between(1, MAX_LIMIT, default=DEFAULT_LIMIT),
+    "cursor": Parameter(str, {"type": "string"}),
+}
+
+
+def page_start(
+    query: Mapping[str, Any], list_name: str, key: str
+) -> tuple[int, tuple[datetime, UUID] | None]:
+    """How long the page may be, and the (created_at, id) after which it begins."""
+    return query["limit"] or DEFAULT_LIMIT, time_position(query["cursor"], list_name, key)
+
+
+def time_position(cursor: str | None, list_name: str, key: str) -> tuple[datetime, UUID] | None:
+    """The (created_at, id) after which a page of the newest first begins."""
+    if cursor is None:
+        return None
+    created_at, row_id = decode_cursor(cursor, list_name, key)
+    return datetime.fromisoformat(str(created_at)), UUID(str(row_id))
+
+
+def page_of_rows(rows: Sequence[str], limit: int, list_name: str, key: str) -> str:
+    """The page of up to `limit` rows, JSON with `created_at` and `id`, of which one more than
+    `limit` was asked for: that one says whether there is a next page. Ends early at 4 MB."""
+    items: list[str] = []
+    size = 0
+    for row in rows[:limit]:
+        size += len(row.encode())
+        if items and size > MAX_PAGE_BYTES:
+            break
+        items.append(row)
+    next_cursor = None
+    if len(items) < len(rows):
+        last = json.loads(items[-1])
+        next_cursor = encode_cursor([last["created_at"], last["id"]], list_name, key)
+    return f'{{"items":[{",".join(items)}],"next_cursor":{json.dumps(next_cursor)}}}'

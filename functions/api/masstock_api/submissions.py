@@ -1,0 +1,216 @@
+"""What a workflow accepts as an execution, what it will cost, and the `input_data` that it
+becomes."""
+
+import binascii
+import json
+import re
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import TypeAdapter, ValidationError
+
+from masstock.catalogue.image_models import MODELS
+from masstock.errors import FieldError, InvalidImage, ValidationFailed
+from masstock.limits import PROMPTS_LIMIT
+from masstock.schemas.requests import ExecutionCreate, PromptWithId, SubmittedPrompt
+from masstock.schemas.workflow_config import WorkflowConfig
+from masstock.services import sealing
+from masstock.services.storage import ObjectMissing, Uploads
+from masstock.services.webhooks import WebhookRefused, check_url
+
+# Larger references are uploaded first and named by their key.
+MAX_INLINE_REFERENCE_BYTES = 2 * 1024 * 1024
+# Base64 has no hyphens: the two forms cannot be mistaken for each other.
+REFERENCE_KEY = re.compile(r"[0-9a-f-]{36}/references/[0-9a-f-]{36,64}\.(png|jpg|webp)")
+PROMPTS_KEY = re.compile(r"[0-9a-f-]{36}/prompts/[0-9a-f-]{36}\.jsonl")
+# A match per line that is not blank; it crosses blank ones, megabytes of them too, in one go.
+LINE = re.compile(rb"\S[^\n]*")
+# No prompt needs as much, even escaped; parsed, JSON takes up to thirty times its size.
+MAX_LINE_BYTES = 1024 * 1024
+# One list in a thousand lines is read by a person; the first mistakes show what is wrong.
+MAX_MISTAKES = 100
+
+type Prompts = Sequence[str | PromptWithId]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a submission is checked against."""
+
+    config: WorkflowConfig
+    has_platform_key: bool
+    allow_private_webhooks: bool
+
+
+def read_prompts(submission: ExecutionCreate, client_id: UUID, uploads: Uploads) -> Prompts:
+    """The prompts, from the body or the uploaded list that it names; raises ValidationFailed."""
+    if (submission.prompts is None) == (submission.prompts_key is None):
+        raise ValidationFailed([FieldError("/prompts", "Send either prompts or prompts_key.")])
+    if submission.prompts_key is None:
+        return submission.prompts or []
+    key = submission.prompts_key
+    try:
+        if not PROMPTS_KEY.fullmatch(key) or not key.startswith(f"{client_id}/"):
+            raise ObjectMissing
+        return _parse_lines(uploads.read_prompts(key))
+    except ObjectMissing as error:
+        detail = "Send the key of a list of prompts that you have uploaded."
+        raise ValidationFailed([FieldError("/prompts_key", detail)]) from error
+
+
+def _parse_lines(content: bytes) -> Prompts:
+    """JSON Lines; empty lines are skipped. Mistakes are told by their line. Reads no further than
+    one prompt past PROMPTS_LIMIT: `check` refuses the list then, however long it is."""
+    adapter: TypeAdapter[str | PromptWithId] = TypeAdapter(SubmittedPrompt)
+    prompts: list[str | PromptWithId] = []
+    mistakes: list[FieldError] = []
+    number, counted_to = 1, 0
+    for found in LINE.finditer(content):
+        number += content.count(b"\n", counted_to, found.start())
+        counted_to = found.start()
+        try:
+            if found.end() - found.start() > MAX_LINE_BYTES:
+                mistakes.append(FieldError("/prompts_key", f"Line {number} is longer than 1 MB."))
+            else:
+                prompts.append(adapter.validate_python(json.loads(found[0])))
+        except ValidationError as error:
+            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+            mistakes.append(FieldError("/prompts_key", f"Line {number}: {reason}"))
+        except (ValueError, RecursionError):
+            mistakes.append(FieldError("/prompts_key", f"Line {number} is not JSON."))
+        if len(mistakes) == MAX_MISTAKES or len(prompts) > PROMPTS_LIMIT:
+            break
+    if not prompts and not mistakes:
+        mistakes.append(FieldError("/prompts_key", "The list is empty."))
+    if mistakes:
+        raise ValidationFailed(mistakes)
+    return prompts
+
+
+def check(submission: ExecutionCreate, prompts: Prompts, rules: Rules) -> None:
+    """Raises ValidationFailed naming everything that the workflow does not accept."""
+    config = rules.config
+    mistakes: list[FieldError] = []
+    if (count := len(prompts)) > (limit := min(config.max_prompts, PROMPTS_LIMIT)):
+        there_are = str(count) if count <= PROMPTS_LIMIT else f"more than {PROMPTS_LIMIT}"
+        detail = f"This workflow takes at most {limit} prompts; there are {there_are}."
+        mistakes.append(FieldError("/prompts", detail))
+    mistakes += _repeated_ids(prompts)
+    if submission.api_key is None and (config.requires_api_key or not rules.has_platform_key):
+        mistakes.append(FieldError("/api_key", "This workflow requires an api_key."))
+    if submission.webhook_url is not None:
+        try:
+            check_url(submission.webhook_url, allow_private=rules.allow_private_webhooks)
+        except WebhookRefused as error:
+            mistakes.append(FieldError("/webhook_url", str(error)))
+    if submission.reference_images and not config.supports_reference_images:
+        detail = "This workflow does not support reference images."
+        mistakes.append(FieldError("/reference_images", detail))
+    mistakes += _against_model(submission, config.model)
+    if mistakes:
+        raise ValidationFailed(mistakes)
+
+
+def _repeated_ids(prompts: Prompts) -> list[FieldError]:
+    seen: set[str] = set()
+    repeated: list[FieldError] = []
+    for position, prompt in enumerate(prompts):
+        if isinstance(prompt, str) or prompt.custom_id is None:
+            continue
+        if prompt.custom_id in seen:
+            detail = "Another prompt of this execution has the same custom_id."
+            repeated.append(FieldError(f"/prompts/{position}/custom_id", detail))
+        seen.add(prompt.custom_id)
+    return repeated[:MAX_MISTAKES]
+
+
+def _against_model(submission: ExecutionCreate, name: str) -> list[FieldError]:
+    """What a known model cannot do; an unknown one is asked."""
+    model = MODELS.get(name)
+    if model is None:
+        return []
+    mistakes: list[FieldError] = []
+    if model.retired_on is not None and model.retired_on <= datetime.now(UTC).date():
+        detail = (
+            f"The workflow's model {name} was retired on {model.retired_on}; an administrator can "
+            f"set config.model to {model.successor}."
+        )
+        mistakes.append(FieldError("/workflow_id", detail))
+    if len(submission.reference_images) > model.max_reference_images:
+        detail = f"{name} takes at most {model.max_reference_images} reference images."
+        mistakes.append(FieldError("/reference_images", detail))
+    if submission.aspect_ratio is not None and submission.aspect_ratio not in model.aspect_ratios:
+        detail = f"{name} paints {', '.join(model.aspect_ratios)}."
+        mistakes.append(FieldError("/aspect_ratio", detail))
+    return mistakes
+
+
+def estimate_microusd(config: WorkflowConfig, count: int) -> int | None:
+    """What `count` images should cost, in millionths of a US dollar; None where nobody knows."""
+    model = MODELS.get(config.model)
+    each = model.microusd_per_image if model else config.microusd_per_image
+    return None if each is None else each * count
+
+
+def input_data(
+    submission: ExecutionCreate,
+    prompts: Prompts,
+    *,
+    client_id: UUID,
+    execution_id: UUID,
+    uploads: Uploads,
+    sealing_keys: str,
+) -> Mapping[str, Any]:
+    """The execution's input as it is stored: reference images by key, the API key sealed. Raises
+    ValidationFailed for reference images that are none."""
+    stored: dict[str, Any] = {
+        "prompts": [
+            prompt if isinstance(prompt, str) else prompt.model_dump(exclude_none=True)
+            for prompt in prompts
+        ]
+    }
+    if submission.reference_images:
+        references = _store_references(submission.reference_images, client_id, uploads)
+        stored["reference_images"] = [key for key, _ in references]
+        stored["reference_etags"] = [etag for _, etag in references]
+    if submission.aspect_ratio is not None:
+        stored["aspect_ratio"] = submission.aspect_ratio
+    if submission.api_key is not None:
+        stored["api_key"] = sealing.seal(submission.api_key, client_id, execution_id, sealing_keys)
+    return stored
+
+
+def _store_references(
+    images: Sequence[str], client_id: UUID, uploads: Uploads
+) -> list[tuple[str, str]]:
+    """(key, ETag) of each: an upload's key as it is, inline base64 stored first."""
+    mistakes: list[FieldError] = []
+    references: list[tuple[str, str]] = []
+    inline_bytes = 0
+    for position, text in enumerate(images):
+        try:
+            if REFERENCE_KEY.fullmatch(text):
+                references.append((text, _own_upload(text, client_id, uploads)))
+                continue
+            content = b64decode(text, validate=True)
+            inline_bytes += len(content)
+            if inline_bytes > MAX_INLINE_REFERENCE_BYTES:
+                detail = "Inline images have at most 2 MB together; upload larger ones."
+                raise ValidationFailed([FieldError("/reference_images", detail)])
+            references.append(uploads.put_reference(client_id, content))
+        except (binascii.Error, ValueError, InvalidImage, ObjectMissing):
+            detail = "Send base64 of a PNG, JPEG or WebP image, or the key of an upload of yours."
+            mistakes.append(FieldError(f"/reference_images/{position}", detail))
+    if mistakes:
+        raise ValidationFailed(mistakes)
+    return references
+
+
+def _own_upload(key: str, client_id: UUID, uploads: Uploads) -> str:
+    if not key.startswith(f"{client_id}/"):
+        raise ObjectMissing
+    return uploads.version_of(key)

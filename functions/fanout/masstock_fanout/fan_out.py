@@ -1,0 +1,32 @@
+"""Marks an execution as processing and inserts one row per prompt."""
+
+from masstock.database.queries import batch_results, executions
+from masstock.database.worker import Worker
+from masstock.schemas.engine import Batch, ExecutionRun
+from masstock.settings import FanoutSettings
+from masstock.telemetry import logger
+
+NOTHING_TO_DO: Batch = {"indices": [], "max_concurrency": 1}
+
+
+def fan_out(worker: Worker, run: ExecutionRun, settings: FanoutSettings) -> Batch:
+    """Returns the indices still to paint, and how many may be painted at once. Both are empty or 1
+    if the execution has ended, was stopped, or belongs to another run."""
+    started = executions.start_execution(worker, run)
+    if started is None:
+        logger.warning("nothing to fan out: the execution ended or belongs to another run")
+        return NOTHING_TO_DO
+    _, unfinished = worker.fetch_together(
+        [
+            batch_results.lay_out_prompts(run.execution_id),
+            batch_results.list_unfinished(run.execution_id),
+        ]
+    )
+    if started["stopped"]:
+        return NOTHING_TO_DO
+    wanted = started["config"].get("max_concurrency") or settings.max_concurrency_default
+    logger.info("fanned out", prompts=len(unfinished))
+    return {
+        "indices": [row["batch_index"] for row in unfinished],
+        "max_concurrency": max(1, min(int(wanted), settings.max_concurrency_limit)),
+    }

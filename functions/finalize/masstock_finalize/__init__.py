@@ -1,0 +1,1 @@
+"""The last step of an execution, and the sweep."""

@@ -1,0 +1,1 @@
+"""One prompt of an execution becomes one image."""

@@ -1,0 +1,163 @@
+"""One claimed prompt: paint it, store the image, complete the row.
+
+No transaction is open while the model paints. A step that runs twice or dies anywhere never pays
+for an image that is already stored: the claim keeps a second invocation away until this one must
+be dead, and the stored object completes the row of the next attempt.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+from masstock.catalogue.image_models import cost_microusd, provider_of
+from masstock.database.queries import batch_results, executions
+from masstock.database.queries.batch_results import Claim
+from masstock.database.worker import Worker
+from masstock.errors import (
+    ApiKeyUnreadable,
+    DatabaseUnavailable,
+    InvalidApiKey,
+    NotFinished,
+    Outcome,
+    ProviderThrottled,
+    StorageUnavailable,
+    UnknownWorkflowType,
+)
+from masstock.schemas.engine import WaitSeconds
+from masstock.services import sealing
+from masstock.services.secret_store import forget_secrets, read_secret
+from masstock.services.storage import Results, StoredImage, Uploads, image_key
+from masstock.settings import GenerateSettings
+from masstock.telemetry import logger, new_metrics
+from masstock_generate.providers import PaintRequest, provider
+
+SETTLED: WaitSeconds = {"wait_seconds": 0}
+MAX_WAIT_SECONDS = 300
+
+
+def settle(worker: Worker, claim: Claim, settings: GenerateSettings) -> WaitSeconds:
+    """Paints a claimed prompt, or records or raises why there is no image."""
+    try:
+        return _paint_and_complete(worker, claim, settings)
+    except Outcome as outcome:
+        return _settle_failure(worker, claim, outcome)
+    except DatabaseUnavailable:
+        raise
+    except StorageUnavailable:
+        # Given back, so that the next attempt need not wait for the lease to end.
+        batch_results.release_prompt(worker, claim, throttled=False)
+        raise
+    except (
+        Exception
+    ):  # a mistake of ours must not cost the tenant the prompt, or the image paid for
+        logger.exception("an attempt failed unexpectedly")
+        return _settle_failure(worker, claim, NotFinished())
+
+
+def _paint_and_complete(worker: Worker, claim: Claim, settings: GenerateSettings) -> WaitSeconds:
+    workflow_type = claim.config.get("workflow_type")
+    paint = WORKFLOW_TYPES.get(workflow_type) if isinstance(workflow_type, str) else None
+    if paint is None:
+        raise UnknownWorkflowType(f"There is no workflow type {workflow_type!r}."[:200])
+    image = paint(claim, settings)
+    result_url = (
+        Results(settings.results_bucket).public_url(image.key)
+        if settings.images_are_public
+        else None
+    )
+    if not batch_results.complete_prompt(worker, claim, image, result_url):
+        logger.warning("the claim was overtaken; the image is stored under the same key")
+        return SETTLED
+    metrics = new_metrics()
+    metrics.add_metric("ImagesGenerated", "Count", 1)
+    metrics.flush_metrics()
+    logger.info(
+        "image stored", processing_time_ms=image.processing_time_ms, size_bytes=image.size_bytes
+    )
+    return SETTLED
+
+
+def _paint_nano_banana(claim: Claim, settings: GenerateSettings) -> StoredImage:
+    """One call of the workflow's image model, unless an earlier attempt stored the image."""
+    results = Results(settings.results_bucket)
+    if claim.attempt > 1 and (stored := results.find(claim.execution_id, claim.batch_index)):
+        logger.info("reusing the image that an earlier attempt stored")
+        return stored
+    uploads = Uploads(settings.uploads_bucket)
+    references = [
+        uploads.read_reference(claim.client_id, key, etag) for key, etag in claim.references
+    ]
+    model: str = claim.config["model"]
+    request = PaintRequest(
+        api_key=_api_key(claim, settings),
+        model=model,
+        prompt=claim.prompt,
+        references=references,
+        aspect_ratio=claim.aspect_ratio,
+        timeout_seconds=settings.model_timeout_seconds,
+    )
+    began = time.monotonic()
+    painting = provider(provider_of(model)).paint(request)
+    elapsed_ms = round((time.monotonic() - began) * 1000)
+    key = image_key(claim.execution_id, claim.batch_index, claim.created_at, painting.mime_type)
+    cost = cost_microusd(
+        model, painting.input_tokens, painting.output_tokens, claim.config.get("microusd_per_image")
+    )
+    return results.put(
+        key,
+        painting.content,
+        painting.mime_type,
+        processing_time_ms=elapsed_ms,
+        cost=cost,
+        attempt=claim.attempt,
+    )
+
+
+# How a prompt of each workflow type becomes an image. The api accepts the same types
+# (masstock.schemas.workflow_config); rows inserted past it can name others.
+WORKFLOW_TYPES: Mapping[str, Callable[[Claim, GenerateSettings], StoredImage]] = {
+    "nano_banana": _paint_nano_banana,
+}
+
+
+def _api_key(claim: Claim, settings: GenerateSettings) -> str:
+    if claim.api_key is None:
+        # A row inserted through Supabase's own API was not checked at submission.
+        if claim.config.get("requires_api_key") or not settings.platform_api_key_secret_id:
+            raise InvalidApiKey("The execution was submitted without an API key.")
+        return read_secret(settings.platform_api_key_secret_id)
+    try:
+        return _unseal(claim.api_key, claim, settings)
+    except ApiKeyUnreadable:
+        # Sealed with a key newer than the set that we hold, perhaps.
+        forget_secrets()
+    try:
+        return _unseal(claim.api_key, claim, settings)
+    except ApiKeyUnreadable:
+        logger.error("a sealed API key does not open: altered, moved, or its key is gone")
+        raise
+
+
+def _unseal(sealed: str, claim: Claim, settings: GenerateSettings) -> str:
+    keys = read_secret(settings.sealing_secret_id)
+    return sealing.unseal(sealed, claim.client_id, claim.execution_id, keys)
+
+
+def _settle_failure(worker: Worker, claim: Claim, outcome: Outcome) -> WaitSeconds:
+    metrics = new_metrics()
+    metrics.add_metric("PromptAttemptFailed", "Count", 1)
+    metrics.flush_metrics()
+    throttled = isinstance(outcome, ProviderThrottled)
+    tried = claim.throttles if throttled else claim.failures
+    if tried < outcome.max_retries:
+        batch_results.release_prompt(worker, claim, throttled=throttled)
+        logger.info("attempt failed, another follows", error_code=outcome.code)
+        if isinstance(outcome, ProviderThrottled) and outcome.retry_after is not None:
+            # An ASL retry cannot wait as long as an answer says; a Wait state can.
+            return {"wait_seconds": min(MAX_WAIT_SECONDS, max(1, math.ceil(outcome.retry_after)))}
+        raise outcome
+    batch_results.fail_prompt(worker, claim, outcome)
+    if outcome.stops_execution:
+        executions.stop_execution(worker, claim.execution_id, outcome.code, outcome.detail)
+    logger.info("prompt failed", error_code=outcome.code)
+    return SETTLED

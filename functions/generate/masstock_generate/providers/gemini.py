@@ -1,0 +1,177 @@
+"""Gemini, and the only use of google-genai: a prompt in, an image or a typed outcome out."""
+
+import random
+import re
+from functools import cache
+from typing import Any, cast
+
+import httpx2
+from google import genai
+from google.genai import errors, types
+
+from masstock.errors import (
+    ContentBlocked,
+    InvalidApiKey,
+    InvalidRequest,
+    ModelUnavailable,
+    NoImage,
+    Outcome,
+    PromptBlocked,
+    ProviderThrottled,
+    ProviderTimeout,
+    ProviderUnavailable,
+    QuotaExhausted,
+    Recitation,
+)
+from masstock.services.storage import sniff_image
+from masstock_generate.providers import Painting, PaintRequest
+
+# Finish reasons, as the API spells them; whatever is not listed counts as "no image".
+BLOCKED = {
+    "IMAGE_SAFETY",
+    "IMAGE_PROHIBITED_CONTENT",
+    "PROHIBITED_CONTENT",
+    "SAFETY",
+    "SPII",
+    "BLOCKLIST",
+}
+RECITED = {"IMAGE_RECITATION", "RECITATION"}
+API_KEY_HEADER = "x-goog-api-key"
+
+
+def paint(request: PaintRequest) -> Painting:
+    """See masstock_generate.providers.Provider."""
+    # The key of this call replaces the client's: a client is shared by tenants, and has none.
+    options = types.HttpOptions(
+        headers={API_KEY_HEADER: request.api_key.strip()},
+        timeout=int(request.timeout_seconds * 1000),
+    )
+    parts = [types.Part.from_bytes(data=data, mime_type=mime) for data, mime in request.references]
+    try:
+        response = _client().models.generate_content(
+            model=request.model,
+            contents=[*parts, types.Part.from_text(text=request.prompt)],
+            config=types.GenerateContentConfig(
+                http_options=options,
+                response_modalities=["IMAGE"],
+                image_config=types.ImageConfig(aspect_ratio=request.aspect_ratio)
+                if request.aspect_ratio
+                else None,
+            ),
+        )
+    except errors.APIError as error:
+        raise _refused(error) from error
+    except httpx2.TimeoutException as error:
+        raise ProviderTimeout from error
+    except (httpx2.HTTPError, OSError) as error:
+        raise ProviderUnavailable("The connection to the image model failed.") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        # A proxy's page, say: what the SDK makes of a body that is not the API's.
+        raise ProviderUnavailable("The image model's answer could not be read.") from error
+    return _painting(response)
+
+
+@cache
+def _client() -> genai.Client:
+    """One for all calls: making one reads the authorities' certificates, which costs five times
+    the call itself. Its connection stays open for the next prompt, if that comes within seconds."""
+    context = httpx2.create_ssl_context()
+    return genai.Client(
+        # It insists on one. Were it ever sent, the model would refuse it.
+        api_key="every-call-brings-its-own",
+        http_options=types.HttpOptions(
+            retry_options=types.HttpRetryOptions(attempts=1),
+            client_args={"verify": context},
+            # For the SDK's websockets, which would read the certificates once more.
+            async_client_args={"verify": context, "ssl": context},
+        ),
+    )
+
+
+def _painting(response: types.GenerateContentResponse) -> Painting:
+    """An answer of status 200 can still be a refusal."""
+    feedback = response.prompt_feedback
+    if feedback and feedback.block_reason:
+        raise PromptBlocked(f"The image model blocked the prompt ({_name(feedback.block_reason)}).")
+    candidate = response.candidates[0] if response.candidates else None
+    if candidate is None:
+        raise NoImage
+    reason = _name(candidate.finish_reason) if candidate.finish_reason else "STOP"
+    if reason in BLOCKED:
+        raise ContentBlocked(f"The image model blocked what it painted ({reason}).")
+    if reason in RECITED:
+        raise Recitation
+    for part in (candidate.content and candidate.content.parts) or []:
+        if part.inline_data and part.inline_data.data:
+            content = part.inline_data.data
+            return Painting(content, sniff_image(content), *_tokens(response.usage_metadata))
+    raise NoImage(f"The image model answered without an image ({reason}).")
+
+
+def _tokens(
+    usage: types.GenerateContentResponseUsageMetadata | None,
+) -> tuple[int | None, int | None]:
+    """(input, output); what a model thinks is charged as output."""
+    if usage is None or usage.candidates_token_count is None:
+        return None, None
+    output = usage.candidates_token_count + (usage.thoughts_token_count or 0)
+    return usage.prompt_token_count, output
+
+
+def _name(value: Any) -> str:
+    # Unknown members of an enum pass through the SDK as they came.
+    return str(getattr(value, "value", value))
+
+
+def _refused(error: errors.APIError) -> Outcome:
+    details = _details(error)
+    match error.code:
+        case 429:
+            if any("PerDay" in quota for quota in _quota_ids(details)):
+                return QuotaExhausted()
+            return ProviderThrottled(retry_after=_retry_delay(details))
+        case 408 | 504:
+            return ProviderTimeout()
+        case code if code >= 500:
+            return ProviderUnavailable(f"The image model answered with status {code}.")
+        case 401 | 403:
+            return InvalidApiKey()
+        case 400 if any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
+            return InvalidApiKey()
+        case 404:
+            return ModelUnavailable()
+        case code:
+            return InvalidRequest(f"The image model refused the request (status {code}).")
+
+
+def _details(error: errors.APIError) -> list[dict[str, Any]]:
+    """google.rpc.Status.details of an error body; empty for a body of another shape."""
+    body = cast(Any, error.details)  # pyright: ignore[reportUnknownMemberType]
+    try:
+        return _objects(body["error"]["details"])
+    except (KeyError, TypeError):
+        return []
+
+
+def _quota_ids(details: list[dict[str, Any]]) -> list[str]:
+    return [
+        str(violation.get("quotaId", ""))
+        for detail in details
+        for violation in _objects(detail.get("violations"))
+    ]
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a JSON list; none where it is something else."""
+    found = cast(list[Any], value) if isinstance(value, list) else []
+    return [item for item in found if isinstance(item, dict)]
+
+
+def _retry_delay(details: list[dict[str, Any]]) -> float | None:
+    """Seconds that a RetryInfo asks for ("7s", "0.5s"), plus up to a tenth so that prompts
+    throttled together do not return together."""
+    for detail in details:
+        # protobuf's Duration in JSON; float() would also take "nan" and "inf".
+        if delay := re.fullmatch(r"(\d{1,9}(\.\d+)?)s", str(detail.get("retryDelay"))):
+            return float(delay[1]) * random.uniform(1, 1.1)  # noqa: S311
+    return None

@@ -1,0 +1,1 @@
+"""What is known of image models: prices, sizes, ratios, retirement."""

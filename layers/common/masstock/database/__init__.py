@@ -1,0 +1,1 @@
+"""The Postgres connection, and everything that is said over it."""

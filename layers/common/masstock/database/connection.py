@@ -1,0 +1,150 @@
+"""One Postgres connection that is kept between invocations.
+
+All statements of a call travel in one network flight: they are pipelined. No session state is
+used, so a transaction-mode pooler can stand in between.
+"""
+
+import select
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString, Protocol
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import dict_row
+
+from masstock.database.authorities import authority_of, is_on_this_machine
+from masstock.database.pipeline import PipelineConnection
+from masstock.errors import DatabaseUnavailable, NotFound
+from masstock.services.secret_store import SecretUnavailable, forget_secrets, read_secret
+
+type Row = dict[str, Any]
+type Connection = psycopg.Connection[Row]
+type Statement = tuple[LiteralString, Mapping[str, object]]
+
+# SQLSTATE of app.begin_request where the database does not trust who signed.
+IDENTITY_REFUSED = "MS401"
+# Spelled out: a pooled session may have been left with other defaults.
+BEGIN: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", {})
+BEGIN_READ_ONLY: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", {})
+COMMIT: Statement = ("COMMIT", {})
+
+
+class Executor(Protocol):
+    """Whatever runs a query for the functions in masstock.queries."""
+
+    def fetch_all(self, query: LiteralString, **values: object) -> list[Row]:
+        """The rows of one statement; none where it returns no rows."""
+        ...
+
+
+def one_row(rows: list[Row]) -> Row:
+    """The one row of a result; raises NotFound where there is none."""
+    if not rows:
+        raise NotFound
+    return rows[0]
+
+
+class Database:
+    """One connection, opened at first use, kept across invocations and replaced when it died."""
+
+    def __init__(self, secret_id: str) -> None:
+        self._secret_id = secret_id
+        self._connection: Connection | None = None
+
+    def flight(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Sends the statements at once and returns the rows of each; raises DatabaseUnavailable
+        when nothing was sent, psycopg.OperationalError when the connection was lost meanwhile.
+        After an error inside a transaction, that transaction is rolled back."""
+        connection = self._live_connection()
+        try:
+            with connection.pipeline():
+                cursors = [connection.execute(query, values) for query, values in statements]
+        except psycopg.Error as error:
+            self.roll_back()
+            if error.sqlstate == IDENTITY_REFUSED:
+                # Signed with a key that was replaced since we cached it.
+                forget_secrets()
+            raise
+        return [cursor.fetchall() if cursor.description is not None else [] for cursor in cursors]
+
+    def ping(self) -> None:
+        """One round trip; raises DatabaseUnavailable."""
+        try:
+            self.flight([("SELECT 1", {})])
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable from error
+
+    def roll_back(self) -> None:
+        """Ends whatever transaction is open; a connection that cannot is dropped."""
+        connection = self._connection
+        if connection is None or connection.closed:
+            self.close()
+        elif connection.info.transaction_status != pq.TransactionStatus.IDLE:
+            try:
+                connection.execute("ROLLBACK")
+            except psycopg.Error:
+                self.close()
+
+    def close(self) -> None:
+        """Drops the connection; the next flight opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _live_connection(self) -> Connection:
+        # Inside a transaction the connection is not replaced: its loss is the transaction's loss.
+        if self._connection is not None and _died_while_idle(self._connection):
+            self.close()
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _connect(self) -> Connection:
+        try:
+            try:
+                return _connect(read_secret(self._secret_id))
+            except psycopg.OperationalError as error:
+                if not any(code in str(error) for code in ("authentication", "password")):
+                    raise
+                # Rotated since we cached it.
+                forget_secrets()
+                return _connect(read_secret(self._secret_id))
+        except (psycopg.OperationalError, SecretUnavailable) as error:
+            raise DatabaseUnavailable from error
+
+
+def _connect(url: str) -> Connection:
+    return PipelineConnection.connect(
+        _encrypted(url),
+        autocommit=True,  # transactions are explicit statements, so that they share the flight
+        row_factory=dict_row,
+        prepare_threshold=None,  # a transaction pooler may hand the next flight to another backend
+        connect_timeout=5,
+        keepalives=1,
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+        tcp_user_timeout=30_000,
+    )
+
+
+def _encrypted(url: str) -> str:
+    """The URL so that libpq checks who answers, where it does not say otherwise itself."""
+    given = conninfo_to_dict(url)
+    hosts = str(given.get("host") or given.get("hostaddr") or "").split(",")
+    if given.get("sslmode", "verify-full") != "verify-full" or all(map(is_on_this_machine, hosts)):
+        return url
+    authority = given.get("sslrootcert") or authority_of(hosts[0])
+    return make_conninfo(url, sslmode="verify-full", sslrootcert=authority)
+
+
+def _died_while_idle(connection: Connection) -> bool:
+    """Whether the connection was closed from the other side since its last flight: an idle socket
+    that is readable holds an EOF or a farewell, and Lambda may have frozen us for hours."""
+    if connection.closed:
+        return True
+    if connection.info.transaction_status != pq.TransactionStatus.IDLE:
+        return False
+    readable, _, _ = select.select([connection.fileno()], [], [], 0)
+    return bool(readable)

@@ -1,0 +1,333 @@
+"""workflow_batch_results."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import chain, repeat
+from typing import Any, cast
+from uuid import UUID
+
+from masstock.database.connection import Executor, Row, Statement, one_row
+from masstock.errors import Outcome
+from masstock.services.storage import StoredImage
+
+# --- as a tenant -------------------------------------------------------------------------------
+
+
+def list_results(
+    tx: Executor,
+    execution_id: UUID,
+    *,
+    after: int,
+    limit: int,
+    status: str | None,
+    retryable_codes: list[str],
+    max_bytes: int,
+) -> list[Row]:
+    """Results after an index, in order: at most `limit`, and at most about `max_bytes` of prompts.
+    Every row says in `more_follow` whether the list goes on. An execution without such results
+    gives one row whose `id` is None; no row means that there is no such execution."""
+    return tx.fetch_all(
+        """
+        WITH candidates AS (
+            SELECT c.*, row_number() OVER in_order AS position,
+                sum(octet_length(to_json(c.prompt_text)::text)) OVER in_order AS bytes_so_far
+            FROM (
+                SELECT * FROM public.workflow_batch_results r
+                WHERE r.execution_id = %(execution_id)s AND r.batch_index > %(after)s
+                  AND (%(status)s::text IS NULL OR r.status = %(status)s)
+                ORDER BY r.batch_index LIMIT %(limit)s + 1
+            ) c
+            WINDOW in_order AS (ORDER BY c.batch_index)
+        ), page AS (
+            SELECT * FROM candidates
+            WHERE position = 1 OR (position <= %(limit)s AND bytes_so_far <= %(max_bytes)s)
+        )
+        SELECT (SELECT count(*) FROM candidates) > (SELECT count(*) FROM page) AS more_follow,
+            p.id, p.execution_id, p.client_id, p.batch_index, p.prompt_text, p.custom_id,
+            p.status, p.result_url, p.result_storage_path, p.error_code, p.error_message,
+            CASE WHEN p.status = 'failed'
+                 THEN coalesce(p.error_code = ANY(%(retryable_codes)s), false) END AS retryable,
+            p.processing_time_ms, p.mime_type, p.size_bytes, p.image_sha256, p.attempts,
+            p.cost_microusd, p.created_at, p.completed_at
+        FROM public.workflow_executions e LEFT JOIN page p ON true
+        WHERE e.id = %(execution_id)s
+        ORDER BY p.batch_index
+        """,
+        execution_id=execution_id,
+        after=after,
+        limit=limit,
+        status=status,
+        retryable_codes=retryable_codes,
+        max_bytes=max_bytes,
+    )
+
+
+def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Row:
+    """Where the image of one prompt is: {status, result_url, result_storage_path, error_message};
+    raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        SELECT status, result_url, result_storage_path, error_message
+        FROM public.workflow_batch_results
+        WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
+        """,
+        execution_id=execution_id,
+        batch_index=batch_index,
+    )
+    return one_row(rows)
+
+
+# --- as the engine -----------------------------------------------------------------------------
+
+
+def lay_out_prompts(execution_id: UUID) -> Statement:
+    """One row per prompt of a live execution; rows that exist stay as they are. Takes any JSON: an
+    input that was inserted past our API, and that this fails on, could never be ended. What is no
+    prompt becomes one of its JSON; what is no list of them has none; of two prompts of one
+    custom_id, one is laid out."""
+    return (
+        """
+        INSERT INTO public.workflow_batch_results
+            (execution_id, client_id, batch_index, prompt_text, custom_id)
+        SELECT e.id, e.client_id, p.position - 1,
+            CASE
+                WHEN jsonb_typeof(p.item) = 'string' THEN p.item #>> '{}'
+                WHEN jsonb_typeof(p.item -> 'prompt') = 'string' THEN p.item ->> 'prompt'
+                ELSE p.item::text END,
+            -- No entry of an index may be longer than some 2,700 bytes.
+            CASE WHEN jsonb_typeof(p.item -> 'custom_id') = 'string'
+                 THEN left(p.item ->> 'custom_id', 200) END
+        FROM public.workflow_executions e,
+            jsonb_array_elements(
+                CASE jsonb_typeof(e.input_data -> 'prompts')
+                    WHEN 'array' THEN e.input_data -> 'prompts' ELSE '[]' END
+            ) WITH ORDINALITY AS p (item, position)
+        WHERE e.id = %(id)s AND e.status IN ('pending', 'processing')
+        ON CONFLICT DO NOTHING
+        """,
+        {"id": execution_id},
+    )
+
+
+def list_unfinished(execution_id: UUID) -> Statement:
+    """{batch_index} of the prompts still to paint, in order."""
+    return (
+        """
+        SELECT batch_index FROM public.workflow_batch_results
+        WHERE execution_id = %(id)s AND status = 'processing' ORDER BY batch_index
+        """,
+        {"id": execution_id},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to paint one prompt until the lease ends; `attempt` is the fence that everything
+    written under it carries."""
+
+    execution_id: UUID
+    batch_index: int
+    attempt: int
+    failures: int
+    throttles: int
+    created_at: datetime
+    client_id: UUID
+    prompt: str
+    # (key, ETag) of the reference images.
+    references: list[tuple[str, str]]
+    api_key: str | None
+    aspect_ratio: str | None
+    config: dict[str, Any]
+    # Whose budget pays, and what was reserved for this prompt.
+    spend_month: date
+    reserved_microusd: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedElsewhere:
+    """Somebody else may still be painting the prompt; for how long at most, in seconds."""
+
+    seconds: int
+
+
+def claim_prompt(
+    tx: Executor, execution_id: UUID, batch_index: int, lease_seconds: float
+) -> Claim | ClaimedElsewhere | None:
+    """Claims a prompt for `lease_seconds`; None where there is nothing left to do: it is settled,
+    or its execution has ended or was stopped."""
+    # FOR SHARE: a claim that a cancellation does not see has finished before it returns.
+    [row] = tx.fetch_all(
+        """
+        WITH execution AS (
+            SELECT e.id, e.client_id, e.workflow_id, e.input_settings, e.spend_month,
+                coalesce(e.estimate_microusd / nullif(e.prompt_count, 0), 0) AS reserved_microusd
+            FROM public.workflow_executions e
+            WHERE e.id = %(execution_id)s AND e.status = 'processing' AND e.error_code IS NULL
+            FOR SHARE
+        ), claimed AS (
+            UPDATE public.workflow_batch_results r
+            SET attempts = r.attempts + 1,
+                claimed_until = now() + make_interval(secs => %(lease_seconds)s)
+            FROM execution e, public.workflows w
+            WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s
+              AND r.status = 'processing'
+              AND (r.claimed_until IS NULL OR r.claimed_until <= now())
+              AND w.id = e.workflow_id
+            RETURNING r.attempts, r.failures, r.throttles, r.created_at, r.prompt_text,
+                e.client_id, e.input_settings, e.spend_month, e.reserved_microusd, w.config
+        )
+        SELECT claimed.*, ceil(extract(epoch FROM (
+            SELECT r.claimed_until - now()
+            FROM public.workflow_batch_results r, execution e
+            WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s
+              AND r.status = 'processing' AND r.claimed_until > now()
+        )))::integer AS held_seconds
+        FROM (SELECT) AS always LEFT JOIN claimed ON true
+        """,
+        execution_id=execution_id,
+        batch_index=batch_index,
+        lease_seconds=lease_seconds,
+    )
+    if row["attempts"] is not None:
+        settings = row["input_settings"]
+        return Claim(
+            execution_id=execution_id,
+            batch_index=batch_index,
+            attempt=row["attempts"],
+            failures=row["failures"],
+            throttles=row["throttles"],
+            created_at=row["created_at"],
+            client_id=row["client_id"],
+            prompt=row["prompt_text"],
+            references=_references(settings),
+            api_key=_text(settings.get("api_key")),
+            aspect_ratio=_text(settings.get("aspect_ratio")),
+            config=row["config"],
+            spend_month=row["spend_month"],
+            reserved_microusd=row["reserved_microusd"],
+        )
+    return (
+        ClaimedElsewhere(max(1, row["held_seconds"])) if row["held_seconds"] is not None else None
+    )
+
+
+def _references(settings: Mapping[str, object]) -> list[tuple[str, str]]:
+    """(key, ETag) of each reference image; '' where the ETag is missing: no object has that one."""
+    keys, etags = _list(settings.get("reference_images")), _list(settings.get("reference_etags"))
+    pairs = zip(keys, chain(etags, repeat("")), strict=False)
+    return [(str(key), str(etag)) for key, etag in pairs]
+
+
+# What our API has not checked may be any JSON.
+
+
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: str | None) -> bool:
+    """Records the image and charges its cost in place of what was reserved; False where the claim
+    was overtaken: the cost is charged then too, unless the attempt that paid it has been."""
+    rows = tx.fetch_all(
+        """
+        WITH completed AS (
+        UPDATE public.workflow_batch_results
+        SET status = 'completed', completed_at = now(), claimed_until = NULL,
+            result_storage_path = %(key)s, result_url = %(result_url)s,
+            mime_type = %(mime_type)s, size_bytes = %(size_bytes)s, image_sha256 = %(sha256)s,
+            processing_time_ms = %(processing_time_ms)s, cost_microusd = %(cost)s,
+            error_code = NULL, error_message = NULL
+        WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
+          AND attempts = %(attempt)s AND status = 'processing'
+        RETURNING batch_index
+        ), charged AS (
+            INSERT INTO public.spend_ledger (client_id, execution_id, batch_index, attempt, month,
+                charged_microusd, reserved_microusd)
+            SELECT %(client_id)s, %(execution_id)s, %(batch_index)s, %(paid_attempt)s,
+                %(spend_month)s, %(cost)s,
+                CASE WHEN EXISTS (SELECT FROM completed) THEN -%(reserved)s::bigint ELSE 0 END
+            WHERE %(cost)s::bigint IS NOT NULL
+            ON CONFLICT DO NOTHING
+        )
+        SELECT batch_index FROM completed
+        """,
+        client_id=claim.client_id,
+        spend_month=claim.spend_month,
+        reserved=claim.reserved_microusd,
+        paid_attempt=image.attempt,
+        key=image.key,
+        result_url=result_url,
+        mime_type=image.mime_type,
+        size_bytes=image.size_bytes,
+        sha256=image.sha256,
+        processing_time_ms=image.processing_time_ms,
+        cost=image.cost_microusd,
+        execution_id=claim.execution_id,
+        batch_index=claim.batch_index,
+        attempt=claim.attempt,
+    )
+    return bool(rows)
+
+
+def fail_prompt(tx: Executor, claim: Claim, outcome: Outcome) -> None:
+    """Records that the prompt gets no image."""
+    tx.fetch_all(
+        """
+        UPDATE public.workflow_batch_results
+        SET status = 'failed', completed_at = now(), claimed_until = NULL,
+            error_code = %(code)s, error_message = %(message)s
+        WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
+          AND attempts = %(attempt)s AND status = 'processing'
+        """,
+        code=outcome.code,
+        message=outcome.detail,
+        execution_id=claim.execution_id,
+        batch_index=claim.batch_index,
+        attempt=claim.attempt,
+    )
+
+
+def release_prompt(tx: Executor, claim: Claim, *, throttled: bool) -> None:
+    """Gives the claim back after a failure that is worth another try, and counts it."""
+    tx.fetch_all(
+        """
+        UPDATE public.workflow_batch_results
+        SET claimed_until = NULL,
+            throttles = throttles + %(throttled)s::boolean::integer,
+            failures = failures + (NOT %(throttled)s::boolean)::integer
+        WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
+          AND attempts = %(attempt)s AND status = 'processing'
+        """,
+        throttled=throttled,
+        execution_id=claim.execution_id,
+        batch_index=claim.batch_index,
+        attempt=claim.attempt,
+    )
+
+
+def fail_unfinished(execution_id: UUID, run: int, outcome: Outcome) -> Statement:
+    """Settles what nobody will paint any more: with the reason the execution was stopped for, else
+    with `outcome`."""
+    return (
+        """
+        UPDATE public.workflow_batch_results r
+        SET status = 'failed', completed_at = now(), claimed_until = NULL,
+            error_code = coalesce(e.error_code, %(code)s),
+            error_message = coalesce(e.error_message, %(message)s)
+        FROM public.workflow_executions e
+        WHERE e.id = %(execution_id)s AND e.run = %(run)s
+          AND e.status IN ('pending', 'processing')
+          AND r.execution_id = e.id AND r.status = 'processing'
+        """,
+        {
+            "execution_id": execution_id,
+            "run": run,
+            "code": outcome.code,
+            "message": outcome.detail,
+        },
+    )

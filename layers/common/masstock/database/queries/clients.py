@@ -1,0 +1,127 @@
+"""clients."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from masstock.database.connection import Executor, Row, one_row
+from masstock.database.queries.keyset import lines_of, start_of
+
+
+def list_clients(
+    tx: Executor,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+    status: str | None,
+    q: str | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
+) -> list[str]:
+    """The newest `limit` clients before a position, as JSON; `q` is part of a name or an
+    email."""
+    created_at, row_id = start_of(before)
+    rows = tx.fetch_all(
+        """
+        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
+            SELECT * FROM public.clients c
+            WHERE (%(status)s::text IS NULL OR c.status = %(status)s)
+              AND (%(q)s::text IS NULL
+                   OR position(lower(%(q)s) IN lower(c.name || ' ' || c.email)) > 0)
+              AND (%(created_from)s::timestamptz IS NULL OR c.created_at >= %(created_from)s)
+              AND (%(created_to)s::timestamptz IS NULL OR c.created_at < %(created_to)s)
+              AND (c.created_at, c.id) < (%(created_at)s, %(row_id)s)
+            ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s
+        ) x
+        """,
+        status=status,
+        q=q,
+        created_from=created_from,
+        created_to=created_to,
+        limit=limit,
+        created_at=created_at,
+        row_id=row_id,
+    )
+    return lines_of(rows)
+
+
+def fetch_client(tx: Executor, client_id: UUID, *, for_update: bool = False) -> str:
+    """One client as JSON; raises NotFound. `for_update` holds the row until the commit."""
+    if for_update:
+        tx.fetch_all("SELECT FROM public.clients WHERE id = %(id)s FOR UPDATE", id=client_id)
+    rows = tx.fetch_all(
+        "SELECT row_to_json(c)::text AS json FROM public.clients c WHERE c.id = %(id)s",
+        id=client_id,
+    )
+    return one_row(rows)["json"]
+
+
+def fetch_active_client(tx: Executor, client_id: UUID) -> Row | None:
+    """{webhook_url, webhook_secret_version} of an active client that the caller sees."""
+    rows = tx.fetch_all(
+        """
+        SELECT webhook_url, webhook_secret_version FROM public.clients
+        WHERE id = %(id)s AND status = 'active'
+        """,
+        id=client_id,
+    )
+    return rows[0] if rows else None
+
+
+def fetch_budget(tx: Executor, client_id: UUID) -> Row:
+    """{monthly_budget_microusd, spent_microusd, reserved_microusd} of the current month; raises
+    NotFound."""
+    return one_row(tx.fetch_all("SELECT * FROM app.fetch_budget(%(id)s)", id=client_id))
+
+
+def advance_webhook_secret(tx: Executor, client_id: UUID) -> None:
+    """Makes further executions sign with the next secret; raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.clients SET webhook_secret_version = webhook_secret_version + 1
+        WHERE id = %(id)s RETURNING id
+        """,
+        id=client_id,
+    )
+    one_row(rows)
+
+
+def insert_client(
+    tx: Executor,
+    *,
+    client_id: UUID,
+    name: str,
+    email: str,
+    monthly_budget_microusd: int | None,
+    webhook_url: str | None,
+) -> None:
+    """Creates a client."""
+    tx.fetch_all(
+        """
+        INSERT INTO public.clients (id, name, email, monthly_budget_microusd, webhook_url)
+        VALUES (%(id)s, %(name)s, %(email)s, %(budget)s, %(webhook_url)s)
+        """,
+        id=client_id,
+        name=name,
+        email=email,
+        budget=monthly_budget_microusd,
+        webhook_url=webhook_url,
+    )
+
+
+def update_client(tx: Executor, client_id: UUID, changes: Mapping[str, Any]) -> None:
+    """Applies the changes; raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.clients c SET (name, email, status, monthly_budget_microusd, webhook_url) = (
+            SELECT p.name, p.email, p.status, p.monthly_budget_microusd, p.webhook_url
+            FROM jsonb_populate_record(c, %(changes)s) p)
+        WHERE c.id = %(id)s RETURNING c.id
+        """,
+        id=client_id,
+        changes=Jsonb(changes),
+    )
+    one_row(rows)

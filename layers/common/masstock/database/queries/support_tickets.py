@@ -1,0 +1,128 @@
+"""support_tickets."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from masstock.database.connection import Executor, one_row
+from masstock.database.queries.keyset import lines_of, start_of
+
+
+def list_tickets(
+    tx: Executor,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+    status: str | None,
+    priority: str | None,
+    client_id: UUID | None,
+    user_id: UUID | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
+) -> list[str]:
+    """The newest `limit` tickets before a position, as JSON."""
+    created_at, row_id = start_of(before)
+    rows = tx.fetch_all(
+        """
+        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
+            SELECT * FROM public.support_tickets t
+            WHERE (%(status)s::text IS NULL OR t.status = %(status)s)
+              AND (%(priority)s::text IS NULL OR t.priority = %(priority)s)
+              AND (%(client_id)s::uuid IS NULL OR t.client_id = %(client_id)s)
+              AND (%(user_id)s::uuid IS NULL OR t.user_id = %(user_id)s)
+              AND (%(created_from)s::timestamptz IS NULL OR t.created_at >= %(created_from)s)
+              AND (%(created_to)s::timestamptz IS NULL OR t.created_at < %(created_to)s)
+              AND (t.created_at, t.id) < (%(created_at)s, %(row_id)s)
+            ORDER BY t.created_at DESC, t.id DESC
+            LIMIT (SELECT %(limit)s::integer)
+        ) x
+        """,
+        status=status,
+        priority=priority,
+        client_id=client_id,
+        user_id=user_id,
+        created_from=created_from,
+        created_to=created_to,
+        limit=limit,
+        created_at=created_at,
+        row_id=row_id,
+    )
+    return lines_of(rows)
+
+
+def fetch_ticket(tx: Executor, ticket_id: UUID) -> str:
+    """One ticket as JSON; raises NotFound."""
+    rows = tx.fetch_all(
+        "SELECT row_to_json(t)::text AS json FROM public.support_tickets t WHERE t.id = %(id)s",
+        id=ticket_id,
+    )
+    return one_row(rows)["json"]
+
+
+def insert_ticket(
+    tx: Executor,
+    *,
+    ticket_id: UUID,
+    client_id: UUID,
+    user_id: UUID,
+    subject: str,
+    description: str,
+    priority: str,
+) -> None:
+    """Opens a ticket."""
+    tx.fetch_all(
+        """
+        INSERT INTO public.support_tickets (id, client_id, user_id, subject, description, priority)
+        VALUES (%(id)s, %(client_id)s, %(user_id)s, %(subject)s, %(description)s, %(priority)s)
+        """,
+        id=ticket_id,
+        client_id=client_id,
+        user_id=user_id,
+        subject=subject,
+        description=description,
+        priority=priority,
+    )
+
+
+def update_text(tx: Executor, ticket_id: UUID, changes: Mapping[str, Any]) -> bool:
+    """Applies a client user's changes of subject, description and priority; False where the ticket
+    is no longer open."""
+    return bool(
+        tx.fetch_all(
+            """
+            UPDATE public.support_tickets t SET (subject, description, priority) = (
+                SELECT p.subject, p.description, p.priority
+                FROM jsonb_populate_record(t, %(changes)s) p)
+            WHERE t.id = %(id)s RETURNING t.id
+            """,
+            id=ticket_id,
+            changes=Jsonb(changes),
+        )
+    )
+
+
+def update_ticket(tx: Executor, ticket_id: UUID, changes: Mapping[str, Any]) -> None:
+    """Applies an administrator's changes; raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.support_tickets t SET (subject, description, priority, status) = (
+            SELECT p.subject, p.description, p.priority, p.status
+            FROM jsonb_populate_record(t, %(changes)s) p)
+        WHERE t.id = %(id)s RETURNING t.id
+        """,
+        id=ticket_id,
+        changes=Jsonb(changes),
+    )
+    one_row(rows)
+
+
+def delete_ticket(tx: Executor, ticket_id: UUID) -> bool:
+    """Deletes a ticket; False where the caller has none such."""
+    return bool(
+        tx.fetch_all(
+            "DELETE FROM public.support_tickets WHERE id = %(id)s RETURNING id", id=ticket_id
+        )
+    )

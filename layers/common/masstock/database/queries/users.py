@@ -1,0 +1,112 @@
+"""users."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from masstock.database.connection import Executor, Row, one_row
+from masstock.database.queries.keyset import lines_of, start_of
+
+
+def fetch_profile(tx: Executor, user_id: UUID) -> str:
+    """The schema document's first query, "Get User with Client Info", as JSON; raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        SELECT row_to_json(x)::text AS json FROM (
+            SELECT u.id, u.email, u.name, u.role, u.status,
+                c.id AS client_id, c.name AS client_name, c.email AS client_email
+            FROM public.users u LEFT JOIN public.clients c ON u.client_id = c.id
+            WHERE u.id = %(id)s
+        ) x
+        """,
+        id=user_id,
+    )
+    return one_row(rows)["json"]
+
+
+def list_users(
+    tx: Executor,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+    role: str | None,
+    status: str | None,
+    client_id: UUID | None,
+    q: str | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
+) -> list[str]:
+    """The newest `limit` users before a position, as JSON; `q` is part of a name or an
+    email."""
+    created_at, row_id = start_of(before)
+    rows = tx.fetch_all(
+        """
+        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
+            SELECT * FROM public.users u
+            WHERE (%(role)s::text IS NULL OR u.role = %(role)s)
+              AND (%(status)s::text IS NULL OR u.status = %(status)s)
+              AND (%(client_id)s::uuid IS NULL OR u.client_id = %(client_id)s)
+              AND (%(q)s::text IS NULL
+                   OR position(lower(%(q)s) IN lower(u.name || ' ' || u.email)) > 0)
+              AND (%(created_from)s::timestamptz IS NULL OR u.created_at >= %(created_from)s)
+              AND (%(created_to)s::timestamptz IS NULL OR u.created_at < %(created_to)s)
+              AND (u.created_at, u.id) < (%(created_at)s, %(row_id)s)
+            ORDER BY u.created_at DESC, u.id DESC LIMIT %(limit)s
+        ) x
+        """,
+        role=role,
+        status=status,
+        client_id=client_id,
+        q=q,
+        created_from=created_from,
+        created_to=created_to,
+        limit=limit,
+        created_at=created_at,
+        row_id=row_id,
+    )
+    return lines_of(rows)
+
+
+def fetch_user(tx: Executor, user_id: UUID, *, for_update: bool = False) -> str:
+    """One user as JSON; raises NotFound. `for_update` holds the row until the commit."""
+    if for_update:
+        tx.fetch_all("SELECT FROM public.users WHERE id = %(id)s FOR UPDATE", id=user_id)
+    rows = tx.fetch_all(
+        "SELECT row_to_json(u)::text AS json FROM public.users u WHERE u.id = %(id)s", id=user_id
+    )
+    return one_row(rows)["json"]
+
+
+def insert_user(
+    tx: Executor, *, user_id: UUID, email: str, name: str, role: str, client_id: UUID | None
+) -> None:
+    """Creates an account."""
+    tx.fetch_all(
+        """
+        INSERT INTO public.users (id, email, name, role, client_id)
+        VALUES (%(id)s, %(email)s, %(name)s, %(role)s, %(client_id)s)
+        """,
+        id=user_id,
+        email=email,
+        name=name,
+        role=role,
+        client_id=client_id,
+    )
+
+
+def update_user(tx: Executor, user_id: UUID, changes: Mapping[str, Any]) -> Row:
+    """Applies the changes and returns {role, client_id}; raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.users u SET (email, name, role, status, client_id) = (
+            SELECT p.email, p.name, p.role, p.status, p.client_id
+            FROM jsonb_populate_record(u, %(changes)s) p)
+        WHERE u.id = %(id)s RETURNING u.role, u.client_id
+        """,
+        id=user_id,
+        changes=Jsonb(changes),
+    )
+    return one_row(rows)

@@ -1,0 +1,90 @@
+"""webhook_deliveries."""
+
+from uuid import UUID
+
+from masstock.database.connection import Executor, Row, Statement
+from masstock.schemas.engine import ExecutionRun
+
+
+def enqueue_delivery(run: ExecutionRun) -> Statement:
+    """Writes the delivery of an ended run, once; none where nobody wants to be told. In the
+    transaction that ends it. The sweep leaves the first attempt to the machine for a while.
+    Returns its {id}."""
+    return (
+        """
+        INSERT INTO public.webhook_deliveries
+            (execution_id, client_id, run, url, secret_version, next_attempt_at, payload)
+        SELECT e.id, e.client_id, e.run, e.webhook_url, e.webhook_secret_version,
+            now() + interval '30 seconds', json_build_object(
+                'type', 'execution.' || e.status,
+                'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                'data', json_build_object(
+                    'id', e.id, 'workflow_id', e.workflow_id, 'client_id', e.client_id,
+                    'user_id', e.user_id, 'status', e.status, 'output_data', e.output_data,
+                    'cost_microusd', e.cost_microusd, 'error_code', e.error_code,
+                    'error_message', e.error_message, 'created_at', e.created_at,
+                    'started_at', e.started_at, 'completed_at', e.completed_at,
+                    'duration_seconds', e.duration_seconds))::text
+        FROM public.workflow_executions e
+        WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('completed', 'failed')
+          AND e.webhook_url IS NOT NULL
+        ON CONFLICT (execution_id, run) DO NOTHING
+        RETURNING id
+        """,
+        {"id": run.execution_id, "run": run.run},
+    )
+
+
+def claim_deliveries(
+    tx: Executor, execution_id: UUID | None, limit: int, delays: list[int]
+) -> list[Row]:
+    """Takes what is due, oldest first, or the first attempt of one execution, and schedules the
+    attempt after it at once, so that a crash delays a delivery and loses none: {id, execution_id,
+    url, client_id, secret_version, payload, attempts}. The n-th delay in seconds follows the n-th
+    attempt; after the last there is no further one."""
+    return tx.fetch_all(
+        """
+        WITH due AS (
+            SELECT id FROM public.webhook_deliveries
+            WHERE delivered_at IS NULL
+              AND CASE WHEN %(execution_id)s::uuid IS NULL THEN next_attempt_at <= now()
+                       ELSE execution_id = %(execution_id)s AND attempts = 0 END
+            ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+        )
+        UPDATE public.webhook_deliveries d
+        SET attempts = d.attempts + 1,
+            next_attempt_at = now()
+                + make_interval(secs => (%(delays)s::integer[])[d.attempts + 1])
+        FROM due WHERE d.id = due.id
+        RETURNING d.id, d.execution_id, d.url, d.client_id, d.secret_version, d.payload, d.attempts
+        """,
+        execution_id=execution_id,
+        limit=limit,
+        delays=delays,
+    )
+
+
+def record_attempt(
+    tx: Executor,
+    delivery_id: UUID,
+    *,
+    delivered: bool,
+    final: bool,
+    status: int | None,
+    error: str | None,
+) -> None:
+    """Keeps what the receiver said."""
+    tx.fetch_all(
+        """
+        UPDATE public.webhook_deliveries
+        SET response_status = %(status)s, error_message = %(error)s,
+            delivered_at = CASE WHEN %(delivered)s THEN now() END,
+            next_attempt_at = CASE WHEN %(final)s THEN NULL ELSE next_attempt_at END
+        WHERE id = %(id)s AND delivered_at IS NULL
+        """,
+        id=delivery_id,
+        delivered=delivered,
+        final=final,
+        status=status,
+        error=error,
+    )

@@ -1,0 +1,112 @@
+"""workflow_requests."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from masstock.database.connection import Executor, one_row
+from masstock.database.queries.keyset import lines_of, start_of
+
+
+def list_requests(
+    tx: Executor,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+    status: str | None,
+    workflow_id: UUID | None,
+    client_id: UUID | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
+) -> list[str]:
+    """The newest `limit` requests before a position, as JSON."""
+    created_at, row_id = start_of(before)
+    rows = tx.fetch_all(
+        """
+        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
+            SELECT * FROM public.workflow_requests r
+            WHERE (%(status)s::text IS NULL OR r.status = %(status)s)
+              AND (%(workflow_id)s::uuid IS NULL OR r.workflow_id = %(workflow_id)s)
+              AND (%(client_id)s::uuid IS NULL OR r.client_id = %(client_id)s)
+              AND (%(created_from)s::timestamptz IS NULL OR r.created_at >= %(created_from)s)
+              AND (%(created_to)s::timestamptz IS NULL OR r.created_at < %(created_to)s)
+              AND (r.created_at, r.id) < (%(created_at)s, %(row_id)s)
+            ORDER BY r.created_at DESC, r.id DESC
+            LIMIT (SELECT %(limit)s::integer)
+        ) x
+        """,
+        status=status,
+        workflow_id=workflow_id,
+        client_id=client_id,
+        created_from=created_from,
+        created_to=created_to,
+        limit=limit,
+        created_at=created_at,
+        row_id=row_id,
+    )
+    return lines_of(rows)
+
+
+def fetch_request(tx: Executor, request_id: UUID) -> str:
+    """One request as JSON; raises NotFound."""
+    rows = tx.fetch_all(
+        "SELECT row_to_json(r)::text AS json FROM public.workflow_requests r WHERE r.id = %(id)s",
+        id=request_id,
+    )
+    return one_row(rows)["json"]
+
+
+def insert_request(
+    tx: Executor, *, request_id: UUID, client_id: UUID, workflow_id: UUID, notes: str | None
+) -> None:
+    """Records a pending request."""
+    tx.fetch_all(
+        """
+        INSERT INTO public.workflow_requests (id, client_id, workflow_id, notes)
+        VALUES (%(id)s, %(client_id)s, %(workflow_id)s, %(notes)s)
+        """,
+        id=request_id,
+        client_id=client_id,
+        workflow_id=workflow_id,
+        notes=notes,
+    )
+
+
+def update_notes(tx: Executor, request_id: UUID, notes: str | None) -> bool:
+    """Replaces the notes; False where the request may no longer be edited by the caller."""
+    return bool(
+        tx.fetch_all(
+            """
+            UPDATE public.workflow_requests SET notes = %(notes)s
+            WHERE id = %(id)s RETURNING id
+            """,
+            id=request_id,
+            notes=notes,
+        )
+    )
+
+
+def update_request(tx: Executor, request_id: UUID, changes: Mapping[str, Any]) -> None:
+    """Applies an administrator's changes; raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.workflow_requests r SET (notes, status) = (
+            SELECT p.notes, p.status FROM jsonb_populate_record(r, %(changes)s) p)
+        WHERE r.id = %(id)s RETURNING r.id
+        """,
+        id=request_id,
+        changes=Jsonb(changes),
+    )
+    one_row(rows)
+
+
+def delete_request(tx: Executor, request_id: UUID) -> bool:
+    """Withdraws a request; False where the caller may no longer do so."""
+    return bool(
+        tx.fetch_all(
+            "DELETE FROM public.workflow_requests WHERE id = %(id)s RETURNING id", id=request_id
+        )
+    )

@@ -1,0 +1,101 @@
+"""workflows."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from masstock.database.connection import Executor, one_row
+from masstock.database.queries.keyset import lines_of, start_of
+
+
+def fetch_active_config(tx: Executor, workflow_id: UUID) -> dict[str, Any] | None:
+    """The config of a workflow that may be run; None where there is none."""
+    rows = tx.fetch_all(
+        "SELECT config FROM public.workflows WHERE id = %(id)s AND status = 'active'",
+        id=workflow_id,
+    )
+    return rows[0]["config"] if rows else None
+
+
+def list_workflows(
+    tx: Executor,
+    *,
+    limit: int,
+    before: tuple[datetime, UUID] | None,
+    status: str | None,
+    created_from: datetime | None,
+    created_to: datetime | None,
+) -> list[str]:
+    """The newest `limit` workflows before a position, as JSON."""
+    created_at, row_id = start_of(before)
+    rows = tx.fetch_all(
+        """
+        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
+            SELECT * FROM public.workflows w
+            WHERE (%(status)s::text IS NULL OR w.status = %(status)s)
+              AND (%(created_from)s::timestamptz IS NULL OR w.created_at >= %(created_from)s)
+              AND (%(created_to)s::timestamptz IS NULL OR w.created_at < %(created_to)s)
+              AND (w.created_at, w.id) < (%(created_at)s, %(row_id)s)
+            ORDER BY w.created_at DESC, w.id DESC LIMIT %(limit)s
+        ) x
+        """,
+        status=status,
+        created_from=created_from,
+        created_to=created_to,
+        limit=limit,
+        created_at=created_at,
+        row_id=row_id,
+    )
+    return lines_of(rows)
+
+
+def fetch_workflow(tx: Executor, workflow_id: UUID, *, for_update: bool = False) -> str:
+    """One workflow as JSON; raises NotFound. `for_update` holds the row until the commit."""
+    if for_update:
+        tx.fetch_all("SELECT FROM public.workflows WHERE id = %(id)s FOR UPDATE", id=workflow_id)
+    rows = tx.fetch_all(
+        "SELECT row_to_json(w)::text AS json FROM public.workflows w WHERE w.id = %(id)s",
+        id=workflow_id,
+    )
+    return one_row(rows)["json"]
+
+
+def insert_workflow(
+    tx: Executor,
+    *,
+    workflow_id: UUID,
+    name: str,
+    description: str | None,
+    status: str,
+    config: Mapping[str, Any],
+) -> None:
+    """Creates a workflow."""
+    tx.fetch_all(
+        """
+        INSERT INTO public.workflows (id, name, description, status, config)
+        VALUES (%(id)s, %(name)s, %(description)s, %(status)s, %(config)s)
+        """,
+        id=workflow_id,
+        name=name,
+        description=description,
+        status=status,
+        config=Jsonb(config),
+    )
+
+
+def update_workflow(tx: Executor, workflow_id: UUID, changes: Mapping[str, Any]) -> None:
+    """Applies the changes; raises NotFound."""
+    rows = tx.fetch_all(
+        """
+        UPDATE public.workflows w SET (name, description, status, config) = (
+            SELECT p.name, p.description, p.status, p.config
+            FROM jsonb_populate_record(w, %(changes)s) p)
+        WHERE w.id = %(id)s RETURNING w.id
+        """,
+        id=workflow_id,
+        changes=Jsonb(changes),
+    )
+    one_row(rows)

@@ -1,0 +1,144 @@
+"""Transactions in the name of a user: the only module that tells Postgres who is calling."""
+
+import hmac
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, LiteralString
+from uuid import UUID
+
+import psycopg
+
+from masstock.database.connection import BEGIN, BEGIN_READ_ONLY, COMMIT, Database, Row, Statement
+from masstock.errors import ADMINS_ONLY, DatabaseUnavailable, Forbidden, OutcomeUnknown
+from masstock.telemetry import logger
+
+if TYPE_CHECKING:
+    # Only the type: PyJWT is a fifth of a cold start.
+    from masstock.services.tokens import Principal
+
+# Signed identities live this long: enough for a slow commit, short for one that leaks.
+IDENTITY_SECONDS = 120
+RECORD_LOGIN: Statement = ("SELECT app.record_login()", {})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The live user behind a principal, as the database knows it."""
+
+    user_id: UUID
+    is_admin: bool
+    # None for administrators.
+    client_id: UUID | None
+
+
+class TenantReader:
+    """Each query runs in a READ ONLY transaction of its own, as the principal, in one flight; it
+    is sent once more if the connection died meanwhile. `caller` is known after the first query."""
+
+    caller: Caller
+
+    def __init__(
+        self,
+        database: Database,
+        principal: "Principal",
+        identity_key: str,
+        *,
+        admins_only: bool = False,
+    ) -> None:
+        self._database = database
+        self._admins_only = admins_only
+        self.principal = principal
+        self._identity_key = identity_key
+
+    def fetch_all(self, query: LiteralString, **values: object) -> list[Row]:
+        """The rows of one query; raises DatabaseUnavailable, and Forbidden where it is for
+        administrators only and the caller is none."""
+        enter = _enter(self.principal, self._identity_key)
+        statement: Statement = (query, values)
+        statements = [BEGIN_READ_ONLY, enter, statement, COMMIT]
+        try:
+            _, entered, rows, _ = self._database.flight(statements)
+        except psycopg.OperationalError as lost:
+            if not _lost_connection(lost):
+                raise
+            try:
+                _, entered, rows, _ = self._database.flight(statements)
+            except psycopg.OperationalError as error:
+                raise DatabaseUnavailable from error
+        self.caller = _caller(self.principal, entered[0])
+        _record_login(self._database, self.principal, self._identity_key, entered[0])
+        if self._admins_only and not self.caller.is_admin:
+            raise Forbidden(ADMINS_ONLY)
+        return rows
+
+
+class TenantTransaction:
+    """A READ WRITE transaction as the principal; made by `tenant_transaction`."""
+
+    def __init__(self, database: Database, caller: Caller) -> None:
+        self._database = database
+        self.caller = caller
+
+    def fetch_all(self, query: LiteralString, **values: object) -> list[Row]:
+        """The rows of one statement."""
+        return self._database.flight([(query, values)])[0]
+
+
+@contextmanager
+def tenant_transaction(
+    database: Database, principal: "Principal", identity_key: str
+) -> Generator[TenantTransaction]:
+    """Committed when the block ends, rolled back when it raises. A connection lost before the
+    commit raises DatabaseUnavailable (nothing happened); lost while committing, OutcomeUnknown."""
+    try:
+        _, entered = database.flight([BEGIN, _enter(principal, identity_key)])
+        yield TenantTransaction(database, _caller(principal, entered[0]))
+    except psycopg.OperationalError as error:
+        database.roll_back()
+        if not _lost_connection(error):
+            raise
+        raise DatabaseUnavailable from error
+    except BaseException:
+        database.roll_back()
+        raise
+    try:
+        database.flight([COMMIT])
+    except psycopg.OperationalError as error:
+        raise OutcomeUnknown from error
+    _record_login(database, principal, identity_key, entered[0])
+
+
+def _enter(principal: "Principal", identity_key: str) -> Statement:
+    expires = int(time.time()) + IDENTITY_SECONDS
+    message = f"{principal.user_id}|{expires}".encode()
+    mac = hmac.digest(identity_key.encode(), message, "sha256").hex()
+    return (
+        "SELECT role, client_id, last_login FROM app.enter(%(sub)s, %(exp)s, %(mac)s)",
+        {"sub": principal.user_id, "exp": expires, "mac": mac},
+    )
+
+
+def _caller(principal: "Principal", entered: Row) -> Caller:
+    logger.append_keys(client_id=entered["client_id"] and str(entered["client_id"]))
+    return Caller(principal.user_id, entered["role"] == "admin", entered["client_id"])
+
+
+def _record_login(
+    database: Database, principal: "Principal", identity_key: str, entered: Row
+) -> None:
+    """Once per token: a read stays one flight from its second request on."""
+    last_login = entered["last_login"]
+    if last_login is not None and last_login.timestamp() >= principal.issued_at:
+        return
+    try:
+        database.flight([BEGIN, _enter(principal, identity_key), RECORD_LOGIN, COMMIT])
+    except (psycopg.Error, DatabaseUnavailable):
+        logger.warning("last_login was not recorded", exc_info=True)
+
+
+def _lost_connection(error: psycopg.OperationalError) -> bool:
+    # The server's own refusals (timeouts, locks, resources) carry a SQLSTATE; a dead socket does
+    # not, and class 57P is the server telling us that it is going away.
+    return error.sqlstate is None or error.sqlstate.startswith(("57P", "08"))

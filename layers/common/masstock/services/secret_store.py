@@ -1,0 +1,89 @@
+"""Secrets Manager, without boto3: every cold start pays for this call, and importing boto3 costs
+more than everything else a function imports (docs/decisions.md)."""
+
+import hashlib
+import hmac
+import json
+import os
+import time
+from datetime import UTC, datetime
+from http.client import HTTPException
+from urllib.parse import urlsplit
+
+from masstock.services.https import connect_to
+
+CACHE_SECONDS = 300
+TIMEOUT_SECONDS = 5
+
+_cache: dict[str, tuple[float, str]] = {}
+
+
+class SecretUnavailable(Exception):
+    """A secret could not be read."""
+
+
+def read_secret(secret_id: str) -> str:
+    """The secret's string, at most 5 minutes old; raises SecretUnavailable."""
+    cached = _cache.get(secret_id)
+    if cached and cached[0] > time.monotonic():
+        return cached[1]
+    value = _fetch_secret(secret_id)
+    _cache[secret_id] = (time.monotonic() + CACHE_SECONDS, value)
+    return value
+
+
+def forget_secrets() -> None:
+    """Makes the next reads fetch again: after an authentication failure, after a restore."""
+    _cache.clear()
+
+
+def _fetch_secret(secret_id: str) -> str:
+    region = os.environ["AWS_REGION"]
+    endpoint = os.environ.get(
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER", f"https://secretsmanager.{region}.amazonaws.com"
+    )
+    url = urlsplit(endpoint)
+    body = json.dumps({"SecretId": secret_id}).encode()
+    connection = connect_to(url, TIMEOUT_SECONDS)
+    try:
+        connection.request("POST", "/", body, _sign(url.netloc, region, body, datetime.now(UTC)))
+        response = connection.getresponse()
+        answer: dict[str, str] = json.loads(response.read())
+        if response.status == 200:
+            return answer["SecretString"]
+        reason = answer.get("__type", response.status)
+    except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise SecretUnavailable(f"{secret_id}: {type(error).__name__}") from error
+    finally:
+        connection.close()
+    raise SecretUnavailable(f"{secret_id}: {reason}")
+
+
+def _sign(host: str, region: str, body: bytes, now: datetime) -> dict[str, str]:
+    """Headers of a GetSecretValue call, AWS Signature Version 4 (IAM User Guide, "Create a signed
+    AWS API request")."""
+    timestamp = now.strftime("%Y%m%dT%H%M%SZ")
+    scope = f"{timestamp[:8]}/{region}/secretsmanager/aws4_request"
+    headers = {
+        "content-type": "application/x-amz-json-1.1",
+        "host": host,
+        "x-amz-date": timestamp,
+        "x-amz-target": "secretsmanager.GetSecretValue",
+    }
+    if token := os.environ.get("AWS_SESSION_TOKEN"):
+        headers["x-amz-security-token"] = token
+    names = ";".join(sorted(headers))
+    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+    canonical = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
+    to_sign = "\n".join(
+        ("AWS4-HMAC-SHA256", timestamp, scope, hashlib.sha256(canonical.encode()).hexdigest())
+    )
+    key = b"AWS4" + os.environ["AWS_SECRET_ACCESS_KEY"].encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    credential = f"{os.environ['AWS_ACCESS_KEY_ID']}/{scope}"
+    headers["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}"
+    )
+    return headers

@@ -1,0 +1,147 @@
+"""Bearer token → Principal. The algorithm family is fixed by configuration, never by the token."""
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import jwt
+
+from masstock.errors import IdentityProviderUnavailable, Unauthenticated
+from masstock.services.https import connect_to
+from masstock.services.secret_store import SecretUnavailable, read_secret
+from masstock.settings import ApiSettings
+from masstock.telemetry import logger
+
+ASYMMETRIC = frozenset({"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "EdDSA"})
+REQUIRED_CLAIMS = ["sub", "exp", "iss", "aud"]
+# Longer than any real token (a few KB); refusing early keeps garbage cheap.
+MAX_TOKEN_LENGTH = 16_384
+CLOCK_SKEW_SECONDS = 10
+TOKENS_KEPT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who sent the request, as the token says. Role and client come from the database."""
+
+    user_id: UUID
+    # Unix seconds; 0 where the token does not say.
+    issued_at: int
+
+
+def authenticate(authorization: str | None, settings: ApiSettings) -> Principal:
+    """The principal of an Authorization header; raises Unauthenticated saying what is wrong, or
+    IdentityProviderUnavailable."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("Send an Authorization header: Bearer <token>.")
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise Unauthenticated("The token is too long.")
+    claims = _verify(token.strip(), settings)
+    try:
+        return Principal(UUID(claims["sub"]), int(claims.get("iat", 0)))
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise Unauthenticated("The token's sub is not a user id.") from error
+
+
+def _verify(token: str, settings: ApiSettings) -> dict[str, Any]:
+    try:
+        key = (
+            _signing_key(token, settings.jwt_jwks_url)
+            if settings.jwt_jwks_url
+            else read_secret(settings.jwt_secret_id)
+        )
+        claims = _decode(token, key, settings.jwt_issuer, settings.jwt_audience)
+        if int(claims["exp"]) <= time.time() - CLOCK_SKEW_SECONDS:
+            raise jwt.ExpiredSignatureError
+    except SecretUnavailable as error:
+        raise IdentityProviderUnavailable from error
+    except jwt.ExpiredSignatureError as error:
+        raise Unauthenticated("The token has expired.") from error
+    except (jwt.InvalidTokenError, jwt.InvalidKeyError, ValueError) as error:
+        # The library's message would tell a forger what to try next.
+        raise Unauthenticated("The token is not valid here.") from error
+    return claims
+
+
+# Who polls sends the same token again and again, and only time can make it invalid: a key that is
+# replaced is another argument.
+@lru_cache(maxsize=TOKENS_KEPT)
+def _decode(token: str, key: jwt.PyJWK | str, issuer: str, audience: str) -> dict[str, Any]:
+    is_shared = isinstance(key, str)
+    return jwt.decode(
+        token,
+        key if is_shared else key.key,
+        algorithms=["HS256" if is_shared else key.algorithm_name],
+        issuer=issuer,
+        audience=audience,
+        leeway=CLOCK_SKEW_SECONDS,
+        options={"require": REQUIRED_CLAIMS},
+    )
+
+
+# --- the issuer's keys, kept across invocations ----------------------------------------------
+
+REFRESH_SECONDS = 60
+FETCH_TIMEOUT_SECONDS = 5
+
+_keys: dict[str, jwt.PyJWK] = {}
+_fetched_at = float("-inf")
+
+
+def _signing_key(token: str, jwks_url: str) -> jwt.PyJWK:
+    """The key that the token names. An unknown name refreshes the set, at most once a minute, so
+    that forged names cannot make us hammer the issuer; a failed refresh keeps the last good set."""
+    global _fetched_at  # noqa: PLW0603 - the cache of one process
+    key_id = _key_id(token)
+    if key_id not in _keys and time.monotonic() - _fetched_at > REFRESH_SECONDS:
+        try:
+            fresh = _fetch_keys(jwks_url)
+        except Exception as error:  # an issuer can fail in more ways than we could list
+            logger.warning("the issuer's keys could not be fetched", exc_info=True)
+            if not _keys:
+                raise IdentityProviderUnavailable from error
+        else:
+            _keys.clear()
+            _keys.update(fresh)
+        _fetched_at = time.monotonic()
+    if key_id not in _keys:
+        raise jwt.InvalidTokenError("unknown kid")
+    return _keys[key_id]
+
+
+@lru_cache(maxsize=TOKENS_KEPT)
+def _key_id(token: str) -> str:
+    key_id = jwt.get_unverified_header(token).get("kid")
+    if not isinstance(key_id, str):
+        raise jwt.InvalidTokenError("no kid")
+    return key_id
+
+
+def _fetch_keys(jwks_url: str) -> dict[str, jwt.PyJWK]:
+    """The issuer's public keys for signatures, by name; what else it publishes verifies nothing."""
+    url = urlsplit(jwks_url)
+    connection = connect_to(url, FETCH_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", f"{url.path or '/'}?{url.query}".rstrip("?"))
+        response = connection.getresponse()
+        if response.status != 200:
+            raise ValueError(f"status {response.status}")
+        published: list[dict[str, Any]] = json.load(response)["keys"]
+    finally:
+        connection.close()
+    keys: dict[str, jwt.PyJWK] = {}
+    for jwk in published:
+        # A key that we cannot read must not hide the others.
+        with suppress(Exception):
+            key = jwt.PyJWK(jwk)
+            if key.algorithm_name in ASYMMETRIC and jwk.get("use", "sig") == "sig":
+                keys[jwk["kid"]] = key
+    if not keys:
+        raise ValueError("no usable keys")
+    return keys

@@ -1,0 +1,173 @@
+"""Telling a client that an execution has ended, by the Standard Webhooks specification
+(https://www.standardwebhooks.com): signed, dated, and sent to public addresses only."""
+
+import base64
+import hmac
+import http.client
+import ipaddress
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+from uuid import UUID
+
+from masstock.services.https import default_tls_context
+
+TIMEOUT_SECONDS = 10
+# A name that does not resolve in this time is judged when it is used.
+RESOLVE_SECONDS = 3
+USER_AGENT = "MasStock-Webhooks/1"
+# Withdrawn from use, so that `is_global` has no opinion on them; some networks still take them
+# inside: site-local addresses, and two ways to write an IPv4 address, private ones too.
+WITHDRAWN = [ipaddress.IPv6Network(text) for text in ("fec0::/10", "::/96", "::ffff:0:0:0/96")]
+# Top-level domains that no public resolver knows: RFC 6761 and 6762, ICANN's `internal`, and two
+# that routers made up. What they lead to here may be anything.
+LOCAL_DOMAINS = {"internal", "lan", "local", "localdomain", "localhost"}
+NOT_PUBLIC = "The webhook address is private, link-local or reserved."
+
+
+class WebhookRefused(Exception):
+    """The webhook address is not one that may be called; the message tells whoever chose it why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the receiver said: a status, or the reason why there is none."""
+
+    status: int | None
+    error: str | None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver took it."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def final(self) -> bool:
+        """Whether to leave it at that: taken, or 410 Gone, which asks to be left alone."""
+        return self.delivered or self.status == 410
+
+
+def client_secret(master: str, client_id: UUID, version: int) -> str:
+    """The secret shared with a client, in the form that the specification's libraries take. Made
+    from the master secret each time, so that none is stored."""
+    message = f"webhook|{client_id}|{version}".encode()
+    return "whsec_" + base64.b64encode(hmac.digest(master.encode(), message, "sha256")).decode()
+
+
+def signature(secret: str, message_id: str, timestamp: int, body: str) -> str:
+    """The `webhook-signature` header: `v1,` and the HMAC-SHA256 of id, time and body."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = hmac.digest(key, f"{message_id}.{timestamp}.{body}".encode(), "sha256")
+    return "v1," + base64.b64encode(signed).decode()
+
+
+def check_url(url: str, *, allow_private: bool) -> None:
+    """Raises WebhookRefused for what we would not call. A name that does not resolve now passes:
+    `send` looks again."""
+    parts = _parts(url, allow_private=allow_private)
+    try:
+        _public_addresses(parts, allow_private=allow_private)
+    except OSError:
+        return
+
+
+def send(url: str, body: str, *, secret: str, message_id: str, allow_private: bool) -> Answer:
+    """One attempt, never a redirect; a failure is an Answer too."""
+    timestamp = int(time.time())
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": USER_AGENT,
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": signature(secret, message_id, timestamp, body),
+    }
+    try:
+        parts = _parts(url, allow_private=allow_private)
+        addresses = _public_addresses(parts, allow_private=allow_private)
+        # To an address that was judged, not to the name: it could resolve to another by now.
+        return Answer(_post(parts, addresses[0], body, headers), None)
+    except WebhookRefused as error:
+        return Answer(None, str(error))
+    except TimeoutError:
+        return Answer(None, f"No answer within {TIMEOUT_SECONDS} s.")
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(None, f"The connection failed ({type(error).__name__}).")
+
+
+def _parts(url: str, *, allow_private: bool) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        # The resolver would stumble over an empty or overlong label.
+        usable = bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError as error:
+        raise WebhookRefused("The webhook address is not a URL.") from error
+    if not usable or parts.username is not None or parts.fragment:
+        raise WebhookRefused("The webhook address needs a host, and no user and no fragment.")
+    if not allow_private and _is_local(parts.hostname or ""):
+        raise WebhookRefused(NOT_PUBLIC)
+    if parts.scheme != "https" and not (allow_private and parts.scheme == "http"):
+        raise WebhookRefused("The webhook address must begin with https://.")
+    return parts
+
+
+def _is_local(host: str) -> bool:
+    """Whether it is a name of a private network: in one of LOCAL_DOMAINS, or of one label."""
+    labels = host.rstrip(".").lower().split(".")
+    if len(labels) == 1:
+        return ":" not in host and not labels[0].isdigit()
+    return labels[-1] in LOCAL_DOMAINS
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _public_addresses(parts: SplitResult, *, allow_private: bool) -> list[str]:
+    """Where the name leads; raises WebhookRefused if any of it is private, OSError where it leads
+    nowhere."""
+    pool = ThreadPoolExecutor(1)
+    lookup = pool.submit(socket.getaddrinfo, parts.hostname, _port(parts), type=socket.SOCK_STREAM)
+    # The resolver has no timeout of its own.
+    pool.shutdown(wait=False)
+    addresses = [str(found[4][0]) for found in lookup.result(RESOLVE_SECONDS)]
+    if not allow_private and not all(_is_public(address) for address in addresses):
+        raise WebhookRefused(NOT_PUBLIC)
+    return addresses
+
+
+def _is_public(text: str) -> bool:
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if any(address in network for network in WITHDRAWN):
+            return False
+        # Private addresses hide in these: ::ffff:10.0.0.1, 2002:0a00:1::, 64:ff9b::10.0.0.1.
+        inner = address.ipv4_mapped or address.sixtofour or _translated(address)
+        if inner is not None:
+            address = inner
+    return address.is_global and not address.is_multicast
+
+
+def _translated(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if address in ipaddress.IPv6Network("64:ff9b::/96"):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None
+
+
+def _post(parts: SplitResult, address: str, body: str, headers: dict[str, str]) -> int:
+    host = parts.hostname or ""
+    connection = http.client.HTTPConnection(host, _port(parts), timeout=TIMEOUT_SECONDS)
+    raw = socket.create_connection((address, _port(parts)), timeout=TIMEOUT_SECONDS)
+    try:
+        connection.sock = raw
+        if parts.scheme == "https":
+            connection.default_port = 443  # so that the Host header names no usual port
+            connection.sock = default_tls_context().wrap_socket(raw, server_hostname=host)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", path, body.encode(), headers)
+        # The body of the answer is not read: it could be endless.
+        return connection.getresponse().status
+    finally:
+        connection.close()
+        raw.close()

@@ -1,0 +1,1 @@
+"""AWS on this machine: Lambda, API Gateway, S3, Step Functions and Secrets Manager."""

@@ -1,0 +1,154 @@
+"""One Lambda execution environment: AWS' runtime interface emulator around awslambdaric.
+
+The emulator gives real timeouts and the real runtime API but takes one invoke at a time, so a
+pool (`local.aws.pool`) holds as many environments as there are concurrent invokes.
+"""
+
+import http.client
+import json
+import platform
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import samcli
+
+from local.aws.resources import LambdaFunction
+from local.processes import children
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 6 MB each way. The
+# emulator cuts longer payloads without a word.
+PAYLOAD_LIMIT = 6 * 1024 * 1024
+INVOKE_PATH = "/2015-03-31/functions/function/invocations"
+START_SECONDS = 15
+# The emulator ends a late handler itself; this much later we end the emulator.
+GRACE_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeResult:
+    """What a handler returned, or `failed` and Lambda's error object."""
+
+    payload: bytes
+    failed: bool = False
+    reusable: bool = True
+
+
+@cache
+def emulator() -> Path:
+    """The emulator's binary for this machine, which comes with aws-sam-cli."""
+    machine = {"aarch64": "arm64", "amd64": "x86_64"}.get(platform.machine(), platform.machine())
+    binary = Path(samcli.__file__).parent / "local" / "rapid" / f"aws-lambda-rie-{machine}"
+    if sys.platform != "linux" or not binary.exists():
+        raise children.StackError(
+            "The local stack needs Linux on x86_64 or arm64: it runs functions in AWS' own "
+            "Lambda emulator, which exists for nothing else."
+        )
+    return binary
+
+
+class ExecutionEnvironment:
+    """A process that runs one invoke at a time; the first one pays the cold start."""
+
+    def __init__(
+        self,
+        function: LambdaFunction,
+        variables: Mapping[str, str],
+        log: Path,
+        generation: int = 0,
+    ) -> None:
+        self.generation = generation
+        self.idle_since = 0.0
+        self._function = function
+        self._ports = (children.free_port(), children.free_port())
+        runtime = [sys.executable, "-m", "awslambdaric", function.handler]
+        self._process = children.spawn(
+            [
+                str(emulator()),
+                "--log-level",
+                "error",
+                "--runtime-interface-emulator-address",
+                f"{children.HOST}:{self._ports[0]}",
+                "--runtime-api-address",
+                f"{children.HOST}:{self._ports[1]}",
+                *children.on_leash(runtime, parent=0),
+            ],
+            log=log,
+            env=self._variables(variables),
+            cwd=function.code,
+        )
+
+    def _variables(self, given: Mapping[str, str]) -> dict[str, str]:
+        function = self._function
+        path = [given.get("FAULTS_DIR"), function.code, *function.layers]
+        return {
+            **given,
+            "_HANDLER": function.handler,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+            "AWS_LAMBDA_FUNCTION_NAME": function.name,
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function.timeout),
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "LAMBDA_TASK_ROOT": str(function.code),
+            "PYTHONPATH": ":".join(map(str, filter(None, path))),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is still there to take an invoke."""
+        return self._process.poll() is None
+
+    def invoke(self, payload: bytes) -> InvokeResult:
+        """Run the handler once. Errors come back as Lambda's error object, never as exceptions."""
+        if not children.wait_for_listener(self._ports[0], self._process, START_SECONDS):
+            return _error("Runtime.ExitError", "The emulator did not start.")
+        connection = http.client.HTTPConnection(
+            children.HOST, self._ports[0], timeout=self._function.timeout + GRACE_SECONDS
+        )
+        try:
+            connection.request("POST", INVOKE_PATH, body=payload)
+            response = connection.getresponse()
+            return _interpret(response.status, response.read(), self._function.timeout)
+        except TimeoutError:
+            return _timed_out(self._function.timeout)
+        except (OSError, http.client.HTTPException) as error:
+            return _error("Runtime.ExitError", f"The environment ended: {error!r}")
+        finally:
+            connection.close()
+
+    def destroy(self) -> None:
+        """End the process and whatever the handler started, at once."""
+        children.end(self._process, signal.SIGKILL, patience=5)
+        for port in self._ports:
+            children.release_port(port)
+
+
+def _interpret(status: int, body: bytes, timeout: int) -> InvokeResult:
+    """The emulator's answer in Lambda's own terms: it says 200 to timeouts and exceptions too."""
+    if body.startswith(b"Task timed out after "):
+        return _timed_out(timeout)
+    if status != http.client.OK:
+        error = json.loads(body)
+        return _error(error["errorType"], error["errorMessage"])
+    if len(body) >= PAYLOAD_LIMIT:
+        message = f"Response payload size exceeded maximum allowed payload size ({PAYLOAD_LIMIT})."
+        return _error("Function.ResponseSizeTooLarge", message)
+    # Only awslambdaric's own report of an exception carries all of these keys.
+    if body.startswith(b'{"errorMessage"'):
+        report = json.loads(body)
+        if report.keys() == {"errorMessage", "errorType", "requestId", "stackTrace"}:
+            del report["requestId"]
+            return InvokeResult(json.dumps(report).encode(), failed=True)
+    return InvokeResult(body)
+
+
+def _timed_out(timeout: int) -> InvokeResult:
+    return _error("Sandbox.Timedout", f"Task timed out after {timeout:.2f} seconds")
+
+
+def _error(kind: str, message: str) -> InvokeResult:
+    payload = json.dumps({"errorType": kind, "errorMessage": message}).encode()
+    return InvokeResult(payload, failed=True, reusable=False)

@@ -1,0 +1,196 @@
+"""Makes moto's S3 keep its objects on disk, so that they outlive the process and its memory.
+
+    <directory>/<bucket>/<sha256 of the key>.json   name, metadata, etag, time: the commit point
+    <directory>/<bucket>/<uuid>.body                the bytes
+
+Both are written before the request is answered. A process that dies leaves either the old object
+or the new one. (No fsync: this is to survive SIGKILL, not a power cut.)
+"""
+
+import hashlib
+import json
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from moto.s3.models import FakeKey, S3Backend, s3_backends
+
+from local.aws.resources import ACCOUNT, REGION
+
+PARTITION = "aws"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBody:
+    """Bytes of an object that are in a file already."""
+
+    path: Path
+    size: int
+
+
+class ObjectStore:
+    """The directory behind moto's S3; one per process, since moto's S3 is one per process."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._lock = threading.Lock()
+        self._touched = threading.local()
+        self._backend: S3Backend = s3_backends[ACCOUNT][PARTITION]
+
+    # -------------------------------------------------- what the patched moto calls
+
+    def write_body(self, bucket: str, value: bytes) -> StoredBody:
+        """Put bytes in a file that nothing refers to yet."""
+        path = self.directory / bucket / f"{uuid.uuid4()}.body"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(value)
+        return StoredBody(path, len(value))
+
+    def touch(self, bucket: str, key: str) -> None:
+        """Have the current request commit this object when it is done with it."""
+        self._touched.__dict__.setdefault("keys", set()).add((bucket, key))
+
+    def commit(self) -> None:
+        """Bring the disk to what moto holds for every object this thread touched."""
+        touched = self._touched.__dict__.pop("keys", ())
+        for bucket, name in touched:
+            # In one piece, so that the last of two writers decides here as in moto.
+            with self._lock:
+                key = self._backend.buckets[bucket].keys.get(name)
+                if key is None:
+                    self._remove(bucket, name)
+                else:
+                    self._record(bucket, key)
+
+    def committing(self, application: Callable) -> Callable:
+        """`application` (WSGI), whose answers leave only when what they did is on disk."""
+
+        def wrapped(environ: dict[str, Any], start_response: Callable) -> Any:
+            answer = application(environ, start_response)
+            self.commit()
+            return answer
+
+        return wrapped
+
+    # -------------------------------------------------- files
+
+    def _record_path(self, bucket: str, name: str) -> Path:
+        return self.directory / bucket / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
+
+    def _record(self, bucket: str, key: Any) -> None:
+        path = self._record_path(bucket, key.name)
+        before = self._body_of(path)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(
+            json.dumps(
+                {
+                    "name": key.name,
+                    "body": key.stored.path.name,
+                    "size": key.stored.size,
+                    "etag": key._etag,
+                    "modified": key.last_modified.isoformat(),
+                    "metadata": dict(key.metadata),
+                    "storage": key.storage_class,
+                    "encryption": key.encryption,
+                    "checksum_value": key.checksum_value,
+                    "checksum_algorithm": key.checksum_algorithm,
+                }
+            )
+        )
+        os.replace(temporary, path)
+        if before is not None and before != key.stored.path:
+            before.unlink(missing_ok=True)
+
+    def _remove(self, bucket: str, name: str) -> None:
+        path = self._record_path(bucket, name)
+        body = self._body_of(path)
+        path.unlink(missing_ok=True)
+        if body is not None:
+            body.unlink(missing_ok=True)
+
+    @staticmethod
+    def _body_of(record: Path) -> Path | None:
+        try:
+            return record.parent / json.loads(record.read_text())["body"]
+        except FileNotFoundError:
+            return None
+
+    # -------------------------------------------------- start
+
+    def load(self, buckets: list[str]) -> None:
+        """Create `buckets` with what their directories hold; drop what was never answered."""
+        for name in buckets:
+            directory = self.directory / name
+            directory.mkdir(parents=True, exist_ok=True)
+            bucket = self._backend.create_bucket(name, REGION)
+            bodies = set()
+            for path in directory.glob("*.json"):
+                record = json.loads(path.read_text())
+                bodies.add(record["body"])
+                bucket.keys[record["name"]] = self._restore(name, directory, record)
+            for path in directory.iterdir():
+                if path.suffix != ".json" and path.name not in bodies:
+                    path.unlink()
+        self._touched.__dict__.clear()
+
+    @staticmethod
+    def _restore(bucket: str, directory: Path, record: dict[str, Any]) -> Any:
+        key: Any = FakeKey(
+            name=record["name"],
+            value=StoredBody(directory / record["body"], record["size"]),  # pyright: ignore
+            account_id=ACCOUNT,
+            region_name=REGION,
+            storage=record["storage"],
+            etag=record["etag"],
+            version_id="null",
+            bucket_name=bucket,
+            encryption=record["encryption"],
+            checksum_value=record["checksum_value"],
+        )
+        key.checksum_algorithm = record["checksum_algorithm"]
+        key.last_modified = datetime.fromisoformat(record["modified"])
+        key.set_metadata(record["metadata"], replace=True)
+        return key
+
+
+def keep_objects_in(store: ObjectStore) -> None:
+    """Patch moto so that every object's bytes live in `store` and every change touches it."""
+    in_memory: Any = FakeKey.value
+    set_metadata = FakeKey.set_metadata
+    delete_object = S3Backend.delete_object
+
+    def read_value(self: Any) -> bytes:
+        if "stored" in self.__dict__:
+            return self.stored.path.read_bytes()
+        return in_memory.fget(self)
+
+    def write_value(self: Any, value: bytes | StoredBody) -> None:
+        if self.bucket_name is None:
+            # A part of a multipart upload is no object yet.
+            in_memory.fset(self, value)
+            return
+        if isinstance(value, StoredBody):
+            self.stored = value
+        else:
+            self.stored = store.write_body(self.bucket_name, value)
+            self._etag = self._etag or hashlib.md5(value, usedforsecurity=False).hexdigest()
+        self.contentsize = self.stored.size
+        store.touch(self.bucket_name, self.name)
+
+    def set_and_touch(self: Any, metadata: Any, replace: bool = False) -> None:
+        set_metadata(self, metadata, replace)
+        store.touch(self.bucket_name, self.name)
+
+    def delete_and_touch(self: Any, bucket_name: str, key_name: str, *args: Any, **kw: Any) -> Any:
+        outcome = delete_object(self, bucket_name, key_name, *args, **kw)
+        store.touch(bucket_name, key_name)
+        return outcome
+
+    FakeKey.value = property(read_value, write_value)  # pyright: ignore
+    FakeKey.set_metadata = set_and_touch
+    S3Backend.delete_object = delete_and_touch

@@ -1,0 +1,222 @@
+"""`make sam-local`: what `make package` built, in Lambda's own containers, on this machine's stack.
+
+`sam local start-api` answers HTTP and `sam local start-lambda` the state machine; Postgres, S3,
+Step Functions, Secrets Manager and the model are the stack's. Needs Docker, and Linux.
+"""
+
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from samcli.yamlhelper import yaml_dump, yaml_parse
+
+from local import lifecycle
+from local.aws.resources import REGION
+from local.aws.template import read_template
+from local.processes import children
+from local.processes.children import HOST, StackError
+from local.settings import ROOT, Settings
+from local.wiring import (
+    API_DATABASE_SECRET,
+    INHERITED,
+    WORKER_DATABASE_SECRET,
+    function_variables,
+    template_parameters,
+)
+
+READY_SECONDS = 180
+END_SECONDS = 60
+MACHINE = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
+IMAGE = f"public.ecr.aws/lambda/python:3.13-{MACHINE}"
+NOT_IN_A_CONTAINER = (*INHERITED, "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID")
+
+
+def serve(settings: Settings, built: Path, ready: Callable[[str], object]) -> None:
+    """Serves the template that sam built, until interrupted; `ready` is told the URL. Raises
+    StackError."""
+    gateway = docker_gateway()
+    if not built.exists():
+        raise StackError("Nothing is built; run `make package` first.")
+    functions_port = children.free_port()
+    if lifecycle.running(settings):
+        raise StackError("A stack runs in LOCAL_DIR already; `make down`, or name another one.")
+    # An orderly end either way, also where we were started with signals ignored, which what we
+    # start would inherit.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    os.environ["FUNCTIONS_URL"] = f"http://{HOST}:{functions_port}"
+    settings = replace(settings, functions_url=os.environ["FUNCTIONS_URL"])
+    with ExitStack() as resources:
+        resources.callback(lifecycle.down, settings)
+        stack = lifecycle.up(settings)
+        for url in (stack["s3_endpoint"], stack["model_url"], stack["database_url"]):
+            resources.enter_context(Forwarder(gateway, _port(url)))
+        keys_port = json.loads(settings.ports_file.read_text())["inner"]
+        resources.enter_context(Forwarder(gateway, keys_port))
+        _let_containers_reach_the_database(stack, gateway)
+        template = _template(built, settings, stack, gateway, keys_port)
+        api_port = settings.port or children.free_port()
+        for command, port in (("start-lambda", functions_port), ("start-api", api_port)):
+            resources.enter_context(_sam(command, template, port, settings.logs / f"{command}.log"))
+        _wait_for_health(api_port, settings.logs)
+        ready(f"http://{HOST}:{api_port}")
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+def docker_gateway() -> str:
+    """This machine's address as containers see it; raises StackError where there is no Docker."""
+    try:
+        inspected = subprocess.run(
+            ["docker", "network", "inspect", "bridge"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise StackError(
+            "sam-local needs a running Docker daemon; see docs/sam-local.md"
+        ) from error
+    [configuration] = json.loads(inspected.stdout)[0]["IPAM"]["Config"][:1]
+    subnet = configuration["Subnet"].partition("/")[0]
+    return configuration.get("Gateway") or subnet.removesuffix(".0") + ".1"
+
+
+class Forwarder:
+    """Lets containers connect to a port that listens on this machine's loopback only."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self._port = port
+        self._listener = socket.create_server((address, port))
+
+    def __enter__(self) -> "Forwarder":
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection((HOST, self._port))
+                for source, target in ((near, far), (far, near)):
+                    threading.Thread(target=_copy, args=(source, target), daemon=True).start()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while received := source.recv(65536):
+            target.sendall(received)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port
+
+
+def _let_containers_reach_the_database(stack: dict[str, Any], gateway: str) -> None:
+    manager = boto3.client(
+        "secretsmanager",
+        endpoint_url=stack["s3_endpoint"],
+        region_name=REGION,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    for secret, name in (
+        (API_DATABASE_SECRET, "api_database_url"),
+        (WORKER_DATABASE_SECRET, "worker_database_url"),
+    ):
+        # Another host than this one must prove itself; the embedded server speaks no TLS.
+        url = stack[name].replace(f"@{HOST}:", f"@{gateway}:") + "?sslmode=disable"
+        manager.put_secret_value(SecretId=secret, SecretString=url)
+
+
+def _template(
+    built: Path, settings: Settings, stack: dict[str, Any], gateway: str, keys_port: int
+) -> Path:
+    """The built template, with what a deployment would have put into each function's environment:
+    SAM takes no variable from outside that the template does not name."""
+    parameters = template_parameters(settings, f"http://{gateway}:{keys_port}/jwks.json")
+    variables = {
+        function.logical_id: {
+            name: value.replace(f"//{HOST}:", f"//{gateway}:")
+            for name, value in function_variables(
+                function, aws_url=stack["s3_endpoint"], model_url=stack["model_url"]
+            ).items()
+            if name not in NOT_IN_A_CONTAINER
+        }
+        for function in read_template(built, parameters).functions
+    }
+    template = yaml_parse(built.read_text())
+    architecture = template["Parameters"]["Architecture"]
+    if MACHINE not in architecture["AllowedValues"]:
+        raise StackError(f"What is built is not for {MACHINE}; run `make package` again.")
+    for name, value in {**parameters, "Architecture": MACHINE}.items():
+        template["Parameters"][name]["Default"] = value
+    for logical_id, values in variables.items():
+        template["Resources"][logical_id]["Properties"]["Environment"] = {"Variables": values}
+    path = built.with_name("sam-local.yaml")
+    path.write_text(yaml_dump(template))
+    return path
+
+
+class _sam:  # noqa: N801 - reads as a function
+    """`sam local start-…`, interrupted at the end: that is when it removes its containers."""
+
+    def __init__(self, command: str, template: Path, port: int, log: Path) -> None:
+        here = subprocess.run(
+            ["docker", "image", "inspect", IMAGE], capture_output=True, check=False
+        )
+        self._process = children.spawn(
+            [
+                *("sam", "local", command, "--template", str(template), "--region", REGION),
+                *("--host", HOST, "--port", str(port), "--warm-containers", "LAZY"),
+                *(["--skip-pull-image"] if here.returncode == 0 else []),
+            ],
+            log=log,
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "AWS_ACCESS_KEY_ID": "local-sam",
+                "AWS_SECRET_ACCESS_KEY": "local",
+                "SAM_CLI_TELEMETRY": "0",
+            },
+            death_signal=signal.SIGINT,
+        )
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        children.end(self._process, signal.SIGINT, END_SECONDS)
+
+
+def _wait_for_health(port: int, logs: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            connection = HTTPConnection(HOST, port, timeout=60)
+            connection.request("GET", "/health")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(0.5)
+    raise StackError(f"/health does not answer; see {logs}/start-api.log")

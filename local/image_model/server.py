@@ -1,0 +1,313 @@
+"""A stand-in for Google's image model: Gemini's REST, painted locally, with failures on demand.
+
+`python -m local.image_model --port 8081` serves
+    POST /v1/models/{model}:generateContent   (and /v1beta/…), as Gemini does
+    POST /_control   {"rules": [{"match", "behave", "times"?, "delay_ms"?, "retry_delay_s"?}]}
+    GET  /_calls     every call since the start, oldest first
+A rule applies to the prompts its regular expression is found in; the first one with times left
+wins, and a call that no rule matches is painted.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import signal
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from local.image_model.painter import paint
+from local.image_model.replies import (
+    BEHAVIOURS,
+    SILENCES,
+    GoogleError,
+    Json,
+    answer,
+    read_ask,
+    unregistered,
+)
+
+__all__ = ["Model", "ModelServer", "main", "paint"]
+
+GENERATE = re.compile(r"/v1(?:beta)?/models/([^/:]+):generateContent")
+LARGEST_BODY = 64 * 1024 * 1024
+LONGEST_DELAY_MS = 600_000
+IDLE_SECONDS = 120
+
+
+class RuleError(ValueError):
+    """A rule that /_control refuses; the message says which and why."""
+
+
+# Rules, and the memory of calls
+
+
+@dataclass(slots=True)
+class Rule:
+    """What /_control asked for; `times` counts down, None never runs out."""
+
+    match: re.Pattern[str]
+    behave: str
+    times: int | None = None
+    delay_ms: float = 0
+    retry_delay_s: float | None = None
+
+
+def read_rules(body: bytes) -> list[Rule]:
+    """Parse a /_control body; RuleError unless all rules are valid. Null counts as absent."""
+    try:
+        control = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RuleError(f"the body is not JSON: {error}") from None
+    if not isinstance(control, dict) or control.keys() != {"rules"}:
+        raise RuleError('the body must be {"rules": […]} and nothing else')
+    if not isinstance(control["rules"], list):
+        raise RuleError("rules must be a list")
+    return [_read_rule(f"rules[{number}]", rule) for number, rule in enumerate(control["rules"])]
+
+
+def _read_rule(where: str, rule: object) -> Rule:
+    if not isinstance(rule, dict):
+        raise RuleError(f"{where} must be an object")
+    if unknown := sorted(rule.keys() - {"match", "behave", "times", "delay_ms", "retry_delay_s"}):
+        raise RuleError(f"{where} has unknown members: {', '.join(unknown)}")
+    match, behave = rule.get("match"), rule.get("behave")
+    if not isinstance(match, str):
+        raise RuleError(f"{where}.match must be a string")
+    try:
+        pattern = re.compile(match)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise RuleError(f"{where}.match is not a regular expression: {error}") from None
+    if behave not in BEHAVIOURS:
+        raise RuleError(f"{where}.behave must be one of {', '.join(BEHAVIOURS)}")
+    times = rule.get("times")
+    if times is not None and (type(times) is not int or times < 0):
+        raise RuleError(f"{where}.times must be a whole number, 0 or more")
+    delay_ms = _read_number(where, rule, "delay_ms", LONGEST_DELAY_MS) or 0
+    return Rule(pattern, behave, times, delay_ms, _read_number(where, rule, "retry_delay_s", 1e6))
+
+
+def _read_number(where: str, rule: Mapping[str, object], name: str, most: float) -> float | None:
+    value = rule.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise RuleError(f"{where}.{name} must be a number from 0 to {most:g}")
+    return value
+
+
+class Model:
+    """The rules in force and every call ever made. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rules: list[Rule] = []
+        self._calls: list[str] = []
+
+    def replace_rules(self, rules: Sequence[Rule]) -> None:
+        with self._lock:
+            self._rules = list(rules)
+
+    def admit(self, prompt: str, model: str, api_key: str) -> Rule:
+        """Log a call on arrival and return the rule for it, having used up one of its times."""
+        with self._lock:
+            rule = next((rule for rule in self._rules if self._applies(rule, prompt)), PAINT)
+            if rule.times is not None:
+                rule.times -= 1
+            self._log(prompt, model, api_key, rule.behave)
+        return rule
+
+    def admit_refused(self, model: str, api_key: str, behave: str) -> None:
+        """Log a call that is refused before its prompt could be read."""
+        with self._lock:
+            self._log("", model, api_key, behave)
+
+    def calls_json(self) -> str:
+        """Return every call as a JSON array, oldest first."""
+        with self._lock:
+            calls = list(self._calls)
+        return f"[{','.join(calls)}]"
+
+    @staticmethod
+    def _applies(rule: Rule, prompt: str) -> bool:
+        return rule.times != 0 and rule.match.search(prompt) is not None
+
+    def _log(self, prompt: str, model: str, api_key: str, behave: str) -> None:
+        call = {
+            "prompt": prompt,
+            "model": model,
+            "api_key_sha256": hashlib.sha256(api_key.encode()).hexdigest(),
+            "time": time.time(),
+            "behave": behave,
+        }
+        self._calls.append(json.dumps(call))
+
+
+PAINT = Rule(re.compile(""), "ok")
+
+
+# HTTP
+
+
+class ModelServer(ThreadingHTTPServer):
+    """Serves one Model, a thread for each connection."""
+
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.model = Model()
+        super().__init__(address, Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own also looks up the host's name, which can take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that hangs up early is what stalls and timeouts are about, not an error here.
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection; a request may follow another on it."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "stand-in-model"
+    timeout = IDLE_SECONDS
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    @property
+    def model(self) -> Model:
+        assert isinstance(self.server, ModelServer)
+        return self.server.model
+
+    def do_GET(self) -> None:
+        if urlsplit(self.path).path == "/_calls":
+            self._send(200, self.model.calls_json().encode())
+        else:
+            self._send_unknown_path()
+
+    def do_POST(self) -> None:
+        body = self._read_body()
+        path = urlsplit(self.path).path
+        if body is None:
+            return
+        if path == "/_control":
+            self._control(body)
+        elif call := GENERATE.fullmatch(path):
+            self._generate(unquote(call[1]), body)
+        else:
+            self._send_unknown_path()
+
+    def _control(self, body: bytes) -> None:
+        try:
+            rules = read_rules(body)
+        except RuleError as error:
+            self._send_json(400, {"error": str(error)})
+            return
+        self.model.replace_rules(rules)
+        self._send_json(200, {"rules": len(rules)})
+
+    def _generate(self, model_name: str, body: bytes) -> None:
+        api_key = self._api_key()
+        try:
+            if not api_key:
+                raise unregistered()
+            ask = read_ask(model_name, body)
+        except GoogleError as error:
+            behave = "bad_request" if error.code == 400 else "invalid_key"
+            self.model.admit_refused(model_name, api_key, behave)
+            self._send_json(error.code, error.body)
+            return
+        rule = self.model.admit(ask.prompt, model_name, api_key)
+        if rule.delay_ms:
+            time.sleep(rule.delay_ms / 1000)
+        if rule.behave in SILENCES:
+            if rule.behave == "stall":
+                self._wait_for_hang_up()
+            self.close_connection = True
+            return
+        try:
+            self._send_json(200, answer(ask, rule.behave, rule.retry_delay_s))
+        except GoogleError as error:
+            self._send_json(error.code, error.body)
+
+    def _api_key(self) -> str:
+        header = self.headers.get("x-goog-api-key")
+        return header or parse_qs(urlsplit(self.path).query).get("key", [""])[0]
+
+    def _read_body(self) -> bytes | None:
+        """Return the body, or None after refusing one of unknown or absurd length."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal():
+            self.close_connection = True
+            self._send_json(411, GoogleError(411, "INVALID_ARGUMENT", "Length required").body)
+        elif int(length) > LARGEST_BODY:
+            self.close_connection = True
+            message = f"Request payload size exceeds the limit: {LARGEST_BODY} bytes."
+            self._send_json(413, GoogleError(413, "INVALID_ARGUMENT", message).body)
+        else:
+            return self.rfile.read(int(length))
+        return None
+
+    def _wait_for_hang_up(self) -> None:
+        """Return once the client has closed its side, and not before."""
+        self.connection.settimeout(None)
+        while self.connection.recv(65536):
+            pass
+
+    def _send_unknown_path(self) -> None:
+        message = f"The requested URL {urlsplit(self.path).path} was not found on this server."
+        self._send_json(404, GoogleError(404, "NOT_FOUND", message).body)
+
+    def _send_json(self, code: int, body: Json) -> None:
+        self._send(code, json.dumps(body).encode())
+
+    def _send(self, code: int, body: bytes) -> None:
+        self.send_response(code, HTTPStatus(code).phrase)
+        self.send_header("Content-Type", "application/json; charset=UTF-8")
+        self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay silent: /_calls is the log."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until interrupted or terminated."""
+    parser = argparse.ArgumentParser(prog="python -m local.image_model", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    arguments = parser.parse_args(argv)
+    try:
+        server = ModelServer((arguments.host, arguments.port))
+    except OSError as error:
+        print(f"cannot listen on {arguments.host}:{arguments.port}: {error}", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with server:
+        print(f"listening on http://{server.server_name}:{server.server_port}", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return 0
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Commands that change a database: migrate, adopt, identity key, reseal."""

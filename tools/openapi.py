@@ -1,0 +1,354 @@
+"""`make openapi`: the API's description, from the routes, the models and docs/operations.py."""
+
+import inspect
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools.event_handler.api_gateway import Route
+from pydantic.json_schema import models_json_schema
+
+from masstock import errors
+from masstock.schemas.responses import Problem
+from masstock_api.app import ROUTES
+from masstock_api.problems import PROBLEM_JSON, STATUS, TYPE_BASE
+from masstock_api.request import MAX_IDEMPOTENCY_KEY_LENGTH, Parameter, a_uuid
+from tools.operations import EXAMPLE_IDS, OPERATIONS, Answer, Operation
+
+ROOT = Path(__file__).resolve().parents[1]
+# What is deployed; docs/openapi.json is a link to it.
+TARGET = ROOT / "functions/api/masstock_api/openapi.json"
+SCHEMAS = "#/components/schemas/"
+
+ABOUT = """\
+Turns lists of prompts into images, for many tenants.
+
+**Authentication.** Send `Authorization: Bearer <token>` with a token of your identity provider.
+Role and client are looked up at every request; a suspended account is refused from the next one on.
+
+**Lists** are ordered newest first (results: by `batch_index`) and come in pages: pass `next_cursor`
+as `cursor` until it is null. Pages stay stable while rows are added.
+
+**Errors** are RFC 9457 `application/problem+json` with a stable `code`. Another tenant's resource
+is `not_found`. A method that a path does not support gets 405 with `Allow`, whatever the path.
+
+**Writing safely.** A creating POST with an `Idempotency-Key` can be repeated: it answers with what
+the first one created. PATCH and DELETE take `If-Match`. `If-None-Match` saves the body of what has
+not changed.
+
+Every GET can be asked as HEAD. Unknown parameters and fields are refused. Every response carries
+`X-Request-Id`.
+"""
+
+PARAMETER_NOTES = {
+    "dry_run": "Check the submission and estimate its cost; nothing is stored or painted.",
+    "limit": "How many at most; a page may end earlier, at 4 MB.",
+    "cursor": "`next_cursor` of the page before.",
+    "q": "Part of a name or an e-mail address, in any case.",
+    "from": "Created at this time or later; UTC where it names no offset.",
+    "to": "Created before this time; UTC where it names no offset.",
+}
+
+REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {
+    "Idempotency-Key": {
+        "description": "Makes the request repeatable for 24 hours: the same key and body answer "
+        "with the same resource.",
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH,
+            "pattern": "^[ -~]+$",
+        },
+    },
+    "If-Match": {
+        "description": "An ETag: change only this version, else 412.",
+        "schema": {"type": "string"},
+        "example": "*",
+    },
+    "If-None-Match": {
+        "description": "An ETag: 304 without a body while this is the version.",
+        "schema": {"type": "string"},
+        "example": 'W/"0123456789abcdef0123456789abcdef"',
+    },
+}
+
+RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
+    "X-Request-Id": {"description": "Names the request in our logs.", "schema": {"type": "string"}},
+    "ETag": {"description": "The version of the resource.", "schema": {"type": "string"}},
+    "Location": {"description": "Where to find it.", "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+    "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}},
+    "Allow": {"description": "The methods that the path supports.", "schema": {"type": "string"}},
+}
+PROBLEM_HEADERS = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
+
+TITLES = {302: "The image is at `Location`.", 304: "Not modified.", 204: "Done."}
+
+
+def build() -> dict[str, Any]:
+    """The description as JSON."""
+    routes = routes_by_operation()
+    problem_sets: dict[str, tuple[int, list[type[errors.AppError]]]] = {}
+    paths: dict[str, dict[str, Any]] = {}
+    for name, operation in OPERATIONS.items():
+        route = routes[name]
+        path = re.sub(r"<(\w+)>", r"{\1}", str(route.path))
+        described = paths.setdefault(path, {})
+        described[route.method.lower()] = _operation(name, route, path, operation, problem_sets)
+    method_not_allowed = _problem_set([errors.MethodNotAllowed])
+    problem_sets[method_not_allowed[0]] = method_not_allowed[1]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "MasStock",
+            "version": project["version"],
+            "description": ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "Where this document was fetched."}],
+        "security": [{"bearer": []}],
+        "tags": _tags(routes.values()),
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            },
+            "schemas": _schemas(),
+            "responses": {
+                name: _problem_response(status, kinds)
+                for name, (status, kinds) in sorted(problem_sets.items())
+            },
+            "headers": {
+                name: {**header, "required": True} for name, header in RESPONSE_HEADERS.items()
+            },
+        },
+    }
+
+
+def routes_by_operation() -> dict[str, Route]:
+    """Every registered route by the name of its function."""
+    return {route.func.__name__: route for route in ROUTES}
+
+
+def _tag(route: Route) -> str:
+    return route.func.__module__.rpartition(".")[2].replace("_", "-")
+
+
+def _tags(routes: Iterable[Route]) -> list[dict[str, str]]:
+    modules = {_tag(route): sys.modules[route.func.__module__] for route in routes}
+    order = list(dict.fromkeys(_tag(routes_by_operation()[name]) for name in OPERATIONS))
+    return [{"name": tag, "description": _prose(modules[tag])} for tag in order]
+
+
+def _prose(documented: Any) -> str:
+    return " ".join((inspect.getdoc(documented) or "").split())
+
+
+# --- one operation -----------------------------------------------------------------------------
+
+
+def _operation(
+    name: str,
+    route: Route,
+    path: str,
+    operation: Operation,
+    problem_sets: dict[str, tuple[int, list[type[errors.AppError]]]],
+) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": name,
+        "tags": [_tag(route)],
+        "summary": name.replace("_", " ").capitalize(),
+        "description": _prose(route.func),
+    }
+    if operation.is_open:
+        described["security"] = []
+    parameters = [
+        *_path_parameters(path, operation),
+        *(_query_parameter(key, value) for key, value in operation.query.items()),
+        *(
+            {"name": key, "in": "header", "required": False, **REQUEST_HEADERS[key]}
+            for key in operation.headers
+        ),
+    ]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": SCHEMAS + operation.body.__name__},
+                    "examples": {
+                        key: {"value": example} for key, example in operation.examples.items()
+                    },
+                }
+            },
+        }
+    described["responses"] = {
+        str(status): _answer(list(answers))
+        for status, answers in groupby(operation.answers, lambda answer: answer.status)
+    }
+    for status, kinds in problems_of(operation).items():
+        set_name, problem_set = _problem_set(kinds)
+        problem_sets[set_name] = problem_set
+        described["responses"][str(status)] = {"$ref": f"#/components/responses/{set_name}"}
+    return described
+
+
+def _path_parameters(path: str, operation: Operation) -> Iterable[dict[str, Any]]:
+    for name in re.findall(r"{(\w+)}", path):
+        schema = operation.path.get(name, a_uuid).schema
+        parameter = {"name": name, "in": "path", "required": True, "schema": schema}
+        if name in EXAMPLE_IDS:
+            parameter["example"] = EXAMPLE_IDS[name]
+        yield parameter
+
+
+def _query_parameter(name: str, parameter: Parameter) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": name, "in": "query", "required": False}
+    if name in PARAMETER_NOTES:
+        described["description"] = PARAMETER_NOTES[name]
+    return {**described, "schema": parameter.schema}
+
+
+def _answer(answers: list[Answer]) -> dict[str, Any]:
+    [status] = {answer.status for answer in answers}
+    names = dict.fromkeys(name for answer in answers for name in answer.headers)
+    described: dict[str, Any] = {
+        "description": TITLES.get(status, "Done."),
+        "headers": _headers("X-Request-Id", *names),
+    }
+    content: dict[str, Any] = {}
+    for answer in answers:
+        if answer.model is not None:
+            described["description"] = _prose(answer.model)
+            schema = {"$ref": SCHEMAS + _schema_name(answer.model.__name__)}
+            content["application/json"] = {"schema": schema}
+        elif answer.media_type is not None:
+            described["description"] = "The document."
+            kind = "object" if answer.media_type == "application/json" else "string"
+            content[answer.media_type] = {"schema": {"type": kind}}
+    if content:
+        described["content"] = content
+    return described
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+# --- problems ------------------------------------------------------------------------------------
+
+
+def problems_of(operation: Operation) -> dict[int, list[type[errors.AppError]]]:
+    """What an operation may be refused with, by status: what is its own, and what follows."""
+    kinds = {errors.ValidationFailed, errors.InternalError, *operation.problems}
+    if not operation.bare:
+        kinds.add(errors.DatabaseUnavailable)
+    if not operation.is_open:
+        kinds |= {
+            errors.Unauthenticated,
+            errors.AccountInactive,
+            errors.IdentityProviderUnavailable,
+        }
+    if operation.body is not None:
+        kinds |= {errors.MalformedJson, errors.BodyTooLarge, errors.UnsupportedMediaType}
+    ordered = [kind for kind in STATUS if kind in kinds]
+    ordered.sort(key=lambda kind: STATUS[kind])
+    return {status: list(group) for status, group in groupby(ordered, lambda kind: STATUS[kind])}
+
+
+def _problem_set(
+    kinds: list[type[errors.AppError]],
+) -> tuple[str, tuple[int, list[type[errors.AppError]]]]:
+    return "_or_".join(kind.code for kind in kinds), (STATUS[kinds[0]], kinds)
+
+
+def _problem_response(status: int, kinds: list[type[errors.AppError]]) -> dict[str, Any]:
+    headers = ["X-Request-Id", *([PROBLEM_HEADERS[status]] if status in PROBLEM_HEADERS else [])]
+    return {
+        "description": "\n".join(f"- `{kind.code}`: {_prose(kind)}" for kind in kinds),
+        "headers": _headers(*headers),
+        "content": {
+            PROBLEM_JSON: {
+                "schema": {"$ref": SCHEMAS + Problem.__name__},
+                "examples": {kind.code: {"value": _problem_example(kind)} for kind in kinds},
+            }
+        },
+    }
+
+
+def _problem_example(kind: type[errors.AppError]) -> dict[str, Any]:
+    example = {
+        "type": TYPE_BASE + kind.code,
+        "title": _prose(kind),
+        "status": STATUS[kind],
+        "detail": _prose(kind),
+        "instance": "/v1/executions",
+        "code": kind.code,
+        "request_id": "0b9fc2a4-6b3b-4c0e-9d3c-0a8e7c3b1f52",
+    }
+    if kind is errors.ValidationFailed:
+        example["errors"] = [{"pointer": "/prompts", "detail": "Field required"}]
+    return example
+
+
+# --- schemas -------------------------------------------------------------------------------------
+
+
+def _schemas() -> dict[str, Any]:
+    models = [Problem]
+    for operation in OPERATIONS.values():
+        models += [answer.model for answer in operation.answers if answer.model is not None]
+        models += [operation.body] if operation.body is not None else []
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in dict.fromkeys(models)],
+        ref_template=SCHEMAS + "{model}",
+    )
+    text = json.dumps(definitions["$defs"])
+    # `Page_User_` is what pydantic makes of Page[User].
+    text = re.sub(r"\b(Page|Report)_(\w+?)_(?=\")", r"\2\1", text)
+    schemas: dict[str, Any] = json.loads(text)
+    for name, schema in schemas.items():
+        _tidy(schema)
+        schema.pop("title", None)
+        if "example" in schema:
+            schema["examples"] = [schema.pop("example")]
+        schemas[name] = schema
+    return dict(sorted(schemas.items()))
+
+
+def _schema_name(model: str) -> str:
+    """As in `_schemas`."""
+    return re.sub(r"^(Page|Report)\[(\w+)\]$", r"\2\1", model)
+
+
+def _tidy(schema: Any) -> None:
+    """Takes away what pydantic says without our having said it."""
+    if isinstance(schema, list):
+        for part in schema:
+            _tidy(part)
+    elif isinstance(schema, dict):
+        for named in schema.get("properties", {}).values():
+            named.pop("title", None)
+            # Absence is no null: a generated client would send it.
+            if named.get("default", ...) is None:
+                del named["default"]
+        for part in schema.values():
+            _tidy(part)
+
+
+def text() -> str:
+    """The description as it is committed."""
+    return json.dumps(build(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text())
+    sys.stderr.write(f"{TARGET.relative_to(ROOT)}: {len(OPERATIONS)} operations\n")
