@@ -1,4 +1,4 @@
-"""`make openapi`: the API's description, from the routes, the models and docs/operations.py."""
+"""`make openapi`: writes the OpenAPI document from the declared operations and the models."""
 
 import inspect
 import json
@@ -10,15 +10,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from aws_lambda_powertools.event_handler.api_gateway import Route
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from masstock import errors
-from masstock.schemas.responses import Problem
-from masstock_api.app import ROUTES
+from masstock.schemas import example_ids, requests, responses
+from masstock_api.app import OPERATIONS
+from masstock_api.operation import Answer, Operation
+from masstock_api.parameters import Parameter, a_uuid
 from masstock_api.problems import PROBLEM_JSON, STATUS, TYPE_BASE
-from masstock_api.request import MAX_IDEMPOTENCY_KEY_LENGTH, Parameter, a_uuid
-from tools.operations import EXAMPLE_IDS, OPERATIONS, Answer, Operation
+from masstock_api.request import MAX_IDEMPOTENCY_KEY_LENGTH
 
 ROOT = Path(__file__).resolve().parents[1]
 # What is deployed; docs/openapi.json is a link to it.
@@ -85,6 +86,16 @@ RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
     "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}},
     "Allow": {"description": "The methods that the path supports.", "schema": {"type": "string"}},
 }
+# Values of path parameters in examples.
+EXAMPLE_IDS = {
+    "user_id": example_ids.JOHN,
+    "client_id": example_ids.ACME,
+    "workflow_id": example_ids.WORKFLOW,
+    "request_id": example_ids.REQUEST,
+    "execution_id": example_ids.EXECUTION,
+    "ticket_id": example_ids.TICKET,
+    "batch_index": 0,
+}
 PROBLEM_HEADERS = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 
 TITLES = {302: "The image is at `Location`.", 304: "Not modified.", 204: "Done."}
@@ -92,14 +103,12 @@ TITLES = {302: "The image is at `Location`.", 304: "Not modified.", 204: "Done."
 
 def build() -> dict[str, Any]:
     """The description as JSON."""
-    routes = routes_by_operation()
     problem_sets: dict[str, tuple[int, list[type[errors.AppError]]]] = {}
     paths: dict[str, dict[str, Any]] = {}
     for name, operation in OPERATIONS.items():
-        route = routes[name]
-        path = re.sub(r"<(\w+)>", r"{\1}", str(route.path))
+        path = re.sub(r"<(\w+)>", r"{\1}", operation.path)
         described = paths.setdefault(path, {})
-        described[route.method.lower()] = _operation(name, route, path, operation, problem_sets)
+        described[operation.method.lower()] = _operation(name, path, operation, problem_sets)
     method_not_allowed = _problem_set([errors.MethodNotAllowed])
     problem_sets[method_not_allowed[0]] = method_not_allowed[1]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -113,7 +122,7 @@ def build() -> dict[str, Any]:
         },
         "servers": [{"url": "/", "description": "Where this document was fetched."}],
         "security": [{"bearer": []}],
-        "tags": _tags(routes.values()),
+        "tags": _tags(),
         "paths": paths,
         "components": {
             "securitySchemes": {
@@ -131,19 +140,13 @@ def build() -> dict[str, Any]:
     }
 
 
-def routes_by_operation() -> dict[str, Route]:
-    """Every registered route by the name of its function."""
-    return {route.func.__name__: route for route in ROUTES}
+def _tag(operation: Operation) -> str:
+    return operation.handler.__module__.rpartition(".")[2].replace("_", "-")
 
 
-def _tag(route: Route) -> str:
-    return route.func.__module__.rpartition(".")[2].replace("_", "-")
-
-
-def _tags(routes: Iterable[Route]) -> list[dict[str, str]]:
-    modules = {_tag(route): sys.modules[route.func.__module__] for route in routes}
-    order = list(dict.fromkeys(_tag(routes_by_operation()[name]) for name in OPERATIONS))
-    return [{"name": tag, "description": _prose(modules[tag])} for tag in order]
+def _tags() -> list[dict[str, str]]:
+    modules = {_tag(each): sys.modules[each.handler.__module__] for each in OPERATIONS.values()}
+    return [{"name": tag, "description": _prose(module)} for tag, module in modules.items()]
 
 
 def _prose(documented: Any) -> str:
@@ -155,16 +158,15 @@ def _prose(documented: Any) -> str:
 
 def _operation(
     name: str,
-    route: Route,
     path: str,
     operation: Operation,
     problem_sets: dict[str, tuple[int, list[type[errors.AppError]]]],
 ) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": name,
-        "tags": [_tag(route)],
+        "tags": [_tag(operation)],
         "summary": name.replace("_", " ").capitalize(),
-        "description": _prose(route.func),
+        "description": _prose(operation.handler),
     }
     if operation.is_open:
         described["security"] = []
@@ -183,9 +185,10 @@ def _operation(
             "required": operation.body_required,
             "content": {
                 "application/json": {
-                    "schema": {"$ref": SCHEMAS + operation.body.__name__},
+                    "schema": {"$ref": SCHEMAS + operation.body},
                     "examples": {
-                        key: {"value": example} for key, example in operation.examples.items()
+                        key: {"value": example}
+                        for key, example in _request_model(operation.body).EXAMPLES.items()
                     },
                 }
             },
@@ -203,7 +206,7 @@ def _operation(
 
 def _path_parameters(path: str, operation: Operation) -> Iterable[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", path):
-        schema = operation.path.get(name, a_uuid).schema
+        schema = operation.path_parameters.get(name, a_uuid).schema
         parameter = {"name": name, "in": "path", "required": True, "schema": schema}
         if name in EXAMPLE_IDS:
             parameter["example"] = EXAMPLE_IDS[name]
@@ -227,8 +230,8 @@ def _answer(answers: list[Answer]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for answer in answers:
         if answer.model is not None:
-            described["description"] = _prose(answer.model)
-            schema = {"$ref": SCHEMAS + _schema_name(answer.model.__name__)}
+            described["description"] = _prose(_response_model(answer.model))
+            schema = {"$ref": SCHEMAS + _schema_name(answer.model)}
             content["application/json"] = {"schema": schema}
         elif answer.media_type is not None:
             described["description"] = "The document."
@@ -247,7 +250,7 @@ def _headers(*names: str) -> dict[str, Any]:
 
 
 def problems_of(operation: Operation) -> dict[int, list[type[errors.AppError]]]:
-    """What an operation may be refused with, by status: what is its own, and what follows."""
+    """The refusals of an operation by status: those it declares, and those that follow."""
     kinds = {errors.ValidationFailed, errors.InternalError, *operation.problems}
     if not operation.bare:
         kinds.add(errors.DatabaseUnavailable)
@@ -257,6 +260,8 @@ def problems_of(operation: Operation) -> dict[int, list[type[errors.AppError]]]:
             errors.AccountInactive,
             errors.IdentityProviderUnavailable,
         }
+    if operation.admins:
+        kinds.add(errors.Forbidden)
     if operation.body is not None:
         kinds |= {errors.MalformedJson, errors.BodyTooLarge, errors.UnsupportedMediaType}
     ordered = [kind for kind in STATUS if kind in kinds]
@@ -277,7 +282,7 @@ def _problem_response(status: int, kinds: list[type[errors.AppError]]) -> dict[s
         "headers": _headers(*headers),
         "content": {
             PROBLEM_JSON: {
-                "schema": {"$ref": SCHEMAS + Problem.__name__},
+                "schema": {"$ref": SCHEMAS + responses.Problem.__name__},
                 "examples": {kind.code: {"value": _problem_example(kind)} for kind in kinds},
             }
         },
@@ -303,10 +308,10 @@ def _problem_example(kind: type[errors.AppError]) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    models = [Problem]
+    models: list[type[BaseModel]] = [responses.Problem]
     for operation in OPERATIONS.values():
-        models += [answer.model for answer in operation.answers if answer.model is not None]
-        models += [operation.body] if operation.body is not None else []
+        models += [_response_model(each.model) for each in operation.answers if each.model]
+        models += [_request_model(operation.body)] if operation.body else []
     _, definitions = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)],
         ref_template=SCHEMAS + "{model}",
@@ -327,6 +332,17 @@ def _schemas() -> dict[str, Any]:
 def _schema_name(model: str) -> str:
     """As in `_schemas`."""
     return re.sub(r"^(Page|Report)\[(\w+)\]$", r"\2\1", model)
+
+
+def _request_model(name: str) -> type[requests.RequestBody]:
+    return getattr(requests, name)
+
+
+def _response_model(name: str) -> type[responses.Resource]:
+    """`User`, or `Page[User]`."""
+    container, _, item = name.rstrip("]").partition("[")
+    model = getattr(responses, container)
+    return model[getattr(responses, item)] if item else model
 
 
 def _tidy(schema: Any) -> None:

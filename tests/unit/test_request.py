@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from masstock.errors import MalformedJson, ValidationFailed
 from masstock.schemas.requests import ExecutionCreate, SupportTicketCreate
-from masstock_api import request
+from masstock_api import parameters
+from masstock_api.request import MAX_MISTAKES, Request
 
 WORKFLOW = str(uuid4())
 json_values = st.recursive(
@@ -28,37 +29,36 @@ json_values = st.recursive(
 )
 
 
-def event(body: str | None = None, query: dict[str, str] | None = None) -> APIGatewayProxyEventV2:
+def event(body: str) -> APIGatewayProxyEventV2:
     return APIGatewayProxyEventV2(
         {
             "headers": {"content-type": "application/json"},
             "body": body,
             "isBase64Encoded": False,
-            "queryStringParameters": query,
         }
     )
 
 
 @given(st.uuids())
 def test_a_uuid_is_read_in_its_usual_form_only(value: UUID) -> None:
-    assert request.a_uuid(str(value)) == value
-    assert request.a_uuid(str(value).upper()) == value
+    assert parameters.a_uuid.convert(str(value)) == value
+    assert parameters.a_uuid.convert(str(value).upper()) == value
     for other in (value.hex, f"{{{value}}}", f"urn:uuid:{value}", f" {value}"):
         with pytest.raises(ValueError, match="UUID"):
-            request.a_uuid(other)
+            parameters.a_uuid.convert(other)
 
 
 @given(st.datetimes(timezones=st.timezones()))
 def test_a_time_is_read_as_written_and_as_utc_where_it_names_no_offset(value: datetime) -> None:
     value = value.astimezone(UTC)
-    assert request.a_time(value.isoformat()) == value
-    assert request.a_time(value.isoformat().replace("+", " ")) == value
-    assert request.a_time(value.replace(tzinfo=None).isoformat()) == value
+    assert parameters.a_time.convert(value.isoformat()) == value
+    assert parameters.a_time.convert(value.isoformat().replace("+", " ")) == value
+    assert parameters.a_time.convert(value.replace(tzinfo=None).isoformat()) == value
 
 
 @given(st.integers(-(10**12), 10**12), st.integers(0, 500), st.integers(0, 500))
 def test_a_number_is_taken_within_its_range_only(value: int, lowest: int, more: int) -> None:
-    convert = request.between(lowest, lowest + more)
+    convert = parameters.between(lowest, lowest + more).convert
     if lowest <= value <= lowest + more:
         assert convert(str(value)) == value
     else:
@@ -69,7 +69,7 @@ def test_a_number_is_taken_within_its_range_only(value: int, lowest: int, more: 
 @given(st.text(max_size=30))
 def test_any_text_is_a_number_of_ascii_digits_or_refused(text: str) -> None:
     try:
-        value = request.between(0, 10**8)(text)
+        value = parameters.between(0, 10**8).convert(text)
     except ValueError:
         return
     assert text.lstrip("0") == (str(value) if value else "")
@@ -77,7 +77,7 @@ def test_any_text_is_a_number_of_ascii_digits_or_refused(text: str) -> None:
 
 @given(st.dictionaries(st.text(max_size=10), st.text(max_size=20), max_size=5))
 def test_every_unknown_or_wrong_parameter_is_named(query: dict[str, str]) -> None:
-    known = {"limit": request.between(1, 9), "status": request.one_of("open", "closed")}
+    known = {"limit": parameters.between(1, 9), "status": parameters.one_of("open", "closed")}
     wrong = {
         name
         for name, value in query.items()
@@ -87,16 +87,16 @@ def test_every_unknown_or_wrong_parameter_is_named(query: dict[str, str]) -> Non
     }
     if wrong:
         with pytest.raises(ValidationFailed) as refused:
-            request.read_query(event(query=query), known)
+            parameters.read_query(query, known)
         assert {mistake.pointer for mistake in refused.value.errors} == wrong
     else:
-        assert set(request.read_query(event(query=query), known)) == set(known)
+        assert set(parameters.read_query(query, known)) == set(known)
 
 
 def read(text: str, shape: Any = ExecutionCreate) -> Any:
     """The body as its model, or why it is none."""
     try:
-        return request.read_body(event(text), shape)
+        return Request(event(text)).body(shape)
     except (MalformedJson, ValidationFailed) as refusal:
         return refusal
 
@@ -124,7 +124,7 @@ def test_any_text_is_json_or_refused_as_none(text: str) -> None:
 @pytest.mark.parametrize("text", ["NaN", '{"a": Infinity}', "[" * 100_000, "", "{"])
 def test_what_is_no_json_is_told_as_that(text: str) -> None:
     with pytest.raises(MalformedJson):
-        request.read_body(event(text), SupportTicketCreate)
+        Request(event(text)).body(SupportTicketCreate)
 
 
 def submission(**more: Any) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _visible(character: str) -> bool:
 )
 def test_a_mistake_is_pointed_at(changes: dict[str, Any], pointer: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
-        request.read_body(event(json.dumps(submission(**changes))), ExecutionCreate)
+        Request(event(json.dumps(submission(**changes)))).body(ExecutionCreate)
     assert [mistake.pointer for mistake in refused.value.errors] == [pointer]
 
 
@@ -179,7 +179,7 @@ def test_a_mistake_is_pointed_at(changes: dict[str, Any], pointer: str) -> None:
 def test_a_refusal_fits_into_an_answer(content: dict[str, Any]) -> None:
     refusal = read(json.dumps(content), SupportTicketCreate)
     assert isinstance(refusal, ValidationFailed)
-    assert 1 < len(refusal.errors) <= request.MAX_MISTAKES
+    assert 1 < len(refusal.errors) <= MAX_MISTAKES
     assert len(json.dumps(refusal.errors)) < 1024 * 1024
 
 
@@ -196,4 +196,4 @@ def test_a_refusal_fits_into_an_answer(content: dict[str, Any]) -> None:
     ids=range(6),
 )
 def test_the_limits_themselves_are_taken(changes: dict[str, Any]) -> None:
-    request.read_body(event(json.dumps(submission(**changes))), ExecutionCreate)
+    Request(event(json.dumps(submission(**changes)))).body(ExecutionCreate)

@@ -84,10 +84,10 @@ def test_a_list_over_the_limit_is_refused_without_reading_on() -> None:
     prompts = read(b'"x"\n' * (MAX_PROMPTS_BYTES // 4))
     assert len(prompts) == PROMPTS_LIMIT + 1
     config = WorkflowConfig(workflow_type="nano_banana", model="m", max_prompts=PROMPTS_LIMIT)
-    rules = submissions.Rules(config, has_platform_key=True, allow_private_webhooks=False)
-    with pytest.raises(ValidationFailed) as refused:
-        submissions.check(SUBMISSION, prompts, rules)
-    assert refused.value.errors == [
+    found = submissions.find_mistakes(
+        SUBMISSION, prompts, config, has_platform_key=True, allow_private_webhooks=False
+    )
+    assert found == [
         ("/prompts", "This workflow takes at most 10000 prompts; there are more than 10000.")
     ]
 

@@ -1,16 +1,17 @@
 """HTTP: every request enters here, finds its route, and leaves as JSON or as a problem."""
 
+import re
 import time
-from typing import Any, cast
+from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
-from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from masstock.errors import MethodNotAllowed, NotFound
 from masstock.telemetry import logger
 from masstock_api import cors, session
+from masstock_api.operation import Operation, declared_in
 from masstock_api.problems import problem_of, respond
 from masstock_api.routes import (
     analytics,
@@ -26,10 +27,8 @@ from masstock_api.routes import (
     workflows,
 )
 
-app = APIGatewayHttpResolver()
-app.include_router(health.router)
-app.include_router(documents.router)
-for resource in (
+# In the order of the OpenAPI document.
+MODULES = (
     me,
     users,
     clients,
@@ -39,27 +38,26 @@ for resource in (
     support_tickets,
     uploads,
     analytics,
-):
-    app.include_router(resource.router, prefix="/v1")
+    health,
+    documents,
+)
+OPERATIONS = {
+    operation.name: operation for module in MODULES for operation in declared_in(module.__name__)
+}
+
+app = APIGatewayHttpResolver()
 
 
-# Known when everything is registered, and constant from then on.
-ROUTES = (*app._static_routes, *app._dynamic_routes)  # pyright: ignore[reportPrivateUsage]
+def _register(operation: Operation) -> None:
+    def answer(**path_values: str) -> Response[Any]:
+        return operation.run(app.current_event, path_values)
+
+    route = app.route(operation.path, operation.method, compress=operation.compress)
+    route(answer)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _enter_route(app: APIGatewayHttpResolver, proceed: NextMiddleware) -> Response[Any]:
-    """Notes the route's pattern for the log line: paths carry ids, patterns can be counted. Turns
-    strangers away before anything that they sent is read."""
-    route = cast(Any, app).context["_route"]
-    # Where nothing was found, Powertools makes a route up of the caller's path.
-    if route in ROUTES:
-        logger.append_keys(route=route.path)
-        if route.path.startswith("/v1/"):
-            session.principal_of(app.current_event)
-    return proceed(app)  # pyright: ignore[reportUnknownVariableType]
-
-
-app.use(middlewares=[_enter_route])  # pyright: ignore[reportUnknownMemberType]
+for _operation in OPERATIONS.values():
+    _register(_operation)
 
 
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -109,9 +107,9 @@ def _tell(error: Exception) -> Response[str]:
 def _on_unknown_route(_: Exception) -> Response[str]:
     event: APIGatewayProxyEventV2 = app.current_event
     allowed = {
-        route.method
-        for route in ROUTES
-        if route.rule.match(event.path)  # pyright: ignore[reportUnknownMemberType]
+        operation.method
+        for operation in OPERATIONS.values()
+        if re.fullmatch(re.sub(r"<\w+>", "[^/]+", operation.path), event.path)
     }
     if "GET" in allowed:
         allowed.add("HEAD")

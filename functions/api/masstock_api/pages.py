@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from masstock.database.queries.keyset import Page
 from masstock.errors import InvalidCursor
-from masstock_api.request import Parameter, between
+from masstock_api.parameters import Parameter, between
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -51,15 +52,18 @@ PAGE_PARAMETERS = {
 }
 
 
-def page_start(
-    query: Mapping[str, Any], list_name: str, key: str
-) -> tuple[int, tuple[datetime, UUID] | None]:
-    """How long the page may be, and the (created_at, id) after which it begins."""
-    return query["limit"] or DEFAULT_LIMIT, time_position(query["cursor"], list_name, key)
+def read_page(query: Mapping[str, Any], list_name: str, key: str) -> Page:
+    """The page that the query asks for. Raises InvalidCursor."""
+    names = {"from": "created_from", "to": "created_to"}
+    filters = {
+        names.get(name, name): value for name, value in query.items() if name not in PAGE_PARAMETERS
+    }
+    before = time_position(query["cursor"], list_name, key)
+    return Page(query["limit"] or DEFAULT_LIMIT, before, filters)
 
 
 def time_position(cursor: str | None, list_name: str, key: str) -> tuple[datetime, UUID] | None:
-    """The (created_at, id) after which a page of the newest first begins."""
+    """The (created_at, id) before which the page begins."""
     if cursor is None:
         return None
     created_at, row_id = decode_cursor(cursor, list_name, key)

@@ -1,73 +1,158 @@
-"""What a route may read of a request, checked: its body, its query string, its path, its caller."""
+"""One request: its body and headers, its caller, and the database as that caller sees it."""
 
+import hmac
 import json
 from base64 import b64decode
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
+from masstock.database.queries import users
+from masstock.database.tenants import TenantReader, TenantTransaction, tenant_transaction
 from masstock.errors import (
+    ADMINS_ONLY,
     BodyTooLarge,
     FieldError,
+    Forbidden,
     MalformedJson,
+    PreconditionFailed,
     UnsupportedMediaType,
     ValidationFailed,
 )
+from masstock.services.tokens import Principal, authenticate
+from masstock.telemetry import logger
+from masstock_api import session
+from masstock_api.responses import etag_of
 
 if TYPE_CHECKING:
     from masstock.schemas.requests import RequestBody
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
-MAX_TEXT_LENGTH = 200
-# An answer of Lambda has at most 6 MB, and every unknown field of 4 MB is a mistake with its name.
+# A response of Lambda has at most 6 MB, and a body of 4 MB can have a mistake in every field.
 MAX_MISTAKES = 100
 MAX_POINTER_LENGTH = 1000
 
 
-def raw_body(event: APIGatewayProxyEventV2) -> bytes:
-    """The body as it was sent; raises BodyTooLarge."""
-    text = event.body or ""
-    body = b64decode(text) if event.is_base64_encoded else text.encode()
-    if len(body) > MAX_BODY_BYTES:
-        raise BodyTooLarge
-    return body
+class Request:
+    """One request."""
 
+    # The values of the declared query and path parameters.
+    query: Mapping[str, Any]
+    path: Mapping[str, Any]
 
-def read_body[Body: "RequestBody"](event: APIGatewayProxyEventV2, shape: type[Body]) -> Body:
-    """The JSON body as its model; raises UnsupportedMediaType, BodyTooLarge, MalformedJson, or
-    ValidationFailed with a JSON pointer to every mistake, to the first MAX_MISTAKES of many."""
-    from pydantic import ValidationError
+    def __init__(
+        self,
+        event: APIGatewayProxyEventV2,
+        *,
+        admins: bool = False,
+        row: Callable[..., object] | None = None,
+    ) -> None:
+        """`admins` and `row` are the operation's."""
+        self.event = event
+        self._admins = admins
+        self._row = row
+        # True once the database has been asked who the caller is.
+        self.entered = False
 
-    media_type = (event.headers.get("content-type") or "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        raise UnsupportedMediaType
-    try:
-        content = json.loads(raw_body(event), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise MalformedJson from error
-    try:
-        return shape.model_validate(content)
-    except ValidationError as error:
-        raise ValidationFailed(
-            [
-                FieldError(_pointer(mistake["loc"]), mistake["msg"])
-                for mistake in error.errors(include_url=False, include_input=False)[:MAX_MISTAKES]
-            ]
-        ) from error
+    def header(self, name: str) -> str | None:
+        """A header by its name in lower case."""
+        return self.event.headers.get(name)
 
+    @cached_property
+    def principal(self) -> Principal:
+        """The caller, as the token says. Raises Unauthenticated."""
+        principal = authenticate(self.header("authorization"), session.settings())
+        logger.append_keys(user_id=str(principal.user_id))
+        return principal
 
-def read_no_body(event: APIGatewayProxyEventV2) -> None:
-    """Refuses what is sent to an operation that asks for nothing; raises as `read_body` does."""
-    if event.body:
-        # Where there is nothing to read, pydantic need not be there.
-        from masstock.schemas.requests import EmptyBody
+    def reading(self) -> TenantReader:
+        """The database, to read as the caller: one flight a query. On operations for
+        administrators a query of a client user raises Forbidden."""
+        self.entered = True
+        return self._reader(admins_only=self._admins)
 
-        read_body(event, EmptyBody)
+    @contextmanager
+    def writing(self) -> Generator[TenantTransaction]:
+        """The database, to write as the caller, in one transaction. On operations for
+        administrators a client user gets Forbidden, or NotFound for a row that they cannot see."""
+        self.entered = True
+        with tenant_transaction(session.database(), self.principal, session.signing_key()) as tx:
+            if self._admins and not tx.caller.is_admin:
+                if self._row is not None:
+                    self._row(tx, *self.path.values())
+                raise Forbidden(ADMINS_ONLY)
+            yield tx
+
+    def refuse_client_users(self) -> None:
+        """Raises Forbidden unless the caller is an administrator."""
+        users.fetch_profile(self._reader(admins_only=True), self.principal.user_id)
+
+    def _reader(self, *, admins_only: bool) -> TenantReader:
+        return TenantReader(
+            session.database(), self.principal, session.signing_key(), admins_only=admins_only
+        )
+
+    # --- what was sent -------------------------------------------------------------------------
+
+    def raw_body(self) -> bytes:
+        """The body as it was sent. Raises BodyTooLarge."""
+        text = self.event.body or ""
+        body = b64decode(text) if self.event.is_base64_encoded else text.encode()
+        if len(body) > MAX_BODY_BYTES:
+            raise BodyTooLarge
+        return body
+
+    def body_digest(self) -> str:
+        """A keyed hash of the body. A plain hash would let a reader of the database guess the API
+        key in it."""
+        message = b"request|" + self.raw_body()
+        return hmac.digest(session.signing_key().encode(), message, "sha256").hex()
+
+    def body[Body: "RequestBody"](self, model: type[Body]) -> Body:
+        """The JSON body as its model. Raises UnsupportedMediaType, BodyTooLarge, MalformedJson, or
+        ValidationFailed with a JSON pointer to each of the first MAX_MISTAKES mistakes."""
+        from pydantic import ValidationError
+
+        media_type = (self.header("content-type") or "").partition(";")[0].strip().lower()
+        if media_type != "application/json" and not media_type.endswith("+json"):
+            raise UnsupportedMediaType
+        try:
+            content = json.loads(self.raw_body(), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise MalformedJson from error
+        try:
+            return model.model_validate(content)
+        except ValidationError as error:
+            mistakes = error.errors(include_url=False, include_input=False)[:MAX_MISTAKES]
+            raise ValidationFailed(
+                [FieldError(_pointer(mistake["loc"]), mistake["msg"]) for mistake in mistakes]
+            ) from error
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key header. Raises ValidationFailed if it cannot be a key."""
+        key = self.header("idempotency-key")
+        if key is not None and not (
+            0 < len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH and key.isascii() and key.isprintable()
+        ):
+            raise ValidationFailed(
+                [FieldError("Idempotency-Key", "Send 1 to 255 printable ASCII characters.")]
+            )
+        return key
+
+    def check_version(self, current: str) -> None:
+        """Raises PreconditionFailed if If-Match names another version than the current JSON."""
+        wanted = self.header("if-match")
+        if wanted is None or wanted.strip() == "*":
+            return
+        # Weak tags compare here too: one version of a row has one JSON text.
+        tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
+        if etag_of(current).removeprefix("W/") not in tags:
+            raise PreconditionFailed
 
 
 def _refuse_constant(name: str) -> object:
@@ -75,133 +160,12 @@ def _refuse_constant(name: str) -> object:
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """RFC 6901, its beginning where a field's name is no name but a text. Parts in angle brackets
-    are the models' own names for one of several forms."""
+    """The JSON pointer (RFC 6901) of a mistake, cut to MAX_POINTER_LENGTH: the name of an unknown
+    field can be megabytes long. Parts in angle brackets are names of a union's members, which are
+    not in the caller's JSON."""
     pointer = "".join(
         "/" + str(part).replace("~", "~0").replace("/", "~1")
         for part in location
         if not str(part).startswith("<")
     )
     return pointer[:MAX_POINTER_LENGTH]
-
-
-# --- query string and path -------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """What a parameter may be: `convert` makes a value of its text, or raises ValueError telling
-    the caller what to send; `schema` tells the API's description the same."""
-
-    convert: Callable[[str], Any]
-    schema: Mapping[str, Any]
-
-    def __call__(self, text: str) -> Any:
-        """The value of a text; raises ValueError."""
-        return self.convert(text)
-
-
-def read_query(
-    event: APIGatewayProxyEventV2, parameters: Mapping[str, Parameter]
-) -> dict[str, Any]:
-    """Every known parameter, converted, None where absent; raises ValidationFailed for unknown
-    ones and for values that do not convert."""
-    given = event.query_string_parameters or {}
-    mistakes = [
-        FieldError(name, "There is no such parameter.") for name in given if name not in parameters
-    ]
-    values: dict[str, Any] = dict.fromkeys(parameters)
-    for name, convert in parameters.items():
-        if name in given:
-            try:
-                values[name] = convert(given[name])
-            except ValueError as error:
-                mistakes.append(FieldError(name, str(error)))
-    if mistakes:
-        raise ValidationFailed(mistakes)
-    return values
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        # UUID() also takes braces, urn: and missing hyphens.
-        if len(text) == 36:
-            return UUID(text)
-    except ValueError:
-        pass
-    raise ValueError("Send a UUID.")
-
-
-def _time(text: str) -> datetime:
-    try:
-        # An unescaped + arrives as a space.
-        time = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError:
-        raise ValueError("Send a date or a date-time of ISO 8601.") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _text(text: str) -> str:
-    if 0 < len(text) <= MAX_TEXT_LENGTH and "\x00" not in text:
-        return text
-    raise ValueError(f"Send 1 to {MAX_TEXT_LENGTH} characters.")
-
-
-a_uuid = Parameter(_uuid, {"type": "string", "format": "uuid"})
-# ISO 8601; UTC where it names no offset.
-a_time = Parameter(_time, {"type": "string", "format": "date-time"})
-# Something to look for.
-a_text = Parameter(_text, {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_LENGTH})
-# When the rows of a list were created.
-PERIOD = {"from": a_time, "to": a_time}
-
-
-def one_of(*choices: str) -> Parameter:
-    """One of a few words."""
-
-    def convert(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"Send one of: {', '.join(choices)}.")
-        return text
-
-    return Parameter(convert, {"type": "string", "enum": list(choices)})
-
-
-def between(lowest: int, highest: int, *, default: int | None = None) -> Parameter:
-    """A whole number in a range; `default` is what its absence means."""
-
-    def convert(text: str) -> int:
-        # int() also takes signs, underscores, spaces and other scripts' digits.
-        if text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest:
-            return int(text)
-        raise ValueError(f"Send a whole number from {lowest} to {highest}.")
-
-    schema = {"type": "integer", "minimum": lowest, "maximum": highest}
-    return Parameter(convert, schema if default is None else {**schema, "default": default})
-
-
-a_flag = Parameter(
-    # Python's own spelling too: its HTTP clients send str(True).
-    lambda text: one_of("true", "false")(text.lower()) == "true",
-    {"type": "boolean", "default": False},
-)
-
-
-def path_uuid(text: str, name: str) -> UUID:
-    """A path segment that must be a UUID; raises ValidationFailed."""
-    try:
-        return a_uuid(text)
-    except ValueError as error:
-        raise ValidationFailed([FieldError(name, str(error))]) from error
-
-
-def idempotency_key(event: APIGatewayProxyEventV2) -> str | None:
-    """The Idempotency-Key header; raises ValidationFailed for one that cannot be a key."""
-    key = event.headers.get("idempotency-key")
-    if key is not None and not (
-        0 < len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH and key.isascii() and key.isprintable()
-    ):
-        raise ValidationFailed(
-            [FieldError("Idempotency-Key", "Send 1 to 255 printable ASCII characters.")]
-        )
-    return key

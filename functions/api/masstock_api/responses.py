@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 from aws_lambda_powertools.event_handler import Response
 
@@ -9,7 +10,7 @@ JSON = "application/json"
 
 
 def json_answer(
-    body: str, status: int = 200, headers: dict[str, str] | None = None
+    body: str, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response[str]:
     """JSON text as it is."""
     return Response(status, JSON, body, dict(headers or {}))
@@ -28,7 +29,7 @@ def etag_of(body: str) -> str:
 def cacheable_answer(
     body: str,
     if_none_match: str | None,
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     version: str | None = None,
 ) -> Response[str]:
     """JSON with an ETag; 304 without a body where the caller has it already. `version` stands for

@@ -14,13 +14,23 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 
 from masstock.catalogue.image_models import MODELS
+from masstock.database.connection import Row
+from masstock.database.queries import clients, executions, workflows
+from masstock.database.tenants import TenantTransaction
 from masstock.errors import FieldError, InvalidImage, ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
+from masstock.schemas.engine import ExecutionRun
 from masstock.schemas.requests import ExecutionCreate, PromptWithId, SubmittedPrompt
 from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services import sealing
+from masstock.services.secret_store import read_secret
+from masstock.services.state_machine import StateMachine
 from masstock.services.storage import ObjectMissing, Uploads
 from masstock.services.webhooks import WebhookRefused, check_url
+from masstock.telemetry import logger
+from masstock_api import session
+from masstock_api.request import Request
+from masstock_api.writes import active_client, claim_id, client_named_by
 
 # Larger references are uploaded first and named by their key.
 MAX_INLINE_REFERENCE_BYTES = 2 * 1024 * 1024
@@ -37,13 +47,90 @@ MAX_MISTAKES = 100
 type Prompts = Sequence[str | PromptWithId]
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a submission is checked against."""
+def accept(request: Request, submission: ExecutionCreate) -> tuple[UUID, str]:
+    """Stores the submission as an execution, then starts its machine. Returns the execution's id
+    and its JSON text. A repeated Idempotency-Key gets the first one's execution. Raises
+    ValidationFailed, Forbidden, IdempotencyKeyReused; SQLSTATE MS402 if the client's budget has no
+    room."""
+    with request.writing() as tx:
+        execution_id, is_new = claim_id(tx, request)
+        if is_new:
+            _insert(tx, check(tx, submission), submission, execution_id)
+        answer = executions.fetch_execution(tx, execution_id)
+    if is_new:
+        start(ExecutionRun(execution_id, 0))
+    return execution_id, answer
 
+
+def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]:
+    """What the submission would cost, and if the budget has room for it. Nothing is stored and no
+    Idempotency-Key is used up. Raises what `accept` raises, but for the budget."""
+    request.idempotency_key  # noqa: B018 - refused here as there
+    with request.writing() as tx:
+        checked = check(tx, submission)
+        budget = clients.fetch_budget(tx, checked.client_id)
+    limit = budget["monthly_budget_microusd"]
+    left = None
+    if limit is not None:
+        left = max(0, limit - budget["spent_microusd"] - budget["reserved_microusd"])
+    expected = checked.estimate_microusd
+    return {
+        "dry_run": True,
+        "workflow_id": submission.workflow_id,
+        "client_id": checked.client_id,
+        "model": checked.config.model,
+        "prompts": len(checked.prompts),
+        "estimate_microusd": expected,
+        "budget_left_microusd": left,
+        "fits_budget": left is None or (expected is not None and expected <= left),
+    }
+
+
+def start(run: ExecutionRun) -> None:
+    """Starts the machine of a committed run. A failure is logged, not raised: the run is safe in
+    the database, and the sweep starts it within two minutes."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        StateMachine(session.settings().state_machine_arn).start(run)
+    except (BotoCoreError, ClientError):
+        logger.exception("the machine did not start; the sweep will start it")
+
+
+# --- checking ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A submission that the workflow accepts."""
+
+    client_id: UUID
+    client: Row
     config: WorkflowConfig
-    has_platform_key: bool
-    allow_private_webhooks: bool
+    prompts: Prompts
+    estimate_microusd: int | None
+
+
+def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
+    """Raises Forbidden, or ValidationFailed naming everything that the workflow does not accept."""
+    client_id = client_named_by(tx.caller, submission.client_id)
+    found = workflows.fetch_active_config(tx, submission.workflow_id)
+    if found is None:
+        raise ValidationFailed([FieldError("/workflow_id", "There is no such active workflow.")])
+    client = active_client(tx, client_id)
+    settings = session.settings()
+    config = WorkflowConfig.model_validate(found)
+    prompts = read_prompts(submission, client_id, Uploads(settings.uploads_bucket))
+    mistakes = find_mistakes(
+        submission,
+        prompts,
+        config,
+        has_platform_key=bool(settings.platform_api_key_secret_id),
+        allow_private_webhooks=settings.allow_private_webhooks,
+    )
+    if mistakes:
+        raise ValidationFailed(mistakes)
+    return Checked(client_id, client, config, prompts, estimate_microusd(config, len(prompts)))
 
 
 def read_prompts(submission: ExecutionCreate, client_id: UUID, uploads: Uploads) -> Prompts:
@@ -91,28 +178,32 @@ def _parse_lines(content: bytes) -> Prompts:
     return prompts
 
 
-def check(submission: ExecutionCreate, prompts: Prompts, rules: Rules) -> None:
-    """Raises ValidationFailed naming everything that the workflow does not accept."""
-    config = rules.config
+def find_mistakes(
+    submission: ExecutionCreate,
+    prompts: Prompts,
+    config: WorkflowConfig,
+    *,
+    has_platform_key: bool,
+    allow_private_webhooks: bool,
+) -> list[FieldError]:
+    """Everything that the workflow does not accept."""
     mistakes: list[FieldError] = []
     if (count := len(prompts)) > (limit := min(config.max_prompts, PROMPTS_LIMIT)):
         there_are = str(count) if count <= PROMPTS_LIMIT else f"more than {PROMPTS_LIMIT}"
         detail = f"This workflow takes at most {limit} prompts; there are {there_are}."
         mistakes.append(FieldError("/prompts", detail))
     mistakes += _repeated_ids(prompts)
-    if submission.api_key is None and (config.requires_api_key or not rules.has_platform_key):
+    if submission.api_key is None and (config.requires_api_key or not has_platform_key):
         mistakes.append(FieldError("/api_key", "This workflow requires an api_key."))
     if submission.webhook_url is not None:
         try:
-            check_url(submission.webhook_url, allow_private=rules.allow_private_webhooks)
+            check_url(submission.webhook_url, allow_private=allow_private_webhooks)
         except WebhookRefused as error:
             mistakes.append(FieldError("/webhook_url", str(error)))
     if submission.reference_images and not config.supports_reference_images:
         detail = "This workflow does not support reference images."
         mistakes.append(FieldError("/reference_images", detail))
-    mistakes += _against_model(submission, config.model)
-    if mistakes:
-        raise ValidationFailed(mistakes)
+    return mistakes + _against_model(submission, config.model)
 
 
 def _repeated_ids(prompts: Prompts) -> list[FieldError]:
@@ -154,6 +245,34 @@ def estimate_microusd(config: WorkflowConfig, count: int) -> int | None:
     model = MODELS.get(config.model)
     each = model.microusd_per_image if model else config.microusd_per_image
     return None if each is None else each * count
+
+
+# --- storing -------------------------------------------------------------------------------------
+
+
+def _insert(
+    tx: TenantTransaction, checked: Checked, submission: ExecutionCreate, execution_id: UUID
+) -> None:
+    settings = session.settings()
+    executions.insert_execution(
+        tx,
+        execution_id=execution_id,
+        workflow_id=submission.workflow_id,
+        client_id=checked.client_id,
+        user_id=tx.caller.user_id,
+        input_data=input_data(
+            submission,
+            checked.prompts,
+            client_id=checked.client_id,
+            execution_id=execution_id,
+            uploads=Uploads(settings.uploads_bucket),
+            sealing_keys=read_secret(settings.sealing_secret_id),
+        ),
+        deadline_seconds=settings.execution_deadline_seconds,
+        estimate_microusd=checked.estimate_microusd,
+        webhook_url=submission.webhook_url or checked.client["webhook_url"],
+        webhook_secret_version=checked.client["webhook_secret_version"],
+    )
 
 
 def input_data(

@@ -1,36 +1,44 @@
-"""Reports; for administrators."""
+"""Reports for administrators."""
 
 from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from masstock.database.queries import analytics
-from masstock_api import session
-from masstock_api.request import PERIOD, read_query
+from masstock_api.operation import Answer, operation
+from masstock_api.parameters import PERIOD
+from masstock_api.request import Request
 from masstock_api.responses import json_answer
 
-router = APIGatewayHttpRouter()
 
-
-@router.get("/analytics/clients", middlewares=[session.admins_first])
-def report_clients() -> Response[str]:
+@operation(
+    "GET",
+    "/v1/analytics/clients",
+    Answer(200, "Report[ClientUsage]"),
+    query=PERIOD,
+    admins=True,
+)
+def report_clients(request: Request) -> Response[str]:
     """Executions and success rate by client, busiest first."""
-    query = read_query(router.current_event, PERIOD)
-    tx = session.reading_as_admin(router.current_event)
-    if query["from"] or query["to"]:
-        return _report(analytics.report_clients_between(tx, query["from"], query["to"]))
+    tx, since, until = request.reading(), request.query["from"], request.query["to"]
+    if since or until:
+        return _report(analytics.report_clients_between(tx, since, until))
     return _report(analytics.report_clients(tx))
 
 
-@router.get("/analytics/workflows", middlewares=[session.admins_first])
-def report_workflows() -> Response[str]:
+@operation(
+    "GET",
+    "/v1/analytics/workflows",
+    Answer(200, "Report[WorkflowUsage]"),
+    query=PERIOD,
+    admins=True,
+)
+def report_workflows(request: Request) -> Response[str]:
     """The ten most used workflows."""
-    query = read_query(router.current_event, PERIOD)
-    tx = session.reading_as_admin(router.current_event)
-    if query["from"] or query["to"]:
-        return _report(analytics.report_workflows_between(tx, query["from"], query["to"]))
+    tx, since, until = request.reading(), request.query["from"], request.query["to"]
+    if since or until:
+        return _report(analytics.report_workflows_between(tx, since, until))
     return _report(analytics.report_workflows(tx))
 
 
 def _report(items: str) -> Response[str]:
-    # In one piece, and a list like any other.
+    # One page, in the form of every list.
     return json_answer(f'{{"items":{items},"next_cursor":null}}')

@@ -1,19 +1,18 @@
-"""The API's own description, and a page to read and try it on. Open to everybody."""
+"""The OpenAPI document, and a page that shows it and sends requests. Needs no token."""
 
 from pathlib import Path
 
 import aws_lambda_powertools
 from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from masstock.errors import NotFound
-from masstock_api.request import read_query
+from masstock_api.operation import Answer, operation
+from masstock_api.parameters import Parameter
+from masstock_api.request import Request
 from masstock_api.responses import cacheable_answer
 
-router = APIGatewayHttpRouter()
-
 DESCRIPTION = Path(__file__).parents[1] / "openapi.json"
-# Powertools ships Swagger UI: nothing comes from a foreign host, and the policy holds it to that.
+# Powertools contains Swagger UI. The policy stops the page from loading files of other hosts.
 SWAGGER_UI = Path(aws_lambda_powertools.__file__).parent / "event_handler/openapi/swagger_ui"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -53,26 +52,41 @@ ASSETS = {
 }
 
 
-@router.get("/openapi.json", compress=True)
-def get_openapi() -> Response[str]:
+@operation(
+    "GET",
+    "/openapi.json",
+    Answer(200, media_type="application/json", headers=["ETag"]),
+    Answer(304, headers=["ETag"]),
+    headers=["If-None-Match"],
+    is_open=True,
+    bare=True,
+    compress=True,
+)
+def get_openapi(request: Request) -> Response[str]:
     """This description: OpenAPI 3.1."""
-    event = router.current_event
-    read_query(event, {})
-    return cacheable_answer(DESCRIPTION.read_text(), event.headers.get("if-none-match"))
+    return cacheable_answer(DESCRIPTION.read_text(), request.header("if-none-match"))
 
 
-@router.get("/docs")
-def get_docs() -> Response[str]:
+@operation("GET", "/docs", Answer(200, media_type="text/html"), is_open=True, bare=True)
+def get_docs(_: Request) -> Response[str]:
     """A page that shows this description and sends requests with a token pasted into it."""
-    read_query(router.current_event, {})
     headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
     return Response(200, "text/html; charset=utf-8", PAGE, dict(headers))
 
 
-@router.get("/docs/<asset>", compress=True)
-def get_docs_asset(asset: str) -> Response[str]:
-    """What the page is made of."""
-    read_query(router.current_event, {})
+@operation(
+    "GET",
+    "/docs/<asset>",
+    Answer(200, media_type="text/css"),
+    Answer(200, media_type="text/javascript"),
+    path_parameters={"asset": Parameter(str, {"type": "string", "example": "start.js"})},
+    problems=[NotFound],
+    is_open=True,
+    bare=True,
+    compress=True,
+)
+def get_docs_asset(_: Request, asset: str) -> Response[str]:
+    """A file of the page."""
     if asset not in ASSETS:
         raise NotFound
     media_type, content = ASSETS[asset]

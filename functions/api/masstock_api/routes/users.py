@@ -1,126 +1,75 @@
-"""Accounts; for administrators."""
+"""Accounts, for administrators."""
 
+from typing import TYPE_CHECKING
 from uuid import UUID
-
-from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 
 from masstock.database.queries import clients, users
 from masstock.database.tenants import TenantTransaction
-from masstock.errors import FieldError, NotFound, ValidationFailed
-from masstock_api import session
-from masstock_api.pages import PAGE_PARAMETERS, page_of_rows, page_start
-from masstock_api.request import PERIOD, a_text, a_uuid, one_of, path_uuid, read_body, read_query
-from masstock_api.responses import cacheable_answer, created, page_answer
-from masstock_api.writes import check_precondition, create_once
+from masstock.errors import Conflict, FieldError, NotFound, ValidationFailed
+from masstock_api.operation import changes, creates, lists, reads, removes
+from masstock_api.pages import Page
+from masstock_api.parameters import a_text, a_uuid, one_of
+from masstock_api.request import Request
+from masstock_api.writes import claim_id
 
-router = APIGatewayHttpRouter()
+if TYPE_CHECKING:
+    from masstock.schemas.requests import UserCreate, UserUpdate
 
-LIST_PARAMETERS = {
+FILTERS = {
     "role": one_of("admin", "client"),
     "status": one_of("active", "suspended", "deleted"),
     "client_id": a_uuid,
     "q": a_text,
-    **PERIOD,
-    **PAGE_PARAMETERS,
 }
 
 
-@router.get("/users", middlewares=[session.admins_first])
-def list_users() -> Response[str]:
+@lists("/v1/users", "User", FILTERS, admins=True)
+def list_users(request: Request, page: Page) -> list[str]:
     """Newest first."""
-    query = read_query(router.current_event, LIST_PARAMETERS)
-    key = session.signing_key()
-    limit, before = page_start(query, "users", key)
-    rows = users.list_users(
-        session.reading_as_admin(router.current_event),
-        limit=limit + 1,
-        before=before,
-        role=query["role"],
-        status=query["status"],
-        client_id=query["client_id"],
-        q=query["q"],
-        created_from=query["from"],
-        created_to=query["to"],
-    )
-    return page_answer(page_of_rows(rows, limit, "users", key))
+    return users.list_users(request.reading(), page)
 
 
-@router.post("/users", middlewares=[session.admins_first])
-def create_user() -> Response[str]:
+@creates("/v1/users", "User", Conflict, admins=True)
+def create_user(request: Request, body: "UserCreate") -> tuple[UUID, str]:
     """201 with the account."""
-    from masstock.schemas.requests import UserCreate
-
-    event = router.current_event
-    read_query(event, {})
-    body = read_body(event, UserCreate)
-    _check_client(body.role, body.client_id)
-    with session.writing(event) as tx:
-        session.require_admin(tx.caller)
-        _check_known(tx, body.client_id)
-        user_id, _ = create_once(
-            tx,
-            event,
-            lambda new_id: users.insert_user(
-                tx,
-                user_id=new_id,
-                email=body.email,
-                name=body.name,
-                role=body.role,
-                client_id=body.client_id,
-            ),
-            new_id=body.id,
-        )
-        answer = users.fetch_user(tx, user_id)
-    return created(answer, f"/v1/users/{user_id}")
+    _check_role(body.role, body.client_id)
+    with request.writing() as tx:
+        user_id, is_new = claim_id(tx, request, body.id)
+        if is_new:
+            _check_client_exists(tx, body.client_id)
+            users.insert_user(tx, id=user_id, **body.model_dump(exclude={"id"}))
+        return user_id, users.fetch_user(tx, user_id)
 
 
-@router.get("/users/<user_id>", middlewares=[session.admins_first])
-def get_user(user_id: str) -> Response[str]:
+@reads("/v1/users/<user_id>", "User", admins=True)
+def get_user(request: Request, user_id: UUID) -> str:
     """One account."""
-    event = router.current_event
-    read_query(event, {})
-    wanted = path_uuid(user_id, "user_id")
-    answer = users.fetch_user(session.reading_as_admin(event), wanted)
-    return cacheable_answer(answer, event.headers.get("if-none-match"))
+    return users.fetch_user(request.reading(), user_id)
 
 
-@router.patch("/users/<user_id>", middlewares=[session.admins_first])  # pyright: ignore[reportUnknownMemberType]
-def update_user(user_id: str) -> Response[str]:
+@changes("/v1/users/<user_id>", "User", Conflict, admins=True)
+def update_user(request: Request, user_id: UUID, body: "UserUpdate") -> str:
     """200 with the changed account."""
-    from masstock.schemas.requests import UserUpdate
-
-    event = router.current_event
-    read_query(event, {})
-    wanted = path_uuid(user_id, "user_id")
-    body = read_body(event, UserUpdate)
-    changes = body.changes()
-    with session.writing(event) as tx:
-        session.require_admin(tx.caller)
-        check_precondition(event, users.fetch_user(tx, wanted, for_update=True))
-        _check_known(tx, body.client_id)
-        if changes:
-            row = users.update_user(tx, wanted, changes)
-            _check_client(row["role"], row["client_id"])
-        answer = users.fetch_user(tx, wanted)
-    return cacheable_answer(answer, None)
+    changed = body.changes()
+    with request.writing() as tx:
+        request.check_version(users.fetch_user(tx, user_id, for_update=True))
+        _check_client_exists(tx, body.client_id)
+        if changed:
+            row = users.update_user(tx, user_id, changed)
+            _check_role(row["role"], row["client_id"])
+        return users.fetch_user(tx, user_id)
 
 
-@router.delete("/users/<user_id>", middlewares=[session.admins_first])
-def delete_user(user_id: str) -> Response[str]:
+@removes("/v1/users/<user_id>", Conflict, admins=True)
+def delete_user(request: Request, user_id: UUID) -> None:
     """204; the account stays, with status deleted."""
-    event = router.current_event
-    read_query(event, {})
-    wanted = path_uuid(user_id, "user_id")
-    with session.writing(event) as tx:
-        session.require_admin(tx.caller)
-        check_precondition(event, users.fetch_user(tx, wanted, for_update=True))
-        users.update_user(tx, wanted, {"status": "deleted"})
-    return Response(204)
+    with request.writing() as tx:
+        request.check_version(users.fetch_user(tx, user_id, for_update=True))
+        users.update_user(tx, user_id, {"status": "deleted"})
 
 
-def _check_known(tx: TenantTransaction, client_id: UUID | None) -> None:
-    """Whatever its status: a suspended client's users are kept too."""
+def _check_client_exists(tx: TenantTransaction, client_id: UUID | None) -> None:
+    """Raises ValidationFailed. The client may be suspended: its users are kept too."""
     if client_id is None:
         return
     try:
@@ -130,7 +79,7 @@ def _check_known(tx: TenantTransaction, client_id: UUID | None) -> None:
         raise ValidationFailed([FieldError("/client_id", detail)]) from error
 
 
-def _check_client(role: str, client_id: object) -> None:
+def _check_role(role: str, client_id: object) -> None:
     if (role == "client") != (client_id is not None):
         detail = "Required for role client." if role == "client" else "Absent for role admin."
         raise ValidationFailed([FieldError("/client_id", detail)])

@@ -1,114 +1,77 @@
 """Requests of clients for workflows."""
 
-from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 from masstock.database.queries import workflow_requests, workflows
-from masstock.errors import Conflict, FieldError, Forbidden, ValidationFailed
-from masstock_api import session
-from masstock_api.pages import PAGE_PARAMETERS, page_of_rows, page_start
-from masstock_api.request import PERIOD, a_uuid, one_of, path_uuid, read_body, read_query
-from masstock_api.responses import cacheable_answer, created, page_answer
-from masstock_api.writes import active_client, check_precondition, client_named_by, create_once
+from masstock.errors import Conflict, FieldError, Forbidden, NotFound, ValidationFailed
+from masstock_api.operation import changes, creates, lists, reads, removes
+from masstock_api.pages import Page
+from masstock_api.parameters import a_uuid, one_of
+from masstock_api.request import Request
+from masstock_api.writes import active_client, claim_id, client_named_by
 
-router = APIGatewayHttpRouter()
+if TYPE_CHECKING:
+    from masstock.schemas.requests import WorkflowRequestCreate, WorkflowRequestUpdate
 
-LIST_PARAMETERS = {
+FILTERS = {
     "status": one_of("pending", "approved", "rejected"),
     "workflow_id": a_uuid,
     "client_id": a_uuid,
-    **PERIOD,
-    **PAGE_PARAMETERS,
 }
 
 
-@router.get("/workflow-requests")
-def list_requests() -> Response[str]:
+@lists("/v1/workflow-requests", "WorkflowRequest", FILTERS)
+def list_requests(request: Request, page: Page) -> list[str]:
     """Newest first."""
-    query = read_query(router.current_event, LIST_PARAMETERS)
-    key = session.signing_key()
-    limit, before = page_start(query, "workflow-requests", key)
-    rows = workflow_requests.list_requests(
-        session.reading(router.current_event),
-        limit=limit + 1,
-        before=before,
-        status=query["status"],
-        workflow_id=query["workflow_id"],
-        client_id=query["client_id"],
-        created_from=query["from"],
-        created_to=query["to"],
-    )
-    return page_answer(page_of_rows(rows, limit, "workflow-requests", key))
+    return workflow_requests.list_requests(request.reading(), page)
 
 
-@router.post("/workflow-requests")
-def create_request() -> Response[str]:
+@creates("/v1/workflow-requests", "WorkflowRequest", NotFound)
+def create_request(request: Request, body: "WorkflowRequestCreate") -> tuple[UUID, str]:
     """201 with the pending request."""
-    from masstock.schemas.requests import WorkflowRequestCreate
-
-    event = router.current_event
-    read_query(event, {})
-    body = read_body(event, WorkflowRequestCreate)
-    with session.writing(event) as tx:
-        client_id = client_named_by(tx.caller, body.client_id)
-        # Through the policies first: a foreign key would tell that a hidden row exists.
-        if workflows.fetch_active_config(tx, body.workflow_id) is None:
-            raise ValidationFailed([FieldError("/workflow_id", "There is no such workflow.")])
-        active_client(tx, client_id)
-        request_id, _ = create_once(
-            tx,
-            event,
-            lambda new_id: workflow_requests.insert_request(
+    with request.writing() as tx:
+        request_id, is_new = claim_id(tx, request)
+        if is_new:
+            client_id = client_named_by(tx.caller, body.client_id)
+            # Through the policies first: a foreign key would tell that a hidden row exists.
+            if workflows.fetch_active_config(tx, body.workflow_id) is None:
+                raise ValidationFailed([FieldError("/workflow_id", "There is no such workflow.")])
+            active_client(tx, client_id)
+            workflow_requests.insert_request(
                 tx,
-                request_id=new_id,
+                id=request_id,
                 client_id=client_id,
-                workflow_id=body.workflow_id,
-                notes=body.notes,
-            ),
-        )
-        answer = workflow_requests.fetch_request(tx, request_id)
-    return created(answer, f"/v1/workflow-requests/{request_id}")
+                **body.model_dump(exclude={"client_id"}),
+            )
+        return request_id, workflow_requests.fetch_request(tx, request_id)
 
 
-@router.get("/workflow-requests/<request_id>")
-def get_request(request_id: str) -> Response[str]:
+@reads("/v1/workflow-requests/<request_id>", "WorkflowRequest")
+def get_request(request: Request, request_id: UUID) -> str:
     """One request."""
-    event = router.current_event
-    read_query(event, {})
-    wanted = path_uuid(request_id, "request_id")
-    answer = workflow_requests.fetch_request(session.reading(event), wanted)
-    return cacheable_answer(answer, event.headers.get("if-none-match"))
+    return workflow_requests.fetch_request(request.reading(), request_id)
 
 
-@router.patch("/workflow-requests/<request_id>")  # pyright: ignore[reportUnknownMemberType]
-def update_request(request_id: str) -> Response[str]:
+@changes("/v1/workflow-requests/<request_id>", "WorkflowRequest", Conflict)
+def update_request(request: Request, request_id: UUID, body: "WorkflowRequestUpdate") -> str:
     """200 with the changed request."""
-    from masstock.schemas.requests import WorkflowRequestUpdate
-
-    event = router.current_event
-    read_query(event, {})
-    wanted = path_uuid(request_id, "request_id")
-    changes = read_body(event, WorkflowRequestUpdate).changes()
-    with session.writing(event) as tx:
-        check_precondition(event, workflow_requests.fetch_request(tx, wanted))
+    changed = body.changes()
+    with request.writing() as tx:
+        request.check_version(workflow_requests.fetch_request(tx, request_id))
         if tx.caller.is_admin:
-            workflow_requests.update_request(tx, wanted, changes)
-        elif "status" in changes:
+            workflow_requests.update_request(tx, request_id, changed)
+        elif "status" in changed:
             raise Forbidden("Only administrators may change the status.")
-        elif changes and not workflow_requests.update_notes(tx, wanted, changes["notes"]):
+        elif changed and not workflow_requests.update_notes(tx, request_id, changed["notes"]):
             raise Conflict("The request is no longer pending.")
-        answer = workflow_requests.fetch_request(tx, wanted)
-    return cacheable_answer(answer, None)
+        return workflow_requests.fetch_request(tx, request_id)
 
 
-@router.delete("/workflow-requests/<request_id>")
-def delete_request(request_id: str) -> Response[str]:
+@removes("/v1/workflow-requests/<request_id>", Conflict)
+def delete_request(request: Request, request_id: UUID) -> None:
     """204; a client's request only while it is pending."""
-    event = router.current_event
-    read_query(event, {})
-    wanted = path_uuid(request_id, "request_id")
-    with session.writing(event) as tx:
-        check_precondition(event, workflow_requests.fetch_request(tx, wanted))
-        if not workflow_requests.delete_request(tx, wanted):
+    with request.writing() as tx:
+        request.check_version(workflow_requests.fetch_request(tx, request_id))
+        if not workflow_requests.delete_request(tx, request_id):
             raise Conflict("The request is no longer pending.")
-    return Response(204)

@@ -1,101 +1,62 @@
 """Workflow definitions."""
 
-from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 from masstock.database.queries import workflows
-from masstock_api import session
-from masstock_api.pages import PAGE_PARAMETERS, page_of_rows, page_start
-from masstock_api.request import PERIOD, one_of, path_uuid, read_body, read_query
-from masstock_api.responses import cacheable_answer, created, page_answer
-from masstock_api.writes import check_precondition, create_once
+from masstock_api.operation import changes, creates, lists, reads, removes
+from masstock_api.pages import Page
+from masstock_api.parameters import one_of
+from masstock_api.request import Request
+from masstock_api.writes import claim_id
 
-router = APIGatewayHttpRouter()
+if TYPE_CHECKING:
+    from masstock.schemas.requests import WorkflowCreate, WorkflowUpdate
 
-LIST_PARAMETERS = {"status": one_of("active", "inactive"), **PERIOD, **PAGE_PARAMETERS}
 
-
-@router.get("/workflows")
-def list_workflows() -> Response[str]:
+@lists("/v1/workflows", "Workflow", {"status": one_of("active", "inactive")})
+def list_workflows(request: Request, page: Page) -> list[str]:
     """Newest first. Client users see the active ones."""
-    query = read_query(router.current_event, LIST_PARAMETERS)
-    key = session.signing_key()
-    limit, before = page_start(query, "workflows", key)
-    rows = workflows.list_workflows(
-        session.reading(router.current_event),
-        limit=limit + 1,
-        before=before,
-        status=query["status"],
-        created_from=query["from"],
-        created_to=query["to"],
-    )
-    return page_answer(page_of_rows(rows, limit, "workflows", key))
+    return workflows.list_workflows(request.reading(), page)
 
 
-@router.post("/workflows", middlewares=[session.admins_first])
-def create_workflow() -> Response[str]:
+@creates("/v1/workflows", "Workflow", admins=True)
+def create_workflow(request: Request, body: "WorkflowCreate") -> tuple[UUID, str]:
     """201 with the workflow."""
-    from masstock.schemas.requests import WorkflowCreate
-
-    event = router.current_event
-    read_query(event, {})
-    body = read_body(event, WorkflowCreate)
-    with session.writing(event) as tx:
-        session.require_admin(tx.caller)
-        workflow_id, _ = create_once(
-            tx,
-            event,
-            lambda new_id: workflows.insert_workflow(
+    with request.writing() as tx:
+        workflow_id, is_new = claim_id(tx, request)
+        if is_new:
+            workflows.insert_workflow(
                 tx,
-                workflow_id=new_id,
+                workflow_id=workflow_id,
                 name=body.name,
                 description=body.description,
                 status=body.status,
                 config=body.config.model_dump(mode="json", exclude_unset=True),
-            ),
-        )
-        answer = workflows.fetch_workflow(tx, workflow_id)
-    return created(answer, f"/v1/workflows/{workflow_id}")
+            )
+        return workflow_id, workflows.fetch_workflow(tx, workflow_id)
 
 
-@router.get("/workflows/<workflow_id>")
-def get_workflow(workflow_id: str) -> Response[str]:
+@reads("/v1/workflows/<workflow_id>", "Workflow")
+def get_workflow(request: Request, workflow_id: UUID) -> str:
     """One workflow."""
-    event = router.current_event
-    read_query(event, {})
-    wanted = path_uuid(workflow_id, "workflow_id")
-    answer = workflows.fetch_workflow(session.reading(event), wanted)
-    return cacheable_answer(answer, event.headers.get("if-none-match"))
+    return workflows.fetch_workflow(request.reading(), workflow_id)
 
 
-@router.patch("/workflows/<workflow_id>", middlewares=[session.admins_first])  # pyright: ignore[reportUnknownMemberType]
-def update_workflow(workflow_id: str) -> Response[str]:
+@changes("/v1/workflows/<workflow_id>", "Workflow", admins=True, row=workflows.fetch_workflow)
+def update_workflow(request: Request, workflow_id: UUID, body: "WorkflowUpdate") -> str:
     """200 with the changed workflow."""
-    from masstock.schemas.requests import WorkflowUpdate
-
-    event = router.current_event
-    read_query(event, {})
-    wanted = path_uuid(workflow_id, "workflow_id")
-    changes = read_body(event, WorkflowUpdate).changes()
-    with session.writing(event) as tx:
-        workflows.fetch_workflow(tx, wanted)
-        session.require_admin(tx.caller)
-        check_precondition(event, workflows.fetch_workflow(tx, wanted, for_update=True))
-        if changes:
-            workflows.update_workflow(tx, wanted, changes)
-        answer = workflows.fetch_workflow(tx, wanted)
-    return cacheable_answer(answer, None)
+    changed = body.changes()
+    with request.writing() as tx:
+        request.check_version(workflows.fetch_workflow(tx, workflow_id, for_update=True))
+        if changed:
+            workflows.update_workflow(tx, workflow_id, changed)
+        return workflows.fetch_workflow(tx, workflow_id)
 
 
-@router.delete("/workflows/<workflow_id>", middlewares=[session.admins_first])
-def delete_workflow(workflow_id: str) -> Response[str]:
+@removes("/v1/workflows/<workflow_id>", admins=True, row=workflows.fetch_workflow)
+def delete_workflow(request: Request, workflow_id: UUID) -> None:
     """204; the workflow stays, with status inactive."""
-    event = router.current_event
-    read_query(event, {})
-    wanted = path_uuid(workflow_id, "workflow_id")
-    with session.writing(event) as tx:
-        workflows.fetch_workflow(tx, wanted)
-        session.require_admin(tx.caller)
-        check_precondition(event, workflows.fetch_workflow(tx, wanted, for_update=True))
-        workflows.update_workflow(tx, wanted, {"status": "inactive"})
-    return Response(204)
+    with request.writing() as tx:
+        request.check_version(workflows.fetch_workflow(tx, workflow_id, for_update=True))
+        workflows.update_workflow(tx, workflow_id, {"status": "inactive"})

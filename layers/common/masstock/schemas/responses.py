@@ -1,5 +1,5 @@
 """What callers get. These models describe; they do not run: answers are JSON made by Postgres, and
-importing this costs no request anything. docs/build_openapi.py reads them, and tests hold real
+importing this costs no request anything. tools/openapi.py reads them, and tests hold real
 answers against them.
 
 The examples are the schema document's example rows, as sql/seed.sql has them.
@@ -11,6 +11,15 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from masstock.schemas.example_ids import (
+    ACME,
+    EXECUTION,
+    JOHN,
+    REQUEST,
+    RESULT,
+    TICKET,
+    WORKFLOW,
+)
 from masstock.schemas.requests import (
     AccountStatus,
     RequestStatus,
@@ -24,14 +33,6 @@ from masstock.schemas.workflow_config import WorkflowConfig
 type ExecutionStatus = Literal["pending", "processing", "completed", "failed"]
 type ResultStatus = Literal["processing", "completed", "failed"]
 Count = Annotated[int, Field(ge=0)]
-
-JOHN = "123e4567-e89b-12d3-a456-426614174000"
-ACME = "456e7890-e89b-12d3-a456-426614174001"
-WORKFLOW = "789e1234-e89b-12d3-a456-426614174002"
-REQUEST = "abc12345-e89b-12d3-a456-426614174003"
-EXECUTION = "def45678-e89b-12d3-a456-426614174004"
-RESULT = "aaa78901-e89b-12d3-a456-426614174005"
-TICKET = "bbb23456-e89b-12d3-a456-426614174006"
 
 
 class Resource(BaseModel):

@@ -1,29 +1,17 @@
 """clients."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from masstock.database.connection import Executor, Row, one_row
-from masstock.database.queries.keyset import lines_of, start_of
+from masstock.database.queries.keyset import Page, lines_of
 
 
-def list_clients(
-    tx: Executor,
-    *,
-    limit: int,
-    before: tuple[datetime, UUID] | None,
-    status: str | None,
-    q: str | None,
-    created_from: datetime | None,
-    created_to: datetime | None,
-) -> list[str]:
-    """The newest `limit` clients before a position, as JSON; `q` is part of a name or an
-    email."""
-    created_at, row_id = start_of(before)
+def list_clients(tx: Executor, page: Page) -> list[str]:
+    """A page of clients as JSON. Filters: see the statement; `q` is part of a name or an email."""
     rows = tx.fetch_all(
         """
         SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
@@ -33,17 +21,11 @@ def list_clients(
                    OR position(lower(%(q)s) IN lower(c.name || ' ' || c.email)) > 0)
               AND (%(created_from)s::timestamptz IS NULL OR c.created_at >= %(created_from)s)
               AND (%(created_to)s::timestamptz IS NULL OR c.created_at < %(created_to)s)
-              AND (c.created_at, c.id) < (%(created_at)s, %(row_id)s)
+              AND (c.created_at, c.id) < (%(before_created_at)s, %(before_id)s)
             ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s
         ) x
         """,
-        status=status,
-        q=q,
-        created_from=created_from,
-        created_to=created_to,
-        limit=limit,
-        created_at=created_at,
-        row_id=row_id,
+        **page.parameters(),
     )
     return lines_of(rows)
 
@@ -89,26 +71,14 @@ def advance_webhook_secret(tx: Executor, client_id: UUID) -> None:
     one_row(rows)
 
 
-def insert_client(
-    tx: Executor,
-    *,
-    client_id: UUID,
-    name: str,
-    email: str,
-    monthly_budget_microusd: int | None,
-    webhook_url: str | None,
-) -> None:
-    """Creates a client."""
+def insert_client(tx: Executor, **values: object) -> None:
+    """Creates a client of the columns named in the statement."""
     tx.fetch_all(
         """
         INSERT INTO public.clients (id, name, email, monthly_budget_microusd, webhook_url)
-        VALUES (%(id)s, %(name)s, %(email)s, %(budget)s, %(webhook_url)s)
+        VALUES (%(id)s, %(name)s, %(email)s, %(monthly_budget_microusd)s, %(webhook_url)s)
         """,
-        id=client_id,
-        name=name,
-        email=email,
-        budget=monthly_budget_microusd,
-        webhook_url=webhook_url,
+        **values,
     )
 
 

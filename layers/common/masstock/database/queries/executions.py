@@ -1,14 +1,13 @@
 """workflow_executions."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from masstock.database.connection import Executor, Row, Statement, one_row
-from masstock.database.queries.keyset import lines_of, start_of
+from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
 from masstock.schemas.engine import ExecutionRun
 
@@ -92,21 +91,8 @@ def fetch_execution(tx: Executor, execution_id: UUID) -> str:
     return one_row(rows)["json"]
 
 
-def list_executions(
-    tx: Executor,
-    *,
-    limit: int,
-    before: tuple[datetime, UUID] | None,
-    status: str | None,
-    workflow_id: UUID | None,
-    client_id: UUID | None,
-    user_id: UUID | None,
-    created_from: datetime | None,
-    created_to: datetime | None,
-) -> list[str]:
-    """The newest `limit` executions before a position, as JSON: without input_data, which
-    may be megabytes."""
-    created_at, row_id = start_of(before)
+def list_executions(tx: Executor, page: Page) -> list[str]:
+    """A page of executions as JSON, without input_data, which can be megabytes."""
     # The page comes first: joined early, the planner starts from the few visible names. And names
     # are looked up, not joined: a view that hides rows is joined by reading all that it shows.
     rows = tx.fetch_all(
@@ -137,15 +123,7 @@ def list_executions(
             ORDER BY page.created_at DESC, page.id DESC
         ) x
         """,
-        limit=limit,
-        before_created_at=created_at,
-        before_id=row_id,
-        status=status,
-        workflow_id=workflow_id,
-        client_id=client_id,
-        user_id=user_id,
-        created_from=created_from,
-        created_to=created_to,
+        **page.parameters(),
     )
     return lines_of(rows)
 

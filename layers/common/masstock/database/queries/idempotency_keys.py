@@ -15,10 +15,10 @@ def claim_key(
     key: str,
     request_hmac: str,
     response_ref: UUID,
-) -> UUID:
-    """The resource that answers requests with this key: `response_ref` for the first one, which
-    must then create it in the same transaction; the others wait for that one's commit and get its
-    resource. Raises IdempotencyKeyReused where the key came with another body."""
+) -> tuple[UUID, bool]:
+    """The id of the resource that answers requests with this key, and True for the first request,
+    which must create `response_ref` in the same transaction. Later requests wait for that commit
+    and get its id. Raises IdempotencyKeyReused if the key came with another body before."""
     while True:
         created = tx.fetch_all(
             """
@@ -36,7 +36,7 @@ def claim_key(
             response_ref=response_ref,
         )
         if created:
-            return response_ref
+            return response_ref, True
         known = tx.fetch_all(
             """
             SELECT request_hmac, response_ref FROM public.idempotency_keys
@@ -51,7 +51,7 @@ def claim_key(
             break
     if known[0]["request_hmac"] != request_hmac:
         raise IdempotencyKeyReused
-    return known[0]["response_ref"]
+    return known[0]["response_ref"], False
 
 
 def forget_expired_keys() -> Statement:

@@ -1,4 +1,4 @@
-"""Where a page of the newest first begins, and how its rows arrive.
+"""A page of a list: where it begins, and how its rows arrive.
 
 Pages of a tenant's rows end with `LIMIT (SELECT …)`. Not knowing whose rows, the planner takes
 every client for an average one; told how few rows are wanted, it would sort all that an average
@@ -7,6 +7,8 @@ one has, and a big one has a thousand times as many. Not told, it reads an order
 Rows arrive as one value, a line each: fetched one by one they cost the function as much again.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -15,9 +17,25 @@ from masstock.database.connection import Row
 LAST_UUID = UUID(int=2**128 - 1)
 
 
-def start_of(before: tuple[datetime, UUID] | None) -> tuple[datetime | str, UUID]:
-    """The (created_at, id) that every row of the page is smaller than."""
-    return before or ("infinity", LAST_UUID)
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list, newest first: at most `limit` rows before the position (created_at, id),
+    that match the filters. A filter of None matches every row."""
+
+    limit: int
+    before: tuple[datetime, UUID] | None = None
+    filters: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def parameters(self) -> dict[str, object]:
+        """The statement's parameters: the filters by name, `before_created_at`, `before_id`, and
+        `limit`, which is one more than asked for: the last row tells that another page follows."""
+        created_at, row_id = self.before or ("infinity", LAST_UUID)
+        return {
+            **self.filters,
+            "before_created_at": created_at,
+            "before_id": row_id,
+            "limit": self.limit + 1,
+        }
 
 
 def lines_of(rows: list[Row]) -> list[str]:

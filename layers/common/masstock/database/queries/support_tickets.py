@@ -1,30 +1,17 @@
 """support_tickets."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from masstock.database.connection import Executor, one_row
-from masstock.database.queries.keyset import lines_of, start_of
+from masstock.database.queries.keyset import Page, lines_of
 
 
-def list_tickets(
-    tx: Executor,
-    *,
-    limit: int,
-    before: tuple[datetime, UUID] | None,
-    status: str | None,
-    priority: str | None,
-    client_id: UUID | None,
-    user_id: UUID | None,
-    created_from: datetime | None,
-    created_to: datetime | None,
-) -> list[str]:
-    """The newest `limit` tickets before a position, as JSON."""
-    created_at, row_id = start_of(before)
+def list_tickets(tx: Executor, page: Page) -> list[str]:
+    """A page of tickets as JSON."""
     rows = tx.fetch_all(
         """
         SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
@@ -35,20 +22,12 @@ def list_tickets(
               AND (%(user_id)s::uuid IS NULL OR t.user_id = %(user_id)s)
               AND (%(created_from)s::timestamptz IS NULL OR t.created_at >= %(created_from)s)
               AND (%(created_to)s::timestamptz IS NULL OR t.created_at < %(created_to)s)
-              AND (t.created_at, t.id) < (%(created_at)s, %(row_id)s)
+              AND (t.created_at, t.id) < (%(before_created_at)s, %(before_id)s)
             ORDER BY t.created_at DESC, t.id DESC
             LIMIT (SELECT %(limit)s::integer)
         ) x
         """,
-        status=status,
-        priority=priority,
-        client_id=client_id,
-        user_id=user_id,
-        created_from=created_from,
-        created_to=created_to,
-        limit=limit,
-        created_at=created_at,
-        row_id=row_id,
+        **page.parameters(),
     )
     return lines_of(rows)
 
@@ -62,28 +41,14 @@ def fetch_ticket(tx: Executor, ticket_id: UUID) -> str:
     return one_row(rows)["json"]
 
 
-def insert_ticket(
-    tx: Executor,
-    *,
-    ticket_id: UUID,
-    client_id: UUID,
-    user_id: UUID,
-    subject: str,
-    description: str,
-    priority: str,
-) -> None:
-    """Opens a ticket."""
+def insert_ticket(tx: Executor, **values: object) -> None:
+    """Opens a ticket of the columns named in the statement."""
     tx.fetch_all(
         """
         INSERT INTO public.support_tickets (id, client_id, user_id, subject, description, priority)
         VALUES (%(id)s, %(client_id)s, %(user_id)s, %(subject)s, %(description)s, %(priority)s)
         """,
-        id=ticket_id,
-        client_id=client_id,
-        user_id=user_id,
-        subject=subject,
-        description=description,
-        priority=priority,
+        **values,
     )
 
 

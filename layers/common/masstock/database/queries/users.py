@@ -1,14 +1,13 @@
 """users."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from masstock.database.connection import Executor, Row, one_row
-from masstock.database.queries.keyset import lines_of, start_of
+from masstock.database.queries.keyset import Page, lines_of
 
 
 def fetch_profile(tx: Executor, user_id: UUID) -> str:
@@ -27,21 +26,8 @@ def fetch_profile(tx: Executor, user_id: UUID) -> str:
     return one_row(rows)["json"]
 
 
-def list_users(
-    tx: Executor,
-    *,
-    limit: int,
-    before: tuple[datetime, UUID] | None,
-    role: str | None,
-    status: str | None,
-    client_id: UUID | None,
-    q: str | None,
-    created_from: datetime | None,
-    created_to: datetime | None,
-) -> list[str]:
-    """The newest `limit` users before a position, as JSON; `q` is part of a name or an
-    email."""
-    created_at, row_id = start_of(before)
+def list_users(tx: Executor, page: Page) -> list[str]:
+    """A page of users as JSON. Filters: see the statement; `q` is part of a name or an email."""
     rows = tx.fetch_all(
         """
         SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
@@ -53,19 +39,11 @@ def list_users(
                    OR position(lower(%(q)s) IN lower(u.name || ' ' || u.email)) > 0)
               AND (%(created_from)s::timestamptz IS NULL OR u.created_at >= %(created_from)s)
               AND (%(created_to)s::timestamptz IS NULL OR u.created_at < %(created_to)s)
-              AND (u.created_at, u.id) < (%(created_at)s, %(row_id)s)
+              AND (u.created_at, u.id) < (%(before_created_at)s, %(before_id)s)
             ORDER BY u.created_at DESC, u.id DESC LIMIT %(limit)s
         ) x
         """,
-        role=role,
-        status=status,
-        client_id=client_id,
-        q=q,
-        created_from=created_from,
-        created_to=created_to,
-        limit=limit,
-        created_at=created_at,
-        row_id=row_id,
+        **page.parameters(),
     )
     return lines_of(rows)
 
@@ -80,20 +58,14 @@ def fetch_user(tx: Executor, user_id: UUID, *, for_update: bool = False) -> str:
     return one_row(rows)["json"]
 
 
-def insert_user(
-    tx: Executor, *, user_id: UUID, email: str, name: str, role: str, client_id: UUID | None
-) -> None:
-    """Creates an account."""
+def insert_user(tx: Executor, **values: object) -> None:
+    """Creates an account of the columns named in the statement."""
     tx.fetch_all(
         """
         INSERT INTO public.users (id, email, name, role, client_id)
         VALUES (%(id)s, %(email)s, %(name)s, %(role)s, %(client_id)s)
         """,
-        id=user_id,
-        email=email,
-        name=name,
-        role=role,
-        client_id=client_id,
+        **values,
     )
 
 

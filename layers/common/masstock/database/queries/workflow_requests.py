@@ -1,29 +1,17 @@
 """workflow_requests."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from masstock.database.connection import Executor, one_row
-from masstock.database.queries.keyset import lines_of, start_of
+from masstock.database.queries.keyset import Page, lines_of
 
 
-def list_requests(
-    tx: Executor,
-    *,
-    limit: int,
-    before: tuple[datetime, UUID] | None,
-    status: str | None,
-    workflow_id: UUID | None,
-    client_id: UUID | None,
-    created_from: datetime | None,
-    created_to: datetime | None,
-) -> list[str]:
-    """The newest `limit` requests before a position, as JSON."""
-    created_at, row_id = start_of(before)
+def list_requests(tx: Executor, page: Page) -> list[str]:
+    """A page of requests as JSON."""
     rows = tx.fetch_all(
         """
         SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
@@ -33,19 +21,12 @@ def list_requests(
               AND (%(client_id)s::uuid IS NULL OR r.client_id = %(client_id)s)
               AND (%(created_from)s::timestamptz IS NULL OR r.created_at >= %(created_from)s)
               AND (%(created_to)s::timestamptz IS NULL OR r.created_at < %(created_to)s)
-              AND (r.created_at, r.id) < (%(created_at)s, %(row_id)s)
+              AND (r.created_at, r.id) < (%(before_created_at)s, %(before_id)s)
             ORDER BY r.created_at DESC, r.id DESC
             LIMIT (SELECT %(limit)s::integer)
         ) x
         """,
-        status=status,
-        workflow_id=workflow_id,
-        client_id=client_id,
-        created_from=created_from,
-        created_to=created_to,
-        limit=limit,
-        created_at=created_at,
-        row_id=row_id,
+        **page.parameters(),
     )
     return lines_of(rows)
 
@@ -59,19 +40,14 @@ def fetch_request(tx: Executor, request_id: UUID) -> str:
     return one_row(rows)["json"]
 
 
-def insert_request(
-    tx: Executor, *, request_id: UUID, client_id: UUID, workflow_id: UUID, notes: str | None
-) -> None:
-    """Records a pending request."""
+def insert_request(tx: Executor, **values: object) -> None:
+    """Asks for a workflow, with the columns named in the statement."""
     tx.fetch_all(
         """
         INSERT INTO public.workflow_requests (id, client_id, workflow_id, notes)
         VALUES (%(id)s, %(client_id)s, %(workflow_id)s, %(notes)s)
         """,
-        id=request_id,
-        client_id=client_id,
-        workflow_id=workflow_id,
-        notes=notes,
+        **values,
     )
 
 

@@ -1,14 +1,13 @@
 """workflows."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from masstock.database.connection import Executor, one_row
-from masstock.database.queries.keyset import lines_of, start_of
+from masstock.database.queries.keyset import Page, lines_of
 
 
 def fetch_active_config(tx: Executor, workflow_id: UUID) -> dict[str, Any] | None:
@@ -20,17 +19,8 @@ def fetch_active_config(tx: Executor, workflow_id: UUID) -> dict[str, Any] | Non
     return rows[0]["config"] if rows else None
 
 
-def list_workflows(
-    tx: Executor,
-    *,
-    limit: int,
-    before: tuple[datetime, UUID] | None,
-    status: str | None,
-    created_from: datetime | None,
-    created_to: datetime | None,
-) -> list[str]:
-    """The newest `limit` workflows before a position, as JSON."""
-    created_at, row_id = start_of(before)
+def list_workflows(tx: Executor, page: Page) -> list[str]:
+    """A page of workflows as JSON."""
     rows = tx.fetch_all(
         """
         SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
@@ -38,16 +28,11 @@ def list_workflows(
             WHERE (%(status)s::text IS NULL OR w.status = %(status)s)
               AND (%(created_from)s::timestamptz IS NULL OR w.created_at >= %(created_from)s)
               AND (%(created_to)s::timestamptz IS NULL OR w.created_at < %(created_to)s)
-              AND (w.created_at, w.id) < (%(created_at)s, %(row_id)s)
+              AND (w.created_at, w.id) < (%(before_created_at)s, %(before_id)s)
             ORDER BY w.created_at DESC, w.id DESC LIMIT %(limit)s
         ) x
         """,
-        status=status,
-        created_from=created_from,
-        created_to=created_to,
-        limit=limit,
-        created_at=created_at,
-        row_id=row_id,
+        **page.parameters(),
     )
     return lines_of(rows)
 

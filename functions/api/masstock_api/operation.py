@@ -1,0 +1,254 @@
+"""The declaration of a route: one decorator beside its handler.
+
+    @reads("/v1/clients/<client_id>", "Client")
+    def get_client(request: Request, client_id: UUID) -> str:
+        "One client."
+        return clients.fetch_client(request.reading(), client_id)
+
+From the declaration and the handler's parameters follow: the refusal of unknown query parameters,
+the ids in the path, the body, both gates for administrators, the response, the operation in the
+OpenAPI document (tools/openapi.py) and the access test's list (tests/e2e/access.yaml). Models are
+named as strings, because importing pydantic would slow down every request that has no body.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+
+from masstock.errors import (
+    AppError,
+    BodyTooLarge,
+    Forbidden,
+    IdempotencyKeyReused,
+    InvalidCursor,
+    MalformedJson,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from masstock.telemetry import logger
+from masstock_api import session
+from masstock_api.pages import PAGE_PARAMETERS, page_of_rows, read_page
+from masstock_api.parameters import PERIOD, Parameter, read_path, read_query
+from masstock_api.request import Request
+from masstock_api.responses import cacheable_answer, created, page_answer
+
+# Refusals of a request that the caller can mend.
+MISTAKES = (BodyTooLarge, InvalidCursor, MalformedJson, UnsupportedMediaType, ValidationFailed)
+# The body of a POST whose handler has no parameter `body`.
+EMPTY_BODY = "EmptyBody"
+
+type Handler = Callable[..., Any]
+type Declaration = Callable[[Handler], Handler]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success. `model` is a name in masstock.schemas.responses; `media_type` is for bodies that
+    are not JSON."""
+
+    status: int
+    model: str | None = None
+    media_type: str | None = None
+    headers: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One declared route. `name` is the handler's name and the OpenAPI operationId."""
+
+    method: str
+    # As Powertools writes it: /v1/clients/<client_id>.
+    path: str
+    handler: Handler
+    answers: Sequence[Answer]
+    # Makes the response of the handler's result.
+    respond: Callable[[Request, Any], Response[Any]]
+    query: Mapping[str, Parameter] = field(default_factory=dict[str, Parameter])
+    # Parameters of the path that are not UUIDs.
+    path_parameters: Mapping[str, Parameter] = field(default_factory=dict[str, Parameter])
+    # Request headers that the operation reads.
+    headers: Sequence[str] = ()
+    # Refusals beside those that follow from the rest; see tools/openapi.py.
+    problems: Sequence[type[AppError]] = ()
+    body_required: bool = True
+    # Client users get Forbidden.
+    admins: bool = False
+    # For operations of administrators on a row that client users may see: fetches the row, so that
+    # a client user gets NotFound for a row that they cannot see.
+    row: Callable[..., object] | None = None
+    # Needs no token.
+    is_open: bool = False
+    # Is answered without the database.
+    bare: bool = False
+    compress: bool = False
+
+    @property
+    def name(self) -> str:
+        """The operationId."""
+        return self.handler.__name__
+
+    @property
+    def body(self) -> str | None:
+        """The body's model: a name in masstock.schemas.requests, None if there is no body."""
+        named = self.handler.__annotations__.get("body")
+        return named or (EMPTY_BODY if self.method == "POST" else None)
+
+    def run(self, event: APIGatewayProxyEventV2, path_values: Mapping[str, str]) -> Response[Any]:
+        """Answers one request. Raises an AppError that problems.py turns into a problem."""
+        # The pattern, because paths carry ids and patterns can be counted.
+        logger.append_keys(route=self.path)
+        request = Request(event, admins=self.admins, row=self.row)
+        if not self.is_open:
+            # Before the request is read: a stranger's mistakes are not worth the time.
+            request.principal  # noqa: B018
+        try:
+            result = self.handler(request, **self._arguments(request, path_values))
+        except MISTAKES:
+            # A client user gets 403 on an administrators' operation even if the request is also
+            # invalid.
+            if self.admins:
+                request.refuse_client_users()
+            raise
+        if self.admins and not request.entered:
+            request.refuse_client_users()
+        return self.respond(request, result)
+
+    def _arguments(self, request: Request, path_values: Mapping[str, str]) -> dict[str, Any]:
+        request.query = read_query(request.event.query_string_parameters or {}, self.query)
+        request.path = read_path(path_values, self.path_parameters)
+        is_absent = not request.event.body and not self.body_required
+        if self.body is None or (is_absent and self.body == EMPTY_BODY):
+            return dict(request.path)
+        from masstock.schemas import requests
+
+        model: type[requests.RequestBody] = getattr(requests, self.body)
+        body = model() if is_absent else request.body(model)
+        return dict(request.path) if self.body == EMPTY_BODY else {**request.path, "body": body}
+
+
+_declared: list[Operation] = []
+
+
+def declared_in(module: str) -> list[Operation]:
+    """The operations that a module declares, in its order."""
+    return [operation for operation in _declared if operation.handler.__module__ == module]
+
+
+def operation(
+    method: str,
+    path: str,
+    *answers: Answer,
+    respond: Callable[[Request, Any], Response[Any]] | None = None,
+    **details: Any,
+) -> Declaration:
+    """Declares a route whose handler returns the response itself, unless `respond` makes it.
+    `details` are fields of Operation."""
+
+    def declare(handler: Handler) -> Handler:
+        if "body" not in handler.__annotations__:
+            details.setdefault("body_required", False)
+        _declared.append(
+            Operation(
+                method=method,
+                path=path,
+                handler=handler,
+                answers=answers,
+                respond=respond or (lambda _, response: response),
+                **details,
+            )
+        )
+        return handler
+
+    return declare
+
+
+def lists(
+    path: str, model: str, filters: Mapping[str, Parameter], *, admins: bool = False
+) -> Declaration:
+    """GET of a list, newest first, filtered by `filters` and by time. The handler takes (request,
+    page) and returns the rows as its query function does."""
+    name = path.removeprefix("/v1/")
+
+    def declare(handler: Handler) -> Handler:
+        @wraps(handler)
+        def answer(request: Request) -> Response[str]:
+            key = session.signing_key()
+            page = read_page(request.query, name, key)
+            return page_answer(page_of_rows(handler(request, page), page.limit, name, key))
+
+        return operation(
+            "GET",
+            path,
+            Answer(200, f"Page[{model}]"),
+            query={**filters, **PERIOD, **PAGE_PARAMETERS},
+            problems=[InvalidCursor],
+            admins=admins,
+        )(answer)
+
+    return declare
+
+
+def reads(
+    path: str, model: str, *, sends: Mapping[str, str] | None = None, **details: Any
+) -> Declaration:
+    """GET of one resource, with an ETag. The handler returns its JSON text. `sends` are further
+    headers of the response."""
+    headers = ["ETag", *(sends or {})]
+    return operation(
+        "GET",
+        path,
+        Answer(200, model, headers=headers),
+        Answer(304, headers=headers),
+        respond=lambda request, body: cacheable_answer(
+            body, request.header("if-none-match"), sends
+        ),
+        headers=["If-None-Match"],
+        problems=[NotFound],
+        **details,
+    )
+
+
+def creates(path: str, model: str, *problems: type[AppError], **details: Any) -> Declaration:
+    """POST that creates a resource. The handler returns its id and its JSON text."""
+    return operation(
+        "POST",
+        path,
+        Answer(201, model, headers=["Location", "ETag"]),
+        respond=lambda _, made: created(made[1], f"{path}/{made[0]}"),
+        headers=["Idempotency-Key"],
+        problems=[IdempotencyKeyReused, Forbidden, OutcomeUnknown, *problems],
+        **details,
+    )
+
+
+def changes(path: str, model: str, *problems: type[AppError], **details: Any) -> Declaration:
+    """PATCH of one resource. The handler returns its new JSON text."""
+    return operation(
+        "PATCH",
+        path,
+        Answer(200, model, headers=["ETag"]),
+        respond=lambda _, body: cacheable_answer(body, None),
+        headers=["If-Match"],
+        problems=[NotFound, Forbidden, PreconditionFailed, OutcomeUnknown, *problems],
+        **details,
+    )
+
+
+def removes(path: str, *problems: type[AppError], **details: Any) -> Declaration:
+    """DELETE of one resource. The handler returns nothing."""
+    return operation(
+        "DELETE",
+        path,
+        Answer(204),
+        respond=lambda _, __: Response(204),
+        headers=["If-Match"],
+        problems=[NotFound, Forbidden, PreconditionFailed, OutcomeUnknown, *problems],
+        **details,
+    )
