@@ -1,7 +1,7 @@
-"""What `sam build` made: `python -m deploy.artifacts BUILD_DIRECTORY ARCHITECTURE`.
+"""Checks the output of `sam build`: `python -m deploy.artifacts BUILD_DIRECTORY ARCHITECTURE`.
 
-Prints size and hash of each artifact, refuses what Lambda would refuse, and ties the built
-template to the architecture of its wheels.
+Prints size and hash of each artifact, refuses artifacts that Lambda would refuse, and restricts
+the built template to the architecture of its wheels.
 """
 
 import argparse
@@ -25,27 +25,27 @@ class NotDeployable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One directory that becomes a zip file."""
+    """A directory that becomes a zip file."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """The logical id."""
+        """The logical id in the template."""
         return self.path.name
 
     def files(self) -> Iterator[Path]:
-        """Every file, in an order that depends on names alone."""
+        """Every file, sorted by name."""
         return iter(sorted(path for path in self.path.rglob("*") if path.is_file()))
 
     @property
     def size(self) -> int:
-        """Bytes when unzipped."""
+        """Unzipped size in bytes."""
         return sum(path.stat().st_size for path in self.files())
 
     @property
     def zipped_size(self) -> int:
-        """Bytes when zipped, as near as zlib's version allows."""
+        """Zipped size in bytes; the exact value depends on the version of zlib."""
         buffer = BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in self.files():
@@ -54,7 +54,7 @@ class Artifact:
 
     @property
     def sha256(self) -> str:
-        """Over names and contents: equal for equal inputs, whoever builds, wherever and when."""
+        """Hash of names and contents: equal inputs give the same hash on every machine."""
         digest = hashlib.sha256()
         for path in self.files():
             content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -69,7 +69,7 @@ def read_artifacts(build: Path) -> list[Artifact]:
 
 
 def refuse_undeployable(artifacts: list[Artifact]) -> None:
-    """Raises NotDeployable where bytecode is missing or a function with its layer is too big."""
+    """Raises NotDeployable if bytecode is missing or a function with its layer is too big."""
     layer = next((artifact.size for artifact in artifacts if artifact.name == LAYER), 0)
     for artifact in artifacts:
         for source in artifact.files():
@@ -86,7 +86,7 @@ def _bytecode_of(source: Path) -> Path:
 
 
 def fix_architecture(template: Path, architecture: str) -> None:
-    """Lets the built template be deployed for no other architecture than its wheels'."""
+    """Makes the architecture of the wheels the only value that the built template allows."""
     text, found = re.subn(
         r"(?m)^(  Architecture:\n    Type: String\n    Default: ).*\n"
         r"    AllowedValues:\n(?:    - .*\n)+",
@@ -94,7 +94,7 @@ def fix_architecture(template: Path, architecture: str) -> None:
         template.read_text(),
     )
     if found != 1:
-        raise NotDeployable(f"{template} has no parameter Architecture where it was expected")
+        raise NotDeployable(f"{template} has no parameter Architecture of the expected form")
     template.write_text(text)
 
 

@@ -1,8 +1,8 @@
-"""Deploys what `make package` built: `python -m deploy.release STAGE [option of sam deploy …]`.
+"""Deploys the output of `make package`: `python -m deploy.release STAGE [option of sam deploy …]`.
 
-Parameters come from samconfig.toml. The release is a hash of them and of everything built, so that
-functions get a new version where something changed, and only there: SAM alone overlooks changed
-values of parameters.
+Parameters come from samconfig.toml. The release is a hash of the parameters and the built files,
+so functions get a new version exactly when one of them changes. SAM alone overlooks a parameter's
+new value (decision 33 in docs/decisions.md).
 """
 
 import hashlib
@@ -15,16 +15,16 @@ from deploy.artifacts import read_artifacts
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".aws-sam" / "build"
-# samconfig.toml calls the first environment so.
+# The stage of the section [default] in samconfig.toml.
 DEVELOPMENT = "dev"
 
 
 class CannotDeploy(Exception):
-    """Something is missing on this side."""
+    """A build or a stage is missing; nothing was sent to AWS."""
 
 
 def read_parameters(config: Path, stage: str) -> list[str]:
-    """The stage's parameters as sam deploy takes them; raises CannotDeploy for an unknown stage."""
+    """The stage's parameters for sam deploy; raises CannotDeploy for an unknown stage."""
     stages = tomllib.loads(config.read_text())
     name = "default" if stage == DEVELOPMENT else stage
     if name not in stages:
@@ -33,7 +33,7 @@ def read_parameters(config: Path, stage: str) -> list[str]:
 
 
 def name_release(build: Path, parameters: list[str]) -> str:
-    """The hash of the built template, every artifact and the parameters, in whatever order."""
+    """Hash of the built template, every artifact and the parameters in sorted order."""
     digest = hashlib.sha256((build / "template.yaml").read_bytes())
     for part in [*(artifact.sha256 for artifact in read_artifacts(build)), *sorted(parameters)]:
         digest.update(part.encode() + b"\0")
@@ -41,7 +41,7 @@ def name_release(build: Path, parameters: list[str]) -> str:
 
 
 def deploy_command(build: Path, config: Path, stage: str, options: list[str]) -> list[str]:
-    """The call of sam that deploys `build`; raises CannotDeploy."""
+    """The command line of sam that deploys `build`; raises CannotDeploy."""
     template = build / "template.yaml"
     if not template.exists():
         raise CannotDeploy("nothing is built; run `make package` first")

@@ -1,5 +1,5 @@
--- Cluster-wide roles; run before every migration, changes nothing the second time.
--- Written for a plain CREATEROLE login (RDS, Supabase), on PostgreSQL 15 and later.
+-- The roles of the whole server. Runs before every migration; the second run changes nothing.
+-- A plain CREATEROLE login is enough (RDS, Supabase), on PostgreSQL 15 and later.
 DO $$
 DECLARE
     wanted record;
@@ -8,12 +8,12 @@ DECLARE
 BEGIN
     FOR wanted IN
         SELECT * FROM (VALUES
-            ('masstock_owner', 'NOLOGIN'),            -- owns tables
+            ('masstock_owner', 'NOLOGIN'),            -- owns the tables
             ('masstock_authz', 'NOLOGIN'),            -- owns the identity helpers
-            ('masstock_admin', 'NOLOGIN'),            -- persona of a sealed administrator
-            ('masstock_api', 'LOGIN NOINHERIT'),      -- the api function; also the tenant persona
-            ('masstock_worker', 'LOGIN'),             -- fanout, generate, finalize
-            -- Supabase brings these three; elsewhere nobody can log in as them.
+            ('masstock_admin', 'NOLOGIN'),            -- the role of administrators' requests
+            ('masstock_api', 'LOGIN NOINHERIT'),      -- the api's login; the role of client users' requests
+            ('masstock_worker', 'LOGIN'),             -- the login of fanout, generate and finalize
+            -- Supabase has these three already. On other servers they have no login.
             ('anon', 'NOLOGIN'),
             ('authenticated', 'NOLOGIN'),
             ('service_role', 'NOLOGIN')
@@ -24,17 +24,17 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- The migrator acts as the owners; superusers need no membership.
+    -- The migrating login acts as both owners. A superuser needs no membership for that.
     IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
         EXECUTE format('GRANT masstock_owner, masstock_authz TO %I', current_user) || grants;
     END IF;
-    -- NOINHERIT: membership alone gives the api nothing until app.enter takes the persona.
+    -- Because of NOINHERIT the membership has no effect until app.enter sets the role.
     IF NOT pg_has_role('masstock_api', 'masstock_admin', 'MEMBER') THEN
         GRANT masstock_admin TO masstock_api;
     END IF;
 
-    -- A pooled session must not be steered by what an earlier request left in it, and no session by
-    -- what one set for its login.
+    -- Injected SQL can change its login's settings for later sessions. RESET ALL removes such
+    -- changes. A pooled session returns to the values of the next lines.
     ALTER ROLE masstock_api RESET ALL;
     ALTER ROLE masstock_worker RESET ALL;
     ALTER ROLE masstock_api SET search_path = pg_catalog, public, pg_temp;
@@ -44,7 +44,7 @@ BEGIN
     ALTER ROLE masstock_api SET idle_in_transaction_session_timeout = '30s';
     ALTER ROLE masstock_worker SET idle_in_transaction_session_timeout = '60s';
 
-    -- Temporary relations and relations in public could shadow a table in the next request.
+    -- A temporary relation, or one in public, could hide a table from the next request.
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     REVOKE CREATE ON SCHEMA public FROM PUBLIC;
     GRANT USAGE, CREATE ON SCHEMA public TO masstock_owner;

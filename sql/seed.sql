@@ -1,5 +1,5 @@
--- Demo data: the example rows of the schema document, a second tenant and an administrator.
--- Two of the document's ids are no UUIDs (they begin with "ghi" and "jkl") and are mapped here.
+-- Demo data: the example rows of the schema document, a second client and an administrator.
+-- Two ids of the document are not UUIDs (they begin with "ghi" and "jkl"); this file has others.
 SET LOCAL ROLE masstock_owner;
 
 INSERT INTO public.clients (id, name, email, status, created_at, updated_at) VALUES

@@ -1,9 +1,9 @@
-"""Adopts a database that has the schema document's tables and data already.
+"""Adopts a database that already has the schema document's tables and data.
 
-They are brought to exactly what the first migration would have made: owner, defaults, missing
-constraints and indexes. Their row policies go (as the document writes them they recurse without
-end), and so do triggers that set updated_at; the migrations that follow bring both. Every row
-stays, and so does everything the document does not name.
+Gives the tables what the first migration makes: owner, defaults, missing constraints and indexes.
+Drops their row policies, because the document's policies recurse without end, and their triggers
+that set updated_at; later migrations create both. Keeps every row, and every object that the
+document does not name.
 """
 
 from typing import LiteralString, cast
@@ -24,32 +24,32 @@ TABLES = (
 
 
 class CannotAdopt(Exception):
-    """The database is not one that the schema document describes; nothing was changed."""
+    """The database differs from the schema document; nothing was changed."""
 
 
 def adopt(connection: psycopg.Connection, first_migration: str) -> None:
-    """Makes the tables what `first_migration` makes of an empty database. Runs inside the caller's
-    transaction, as their owner; raises CannotAdopt."""
-    _lay_out_what_is_expected(connection, first_migration)
-    _refuse_other_tables(connection)
+    """Brings the tables to the state that `first_migration` gives an empty database. Runs in the
+    transaction of the calling code, as a member of the owner role; raises CannotAdopt."""
+    _create_expected_tables(connection, first_migration)
+    _refuse_different_columns(connection)
     for table in TABLES:
         _take_over(connection, table)
     connection.execute("SET LOCAL ROLE masstock_owner")
-    for statement in _what_is_missing(connection):
+    for statement in _missing_parts(connection):
         connection.execute(statement)
     connection.execute("RESET ROLE")
     connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(EXPECTED)))
 
 
-def _lay_out_what_is_expected(connection: psycopg.Connection, first_migration: str) -> None:
-    """The same tables, empty, in a schema of their own: what to compare with."""
+def _create_expected_tables(connection: psycopg.Connection, first_migration: str) -> None:
+    """Creates the same tables, empty, in a separate schema, for the comparison."""
     schema = sql.Identifier(EXPECTED)
     connection.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION masstock_owner").format(schema))
     elsewhere = first_migration.replace("public.", f"{EXPECTED}.")
     connection.execute(cast(LiteralString, elsewhere))
 
 
-def _refuse_other_tables(connection: psycopg.Connection) -> None:
+def _refuse_different_columns(connection: psycopg.Connection) -> None:
     mistakes = [
         f"{table}.{column} is {found or 'missing'}, not {wanted}"
         for table, column, wanted, found in connection.execute(
@@ -76,7 +76,7 @@ def _refuse_other_tables(connection: psycopg.Connection) -> None:
 def _take_over(connection: psycopg.Connection, table: str) -> None:
     name = sql.Identifier("public", table)
     connection.execute(sql.SQL("ALTER TABLE {} OWNER TO masstock_owner").format(name))
-    # As the new owner: Supabase locks its own tables while `postgres` drops a policy.
+    # As the new owner, because Supabase locks its own tables while `postgres` drops a policy.
     connection.execute("SET LOCAL ROLE masstock_owner")
     policies = connection.execute(
         "SELECT polname FROM pg_policy WHERE polrelid = %s::regclass", [f"public.{table}"]
@@ -98,8 +98,8 @@ def _take_over(connection: psycopg.Connection, table: str) -> None:
     connection.execute("RESET ROLE")
 
 
-def _what_is_missing(connection: psycopg.Connection) -> list[LiteralString]:
-    """Statements that add what the document demands and this database lacks."""
+def _missing_parts(connection: psycopg.Connection) -> list[LiteralString]:
+    """Statements that add the missing defaults, constraints and indexes of the document."""
     rows = connection.execute(
         """
         WITH wanted AS (
@@ -107,7 +107,7 @@ def _what_is_missing(connection: psycopg.Connection) -> list[LiteralString]:
             FROM pg_class t JOIN pg_class c ON c.relname = t.relname
                 AND c.relnamespace = 'public'::regnamespace
             WHERE t.relnamespace = %(expected)s::regnamespace AND t.relkind = 'r')
-        -- defaults, so that none calls an extension that we may not use
+        -- the defaults of the first migration call no extension
         SELECT 1, format('ALTER TABLE public.%%I ALTER COLUMN %%I SET DEFAULT %%s',
                          w.relname, e.attname, pg_get_expr(d.adbin, d.adrelid))
         FROM wanted w
@@ -120,7 +120,7 @@ def _what_is_missing(connection: psycopg.Connection) -> list[LiteralString]:
         JOIN pg_attribute e ON e.attrelid = w.wanted_oid AND e.attnum > 0 AND e.attnotnull
         JOIN pg_attribute a ON a.attrelid = w.oid AND a.attname = e.attname AND NOT a.attnotnull
         UNION ALL
-        -- primary and unique keys before the foreign keys that need them; NOT NULL came above
+        -- primary and unique keys before the foreign keys that need them; NOT NULL is above
         SELECT CASE e.contype WHEN 'f' THEN 4 ELSE 3 END,
                format('ALTER TABLE public.%%I ADD CONSTRAINT %%I %%s', w.relname, e.conname,
                       replace(pg_get_constraintdef(e.oid), %(expected)s || '.', 'public.'))
@@ -140,5 +140,5 @@ def _what_is_missing(connection: psycopg.Connection) -> list[LiteralString]:
         """,
         {"expected": EXPECTED},
     ).fetchall()
-    # Made by the server from a file of this repository, every name quoted.
+    # The server makes the statements from a file of this repository and quotes every name.
     return [cast(LiteralString, statement) for _, statement in rows]

@@ -1,17 +1,17 @@
-"""Makes the database trust the identities that the api signs: installs the key that both share.
+"""Installs the identity key in the database. The api signs each caller's id with the same key.
 
-Needs DATABASE_URL, of the login that migrates. The key (32 to 64 bytes, the same that the api
-reads) comes from IDENTITY_KEY, or from Secrets Manager where IDENTITY_SECRET_ID names the secret,
-or from standard input; it is never an argument and never printed.
+Needs DATABASE_URL with the login that migrates. The key has 32 to 64 bytes. It comes from
+IDENTITY_KEY, or from the secret that IDENTITY_SECRET_ID names, or from standard input. It is never
+an argument and never printed.
 
-  make identity-key            the first key; that key again changes nothing, another is refused
-  make identity-key ROTATE=1   trusts this key beside the one there was
-  make identity-key ONLY=1     trusts this key and forgets any other, at once
+  make identity-key            installs the first key; refuses a different one later
+  make identity-key ROTATE=1   trusts this key in addition to the present one
+  make identity-key ONLY=1     trusts only this key, at once
 
-So that no request fails, rotate first, then change the secret's value; five minutes later every
-function has read it, and ONLY=1 ends the rotation. ONLY=1 with the earlier key calls it off. A key
-that leaked is replaced by ONLY=1 alone: a function that still signs with it is refused once (503),
-and reads the new value.
+To change the key without a failed request: run ROTATE=1, then change the value of the secret, wait
+five minutes until every function has read it, then run ONLY=1. ONLY=1 with the earlier key cancels
+a rotation. After a leak run ONLY=1 alone: a function that still signs with the old key fails once
+(503) and then reads the new value.
 """
 
 import argparse
@@ -27,19 +27,19 @@ Mode = Literal["install", "rotate", "only"]
 
 
 class KeyRefused(Exception):
-    """Installing the key would make the database distrust what it trusts now."""
+    """Installing the key in this mode would remove a key that the database trusts now."""
 
 
 class KeyUnavailable(Exception):
-    """Secrets Manager did not give the key out."""
+    """The key could not be read from Secrets Manager."""
 
 
 def install_identity_key(database_url: str, key: str, mode: Mode = "only") -> str:
-    """Does what `mode` says and returns a line that tells what that was; raises KeyRefused, or
-    psycopg's error for a key that is not 32 to 64 bytes of UTF-8, having changed nothing."""
+    """Installs the key by `mode` and returns a message for the terminal. Raises KeyRefused, or
+    psycopg's error if the key is not 32 to 64 bytes of UTF-8; both leave the database unchanged."""
     with psycopg.connect(database_url, connect_timeout=10) as connection:
         connection.execute("SET LOCAL ROLE masstock_authz")
-        # Readers go on; a second installation waits.
+        # Does not block readers. A second installation waits.
         connection.execute("LOCK TABLE app_private.keys IN SHARE ROW EXCLUSIVE MODE")
         trusted = _trusted_keys(connection)
         given = _blocks(key.encode())
@@ -60,14 +60,14 @@ def install_identity_key(database_url: str, key: str, mode: Mode = "only") -> st
         )
         connection.execute("SELECT app_private.set_key(%s, %s)", [CURRENT, key.encode()])
         return (
-            "the database trusts this key beside the one before it"
+            "the database trusts this key and the previous one"
             if trusted
             else "the database trusts this key"
         )
 
 
 def trusts_another_key(database_url: str, key: str) -> bool:
-    """Whether the database serves already, and whoever signs with this key is nobody to it."""
+    """True if the database trusts at least one identity key, but not this one."""
     with psycopg.connect(database_url, connect_timeout=10) as connection:
         tables = connection.execute(
             "SELECT FROM pg_catalog.pg_tables"
@@ -88,7 +88,7 @@ def _trusted_keys(connection: psycopg.Connection) -> dict[int, tuple[bytes, byte
 
 
 def _blocks(key: bytes) -> tuple[bytes, bytes]:
-    """The key as app_private.set_key stores it (RFC 2104's padded blocks)."""
+    """The two padded blocks (RFC 2104) that app_private.set_key stores for a key."""
     block = key.ljust(64, b"\0")
     return bytes(byte ^ 0x36 for byte in block), bytes(byte ^ 0x5C for byte in block)
 
@@ -130,7 +130,7 @@ def main(arguments: list[str]) -> int:
         print(f"identity-key: {error}", file=sys.stderr)
         return 1
     except psycopg.Error as error:
-        # The first line only: what follows may quote the statement.
+        # Only the first line, because the rest can quote the statement and the key.
         print(f"identity-key: {str(error).partition('\n')[0]}", file=sys.stderr)
         return 1
     return 0

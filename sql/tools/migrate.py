@@ -2,8 +2,8 @@
 
     DATABASE_URL=… python -m sql.tools.migrate [--dry-run] [--baseline]
 
-Needs a direct connection (no transaction pooler) as a login that may create roles; it need not
-be a superuser. A lock lets one migrator work at a time; the others wait and find nothing to do.
+Needs a direct connection (no transaction pooler) with a login that may create roles; a superuser
+is not necessary. A lock lets one migrator work at a time. The others wait, then find nothing to do.
 """
 
 import argparse
@@ -24,28 +24,28 @@ from sql.tools.baseline import CannotAdopt, adopt
 
 SQL = Path(__file__).parents[1]
 MIGRATIONS = SQL / "migrations"
-# Any constant serves as long as nobody else uses it: b"masstock" as a 64-bit integer.
+# b"masstock" as a 64-bit integer: a constant that no other program uses.
 LOCK = int.from_bytes(b"masstock", "big")
 LOCK_POLL_SECONDS = 0.2
-# The server looks this often whether we are still there, so that a migrator whose machine is gone
-# does not keep the lock until its statement ends.
+# The server checks this often whether the connection is alive. Otherwise a lost migrator would
+# keep the lock until its statement ends.
 SERVER_LOOKS = "10s"
 
 
 class HistoryEdited(Exception):
-    """A migration that was applied is missing here or no longer has the text that was applied."""
+    """An applied migration is missing or has another text, or a new file would run before it."""
 
 
 class MigrationFailed(Exception):
-    """A migration raised an error, or its connection was lost; those before it are applied."""
+    """A migration raised an error or lost its connection; earlier migrations are applied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file. It applies as a whole or not at all, unless its first line is `-- no transaction`:
-    then its statements, each ending its line with `;`, run one by one. Such a file must stand
-    being run again, since it may have stopped anywhere: an index that CREATE INDEX CONCURRENTLY
-    left half-built is first dropped, by DROP INDEX CONCURRENTLY IF EXISTS."""
+    """One file. It applies completely or not at all, unless its first line is `-- no transaction`.
+    Then its statements run one by one; each must end its line with `;`. Such a file can stop at any
+    statement, so it must be safe to run again: before CREATE INDEX CONCURRENTLY it has DROP INDEX
+    CONCURRENTLY IF EXISTS, which removes a half-built index."""
 
     name: str
     text: str
@@ -60,13 +60,13 @@ class Migration:
 
     @property
     def statements(self) -> list[str]:
-        """What runs by itself."""
+        """The parts of the text that run one by one."""
         pieces = [self.text] if self.in_transaction else re.split(r"(?<=;)[ \t]*\n", self.text)
         return [piece for piece in pieces if piece.strip()]
 
 
 def read_migrations(directory: Path = MIGRATIONS) -> list[Migration]:
-    """Every migration, in the order in which they apply."""
+    """Every migration, in the order of application."""
     return [Migration(path.stem, path.read_text()) for path in sorted(directory.glob("*.sql"))]
 
 
@@ -78,11 +78,12 @@ def migrate(
     directory: Path = MIGRATIONS,
     report: Callable[[str], object] = lambda line: None,
 ) -> list[str]:
-    """Applies what is missing, reporting as it goes, and returns its names. With `baseline` the
-    first migration is not applied: the tables are there, and are adopted. Raises HistoryEdited and
-    CannotAdopt before any of it, MigrationFailed after what went well."""
+    """Applies the pending migrations and returns their names; `report` gets a line for each. With
+    `baseline` it adopts the existing tables instead of applying the first migration. Raises
+    HistoryEdited or CannotAdopt before the first migration, and MigrationFailed at the failed
+    one."""
     migrations = read_migrations(directory)
-    # Keepalives tell us of a server whose machine is gone.
+    # Keepalives detect a server whose machine is gone.
     with psycopg.connect(
         database_url,
         autocommit=True,
@@ -100,7 +101,7 @@ def migrate(
             _create_history(connection)
             if baseline and pending:
                 _adopt(connection, pending, applied)
-                report(f"adopted what {pending[0].name} would have made")
+                report(f"adopted the existing tables instead of applying {pending[0].name}")
             for migration in pending[baseline:]:
                 _apply(connection, migration)
                 report(f"applied {migration.name}")
@@ -108,7 +109,7 @@ def migrate(
 
 
 def load_seed(database_url: str) -> None:
-    """Inserts the demo data; what is there already stays as it is."""
+    """Inserts the demo data; existing rows stay unchanged."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         _run_script(connection, SQL / "seed.sql")
 
@@ -117,18 +118,18 @@ def _wait_for_turn(connection: psycopg.Connection, report: Callable[[str], objec
     connection.execute(
         "SELECT set_config('client_connection_check_interval', %s, false)", [SERVER_LOOKS]
     )
-    # Not pg_advisory_lock: a statement that waits has a snapshot, for whose end the CREATE INDEX
-    # CONCURRENTLY of the migrator that has the lock would wait: a deadlock.
-    told = False
+    # Not pg_advisory_lock: its statement would hold a snapshot while it waits. A CREATE INDEX
+    # CONCURRENTLY of the migrator with the lock waits for the end of that snapshot: a deadlock.
+    reported = False
     while connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone() != (True,):
-        if not told:
+        if not reported:
             report("waiting for another migrator")
-            told = True
+            reported = True
         time.sleep(LOCK_POLL_SECONDS)
 
 
 def _run_script(connection: psycopg.Connection, path: Path) -> None:
-    # Scripts are files of this repository: the cast states what the type checker cannot see.
+    # Scripts are files of this repository; the type checker cannot know that.
     with connection.transaction():
         connection.execute(cast(LiteralString, path.read_text()))
 
@@ -167,7 +168,7 @@ def _adopt(
     connection: psycopg.Connection, pending: list[Migration], applied: dict[str, str]
 ) -> None:
     if applied:
-        raise CannotAdopt("this database has been migrated before; run it without --baseline")
+        raise CannotAdopt("this database was migrated before; run the command without --baseline")
     with connection.transaction():
         adopt(connection, pending[0].text)
         _record(connection, pending[0])
@@ -187,7 +188,7 @@ def _apply(connection: psycopg.Connection, migration: Migration) -> None:
                 connection.execute(cast(LiteralString, statement))
             _record(connection, migration)
     except psycopg.Error as error:
-        # A lost connection may have lost no more than the answer to COMMIT.
+        # If the connection was lost during COMMIT, the migration may be applied.
         outcome = "may not have been applied" if connection.broken else "failed"
         raise MigrationFailed(f"{migration.name} {outcome}: {error}") from error
 
@@ -198,14 +199,14 @@ def main(arguments: list[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--dry-run", action="store_true", help="only name what would be applied")
+    parser.add_argument("--dry-run", action="store_true", help="only print the pending migrations")
     parser.add_argument(
         "--baseline",
         action="store_true",
-        help="adopt tables that are there already, with their rows",
+        help="adopt existing tables with their rows",
     )
     options = parser.parse_args(arguments)
-    # From the environment: the arguments of a process are everybody's to read.
+    # Not an argument: every user of the machine can read the arguments of a process.
     database_url = os.environ.get("DATABASE_URL")
     if not database_url:
         print("migrate: set DATABASE_URL", file=sys.stderr)

@@ -1,10 +1,9 @@
-"""Seals every API key that we have sealed again with the newest sealing key, while the system runs.
+"""Seals every sealed API key again, with the current sealing key, while the system runs.
 
     DATABASE_URL=… SEALING_SECRET_ID=… python -m sql.tools.reseal [--add-key]
 
-The login must be allowed to become masstock_owner, as the one that migrates is. `--add-key` first
-adds a key to the secret. When this command reports that nothing is left, older keys can be removed
-from the secret.
+The login must be a member of masstock_owner, like the login that migrates. `--add-key` first adds a
+key to the secret. After a run that prints `0 keys sealed again`, older keys can be removed.
 """
 
 import argparse
@@ -23,7 +22,7 @@ BATCH = 500
 
 
 def with_new_key(sealing_keys: str) -> str:
-    """The sealing secret's text with one more key, made the current one."""
+    """The text of the sealing secret with one more key, which becomes the current one."""
     keys = json.loads(sealing_keys)
     numbers = [int(name[1:]) for name in keys if name[:1] == "k" and name[1:].isdigit()]
     name = f"k{max(numbers, default=0) + 1}"
@@ -31,14 +30,14 @@ def with_new_key(sealing_keys: str) -> str:
 
 
 def reseal(database_url: str, sealing_keys: str) -> tuple[int, int]:
-    """Returns how many values were sealed again and how many do not open; those stay as they are.
-    Each value is exchanged only if it is still the one that was read, in a statement of its own:
-    run twice, or stopped half-way, it loses nothing."""
+    """Returns how many keys were sealed again, and how many do not open and stay unchanged. Each
+    key is replaced in a statement of its own, only if it is still the value that was read. So a
+    second run, or a stop at any point, loses nothing."""
     current = json.loads(sealing_keys)["current"]
     resealed = unreadable = 0
     after = UUID(int=0)
     with psycopg.connect(database_url, autocommit=True) as connection:
-        # The owner's policy lets it see every row; SET, so that no statement runs without.
+        # The policy of the owner shows every row. SET applies it to all statements.
         connection.execute("SET ROLE masstock_owner")
         while True:
             rows = connection.execute(
@@ -95,13 +94,13 @@ def main(arguments: list[str]) -> int:
             manager.put_secret_value(SecretId=secret_id, SecretString=keys)
         return report(*reseal(database_url, keys))
     except (BotoCoreError, ClientError, psycopg.Error) as error:
-        # The first line only: what follows may quote the statement.
+        # Only the first line, because the rest can quote the statement and the key.
         print(f"reseal: {str(error).partition('\n')[0]}", file=sys.stderr)
         return 1
 
 
 def report(resealed: int, unreadable: int) -> int:
-    """Prints the outcome; exit status 1 where some value does not open."""
+    """Prints the outcome; returns exit status 1 if a key does not open."""
     print(f"{resealed} keys sealed again; {unreadable} do not open with any key of the secret")
     return 1 if unreadable else 0
 

@@ -1,4 +1,4 @@
-"""sql/migrate.py on real servers, as a login that may create roles and is no superuser."""
+"""sql/tools/migrate.py on real servers, with a login that may create roles and is no superuser."""
 
 import contextlib
 import os
