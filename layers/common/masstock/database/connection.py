@@ -22,7 +22,7 @@ type Row = dict[str, Any]
 type Connection = psycopg.Connection[Row]
 type Statement = tuple[LiteralString, Mapping[str, object]]
 
-# SQLSTATE of app.enter if the database refuses the signature of the identity.
+# SQLSTATE if the database refuses the signature of an identity.
 IDENTITY_REFUSED = "MS401"
 # Explicit, because a pooled session may have other defaults.
 BEGIN: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", {})
