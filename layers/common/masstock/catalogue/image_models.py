@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
+# The provider of the models that are not listed.
+DEFAULT_PROVIDER = "gemini"
 # https://ai.google.dev/gemini-api/docs/image-generation#aspect-ratios
 ASPECT_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 
@@ -27,7 +29,7 @@ class ImageModel:
     retired_on: date | None = None
     successor: str | None = None
     # A key of PROVIDERS in masstock_generate.providers.
-    provider: str = "gemini"
+    provider: str = DEFAULT_PROVIDER
 
     @property
     def microusd_per_image(self) -> int:
@@ -81,9 +83,9 @@ MODELS = {
 
 
 def provider_of(name: str) -> str:
-    """The name of the model's provider; "gemini" for a model that is not listed."""
+    """The name of the model's provider."""
     model = MODELS.get(name)
-    return model.provider if model else "gemini"
+    return model.provider if model else DEFAULT_PROVIDER
 
 
 def cost_microusd(
