@@ -47,14 +47,7 @@ def deliver_webhooks(
     with ThreadPoolExecutor(len(due)) as pool:
         for row, answer in zip(due, pool.map(send, due), strict=True):
             delivered += answer.delivered
-            webhook_deliveries.record_attempt(
-                worker,
-                row["id"],
-                delivered=answer.delivered,
-                final=answer.final,
-                status=answer.status,
-                error=answer.error,
-            )
+            webhook_deliveries.record_attempt(worker, row["id"], answer)
             logger.info(
                 "webhook sent",
                 delivery_id=str(row["id"]),

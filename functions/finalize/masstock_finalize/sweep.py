@@ -8,7 +8,7 @@ from masstock.schemas.engine import ExecutionRun
 from masstock.services.state_machine import StateMachine
 from masstock.services.storage import Results
 from masstock.settings import FinalizeSettings
-from masstock.telemetry import logger, new_metrics
+from masstock.telemetry import emit_counts, logger
 from masstock_finalize.deliveries import deliver_webhooks
 from masstock_finalize.ending import end_run
 
@@ -36,10 +36,7 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
         Results(settings.results_bucket).remove_all(execution_id)
         executions.forget_deleted_execution(worker, execution_id)
     # An alarm also watches for missing data, which means that no sweep runs.
-    metrics = new_metrics()
-    metrics.add_metric("LiveExecutions", "Count", len(rows))
-    metrics.add_metric("StuckExecutions", "Count", stuck)
-    metrics.flush_metrics()
+    emit_counts(LiveExecutions=len(rows), StuckExecutions=stuck)
     return {
         "live": len(rows),
         "recovered": recovered,

@@ -28,7 +28,7 @@ from masstock.services import sealing
 from masstock.services.secret_store import forget_secrets, read_secret
 from masstock.services.storage import Results, StoredImage, Uploads, image_key
 from masstock.settings import GenerateSettings
-from masstock.telemetry import logger, new_metrics
+from masstock.telemetry import emit_counts, logger
 from masstock_generate.providers import PaintRequest, provider
 
 SETTLED: WaitSeconds = {"wait_seconds": 0}
@@ -58,17 +58,12 @@ def _paint_and_complete(worker: Worker, claim: Claim, settings: GenerateSettings
     if paint is None:
         raise UnknownWorkflowType(f"There is no workflow type {workflow_type!r}."[:200])
     image = paint(claim, settings)
-    result_url = (
-        Results(settings.results_bucket).public_url(image.key)
-        if settings.images_are_public
-        else None
-    )
+    results = Results(settings.results_bucket)
+    result_url = results.public_url(image.key) if settings.images_are_public else None
     if not batch_results.complete_prompt(worker, claim, image, result_url):
         logger.warning("the claim is outdated; the image is stored under the same key")
         return SETTLED
-    metrics = new_metrics()
-    metrics.add_metric("ImagesGenerated", "Count", 1)
-    metrics.flush_metrics()
+    emit_counts(ImagesGenerated=1)
     logger.info(
         "image stored", processing_time_ms=image.processing_time_ms, size_bytes=image.size_bytes
     )
@@ -142,9 +137,7 @@ def _unseal(sealed: str, claim: Claim, settings: GenerateSettings) -> str:
 
 
 def _settle_failure(worker: Worker, claim: Claim, outcome: Outcome) -> WaitSeconds:
-    metrics = new_metrics()
-    metrics.add_metric("PromptAttemptFailed", "Count", 1)
-    metrics.flush_metrics()
+    emit_counts(PromptAttemptFailed=1)
     throttled = isinstance(outcome, ProviderThrottled)
     earlier = claim.throttles if throttled else claim.failures
     if earlier < outcome.max_retries:

@@ -17,3 +17,11 @@ def new_metrics() -> "Metrics":
     from aws_lambda_powertools import Metrics
 
     return Metrics()
+
+
+def emit_counts(**counts: int) -> None:
+    """Emits metrics with the unit Count, by name."""
+    metrics = new_metrics()
+    for name, value in counts.items():
+        metrics.add_metric(name, "Count", value)
+    metrics.flush_metrics()

@@ -1,10 +1,14 @@
 """webhook_deliveries."""
 
-from typing import TypedDict, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 from uuid import UUID
 
 from masstock.database.connection import Executor, Statement
 from masstock.schemas.engine import ExecutionRun
+
+if TYPE_CHECKING:
+    # For the type only: finalize imports the module when there are deliveries.
+    from masstock.services.webhooks import Answer
 
 
 def enqueue_delivery(run: ExecutionRun) -> Statement:
@@ -77,16 +81,8 @@ def claim_deliveries(
     return cast(list[DueDelivery], rows)
 
 
-def record_attempt(
-    tx: Executor,
-    delivery_id: UUID,
-    *,
-    delivered: bool,
-    final: bool,
-    status: int | None,
-    error: str | None,
-) -> None:
-    """Stores the receiver's answer. `final` means that no further attempt follows."""
+def record_attempt(tx: Executor, delivery_id: UUID, answer: "Answer") -> None:
+    """Stores the receiver's answer to an attempt."""
     tx.fetch_all(
         """
         UPDATE public.webhook_deliveries
@@ -96,8 +92,8 @@ def record_attempt(
         WHERE id = %(id)s AND delivered_at IS NULL
         """,
         id=delivery_id,
-        delivered=delivered,
-        final=final,
-        status=status,
-        error=error,
+        delivered=answer.delivered,
+        final=answer.final,
+        status=answer.status,
+        error=answer.error,
     )
