@@ -1,4 +1,4 @@
-"""Handler that ends runs, recovers failed machines, sends webhooks and sweeps."""
+"""Handler that ends runs, recovers executions without a machine, sends webhooks and sweeps."""
 
 from masstock.coldstart import imports_done  # first: imports run without the garbage collector
 

@@ -12,7 +12,7 @@ from masstock.telemetry import emit_counts, logger
 from masstock_finalize.deliveries import deliver_webhooks
 from masstock_finalize.ending import end_run
 
-# A submission starts its machine directly after its commit. After this time it has failed to.
+# A submission starts its machine directly after its commit. The sweep starts it after this time.
 START_GRACE_SECONDS = 30
 SWEEP_LIMIT = 500
 

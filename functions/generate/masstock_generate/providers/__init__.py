@@ -36,8 +36,8 @@ class Provider(Protocol):
     """Functions of a provider's module."""
 
     def paint(self, request: PaintRequest) -> Painting:
-        """Calls the model once and never repeats the call, because the state machine does. Without
-        an image, raises the Outcome that is the reason."""
+        """Calls the model once and never repeats the call, because the state machine does. If
+        there is no image, raises the Outcome that names the reason."""
         ...
 
 

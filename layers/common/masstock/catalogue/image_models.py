@@ -38,7 +38,7 @@ class ImageModel:
 
 
 MODELS = {
-    # Announced to end on 2026-10-02. Submissions are accepted while the model still answers.
+    # Announced to end on 2026-10-02. Not marked as retired, because it may still answer.
     "gemini-2.5-flash-image": ImageModel(
         input_price=Decimal("0.30"),
         output_price=Decimal(30),

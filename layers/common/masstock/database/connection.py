@@ -93,7 +93,7 @@ class Database:
             self._connection = None
 
     def _live_connection(self) -> Connection:
-        # Inside a transaction the connection is not replaced: the transaction would get lost.
+        # Not replaced inside a transaction: its later statements would run outside of it.
         if self._connection is not None and _died_while_idle(self._connection):
             self.close()
         if self._connection is None:

@@ -17,12 +17,12 @@ class _Pipeline(psycopg.Pipeline):
     """A pipeline that ends with a Sync and sends nothing after it.
 
     psycopg's `_exit_gen` sends a Flush after the Sync, "in order to make sure results can be
-    fetched" (its `_fetch_gen`). The Sync alone makes sure of that: it also flushes the server's
-    output (https://github.com/psycopg/psycopg/pull/263). If the Flush arrives in a packet of its
-    own, PgBouncer assigns a server connection to it and waits for a ReadyForQuery before it takes
-    the connection back. A Flush has no such reply, so the connection is blocked until this client
-    sends its next flight. A pool of ten connections would be empty after a while although all of
-    them are idle.
+    fetched" (docstring of `_fetch_gen`). The Sync alone makes sure of that, because it also flushes
+    the server's output (https://github.com/psycopg/psycopg/pull/263). If the Flush arrives in a
+    packet of its own, PgBouncer assigns a server connection to it and waits for a ReadyForQuery
+    before it takes the connection back. A Flush has no such reply, so the connection is blocked
+    until this client sends its next flight. A pool of ten connections would be empty after a while
+    although all of them are idle.
     """
 
     def _exit_gen(self) -> PQGen[None]:

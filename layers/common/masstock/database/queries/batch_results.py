@@ -83,7 +83,7 @@ def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Ro
 
 def lay_out_prompts(execution_id: UUID) -> Statement:
     """Inserts one row per prompt of a live execution. Existing rows stay unchanged. Accepts any
-    JSON, because an execution inserted past the api could otherwise never end: Malformed items are
+    JSON, because an execution inserted past the api could otherwise never end. Malformed items are
     stored as their JSON text. A value that is not a list yields no rows. A repeated custom_id is
     inserted once."""
     return (

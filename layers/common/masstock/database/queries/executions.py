@@ -237,7 +237,7 @@ def stop_execution(tx: Executor, execution_id: UUID, code: str, message: str) ->
 
 
 def lock_execution(run: ExecutionRun) -> Statement:
-    """Waits for running claims and prevents new ones until the transaction ends."""
+    """Waits for claims in progress and blocks new ones until the transaction ends."""
     return (
         """
         SELECT FROM public.workflow_executions
@@ -351,7 +351,8 @@ def list_deleted_executions(tx: Executor, limit: int) -> list[UUID]:
 
 
 def forget_deleted_execution(tx: Executor, execution_id: UUID) -> None:
-    """Forgets a deleted execution, unless a late image may still appear: for ten minutes."""
+    """Forgets a deleted execution. Does nothing in the first ten minutes after the deletion,
+    because a late image may still appear."""
     tx.fetch_all("SELECT app.forget_deleted_execution(%(id)s)", id=execution_id)
 
 
@@ -361,7 +362,8 @@ def fold_counts() -> Statement:
 
 
 def advance_run(tx: Executor, run: ExecutionRun) -> ExecutionRun | None:
-    """Starts the execution's next run. None if the execution has ended or has another run."""
+    """Makes the next run the current one and returns it. None if the execution has ended or has
+    another run."""
     rows = tx.fetch_all(
         """
         UPDATE public.workflow_executions SET run = run + 1

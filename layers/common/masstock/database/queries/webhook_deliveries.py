@@ -57,7 +57,7 @@ def claim_deliveries(
 ) -> list[DueDelivery]:
     """Claims the deliveries that are due, oldest first, or the first attempt for one execution.
     Schedules the next attempt in the same statement, so that a crash only delays a delivery. The
-    n-th delay, in seconds, follows the n-th attempt. No attempt follows the last delay."""
+    n-th delay, in seconds, follows the n-th attempt. One attempt follows the last delay."""
     rows = tx.fetch_all(
         """
         WITH due AS (
