@@ -19,8 +19,8 @@ from masstock_fanout.fan_out import fan_out
 @logger.inject_lambda_context(clear_state=True)
 @step
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Batch:
-    """{execution_id, run} → the indices still to paint, and how many may be painted at once. A
-    second run changes nothing. Raises DatabaseUnavailable."""
+    """{execution_id, run} → the indices of the prompts still to be painted, and how many may be
+    painted at once. A repeated invocation changes nothing. Raises DatabaseUnavailable."""
     settings = read_settings(FanoutSettings)
     run = ExecutionRun.from_event(event)
     logger.append_keys(execution_id=str(run.execution_id), run=run.run)

@@ -1,4 +1,4 @@
-"""Handler of the last step of an execution, of the machine's failures, and of the sweep."""
+"""Handler that ends runs, recovers executions without a machine, sends webhooks and sweeps."""
 
 from masstock.coldstart import imports_done  # first: imports run without the garbage collector
 
@@ -24,9 +24,9 @@ from masstock_finalize.sweep import recover, sweep
 @logger.inject_lambda_context(clear_state=True)
 @step
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Four events: {execution_id, run, cause?} ends a run, {notify: execution id} sends its
-    webhook, an EventBridge event recovers the machine that it names, {sweep: true} sweeps. Each
-    may arrive twice, and late."""
+    """Handles four events: {execution_id, run, cause?} ends a run, {notify: execution id} sends its
+    webhook, an EventBridge event recovers the run of the machine that it names, {sweep: true}
+    sweeps. Each event may arrive twice or late."""
     settings = read_settings(FinalizeSettings)
     worker = worker_of(settings.database_secret_id)
     if event.get("sweep"):
@@ -41,7 +41,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     run = ExecutionRun.from_event(event)
     logger.append_keys(execution_id=str(run.execution_id), run=run.run)
     if cause := event.get("cause"):
-        # The name alone: a cause may quote what must not be logged.
+        # Only the name is logged: the cause may contain a prompt or a key.
         logger.error("the machine gave up", error=cause.get("Error"))
     status, must_notify = end_run(worker, run, NotFinished())
     return {"status": status, "must_notify": must_notify}

@@ -1,4 +1,4 @@
-"""Handler of one prompt of an execution."""
+"""Handler that paints one prompt of an execution."""
 
 from masstock.coldstart import imports_done  # first: imports run without the garbage collector
 
@@ -9,25 +9,26 @@ from uuid import UUID
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from masstock.catalogue.image_models import DEFAULT_PROVIDER
 from masstock.database.queries import batch_results
 from masstock.database.worker import worker_of
 from masstock.engine_step import step
 from masstock.schemas.engine import WaitSeconds
 from masstock.settings import GenerateSettings, read_settings
 from masstock.telemetry import logger
-from masstock_generate import providers
 from masstock_generate.painting import SETTLED, settle
+from masstock_generate.providers import provider
 
-# Between our own end and the claim's: covers clocks that differ and a slow kill.
+# The lease ends this long after the function's timeout: clocks differ, and a kill takes time.
 LEASE_MARGIN_SECONDS = 2
 
 
 @logger.inject_lambda_context(clear_state=True)
 @step
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> WaitSeconds:
-    """{execution_id, batch_index} → {wait_seconds}: 0 if the prompt is settled (painted, failed
-    for good, or not to be painted any more), else when to come again. Raises the retryable
-    Outcome of a failed attempt, DatabaseUnavailable or StorageUnavailable."""
+    """{execution_id, batch_index} → {wait_seconds}: 0 if the prompt is settled (painted, failed for
+    good, or stopped), else the seconds until the next attempt. Raises the retryable Outcome of a
+    failed attempt, DatabaseUnavailable or StorageUnavailable."""
     settings = read_settings(GenerateSettings)
     execution_id, batch_index = UUID(event["execution_id"]), int(event["batch_index"])
     logger.append_keys(execution_id=str(execution_id), batch_index=batch_index)
@@ -37,12 +38,13 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> WaitSeconds
         worker, execution_id, batch_index, remaining + LEASE_MARGIN_SECONDS
     )
     if isinstance(claim, batch_results.ClaimedElsewhere):
-        # An invocation with an unknown outcome may still be painting.
+        # An earlier invocation may still be painting.
         return {"wait_seconds": claim.seconds}
     if claim is None:
         return SETTLED
     return settle(worker, claim, settings)
 
 
-providers.provider(providers.DEFAULT)
+# Imported during the cold start; other providers are imported at their first use.
+provider(DEFAULT_PROVIDER)
 imports_done()

@@ -41,3 +41,10 @@ def test_every_error_is_either_a_problem_or_an_outcome() -> None:
 def test_codes_are_unique() -> None:
     kinds = [*STATUS, *errors.outcomes().values()]
     assert len({kind.code for kind in kinds}) == len(kinds)
+
+
+def test_meanings_are_the_texts_that_callers_see() -> None:
+    documented = {code: cells[1] for code, cells in rows("Problems").items()}
+    documented |= {code: cells[2] for code, cells in rows("Outcomes of a prompt").items()}
+    kinds = [*STATUS, *errors.outcomes().values()]
+    assert documented == {kind.code: kind.__doc__ for kind in kinds}

@@ -47,13 +47,13 @@ def worker(
     connection.close()
 
 
-def insert(database: Urls, input_data: object) -> ExecutionRun:
+def insert(database: Urls, input_data: object, workflow_id: UUID = WORKFLOW) -> ExecutionRun:
     execution_id = uuid4()
     with connected(database.superuser) as connection:
         connection.execute(
             "INSERT INTO public.workflow_executions (id, workflow_id, client_id, user_id,"
             " input_data) VALUES (%s, %s, %s, %s, %s)",
-            [execution_id, WORKFLOW, ACME, JOHN_OF_ACME, Jsonb(input_data)],
+            [execution_id, workflow_id, ACME, JOHN_OF_ACME, Jsonb(input_data)],
         )
     return ExecutionRun(execution_id, 0)
 
@@ -225,3 +225,28 @@ def test_nothing_unchecked_is_painted_on_the_platforms_key(
     assert (row["status"], row["error_code"]) == ("failed", code)
     assert end_run(worker, run, NotFinished())[0] == "failed"
     assert ended(database, run.execution_id)[1] == code
+
+
+@pytest.mark.parametrize("workflow_type", ["upscale", "", None, 5, ["nano_banana"], {}], ids=str)
+def test_a_workflow_of_unknown_type_fails_without_a_call_to_a_model(
+    database: Urls, worker: Worker, monkeypatch: pytest.MonkeyPatch, workflow_type: object
+) -> None:
+    providers: list[str] = []
+    monkeypatch.setattr("masstock_generate.painting.provider", providers.append)
+    workflow_id = uuid4()
+    config = {"workflow_type": workflow_type, "model": "gemini-2.5-flash-image"}
+    with connected(database.superuser) as connection:
+        connection.execute(
+            "INSERT INTO public.workflows (id, name, status, config)"
+            " VALUES (%s, 'of unknown type', 'active', %s)",
+            [workflow_id, Jsonb(config)],
+        )
+    run = insert(database, {"prompts": ["a fox", "a whale", "a tree"]}, workflow_id)
+    claim = claim_first(worker, run)
+    assert settle(worker, claim, GenerateSettings(ENVIRONMENT)) == {"wait_seconds": 0}
+    assert batch_results.claim_prompt(worker, run.execution_id, 1, 60) is None
+    assert end_run(worker, run, NotFinished()) == ("failed", False)
+    assert ended(database, run.execution_id)[:2] == ("failed", "unknown_workflow_type")
+    results = {(row["status"], row["error_code"]) for row in rows(database, run.execution_id)}
+    assert results == {("failed", "unknown_workflow_type")}
+    assert providers == []

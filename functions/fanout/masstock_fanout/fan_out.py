@@ -1,6 +1,9 @@
 """Marks an execution as processing and inserts one row per prompt."""
 
+from typing import cast
+
 from masstock.database.queries import batch_results, executions
+from masstock.database.queries.batch_results import Unfinished
 from masstock.database.worker import Worker
 from masstock.schemas.engine import Batch, ExecutionRun
 from masstock.settings import FanoutSettings
@@ -10,13 +13,13 @@ NOTHING_TO_DO: Batch = {"indices": [], "max_concurrency": 1}
 
 
 def fan_out(worker: Worker, run: ExecutionRun, settings: FanoutSettings) -> Batch:
-    """Returns the indices still to paint, and how many may be painted at once. Both are empty or 1
-    if the execution has ended, was stopped, or belongs to another run."""
+    """Returns the indices of the prompts still to be painted, and how many may be painted at once.
+    Returns NOTHING_TO_DO if the execution has ended, was stopped or has another run."""
     started = executions.start_execution(worker, run)
     if started is None:
-        logger.warning("nothing to fan out: the execution ended or belongs to another run")
+        logger.warning("nothing to fan out: the execution has ended or has another run")
         return NOTHING_TO_DO
-    _, unfinished = worker.fetch_together(
+    _, rows = worker.fetch_together(
         [
             batch_results.lay_out_prompts(run.execution_id),
             batch_results.list_unfinished(run.execution_id),
@@ -24,6 +27,7 @@ def fan_out(worker: Worker, run: ExecutionRun, settings: FanoutSettings) -> Batc
     )
     if started["stopped"]:
         return NOTHING_TO_DO
+    unfinished = cast(list[Unfinished], rows)
     wanted = started["config"].get("max_concurrency") or settings.max_concurrency_default
     logger.info("fanned out", prompts=len(unfinished))
     return {

@@ -1,1 +1,1 @@
-"""The last step of an execution, and the sweep."""
+"""Ends runs, sends webhooks and sweeps."""

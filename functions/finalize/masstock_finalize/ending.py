@@ -1,6 +1,9 @@
-"""The end of a run: settles unfinished prompts, counts, writes the terminal status."""
+"""Ends a run: settles unfinished prompts, counts the results, writes the terminal status."""
+
+from typing import cast
 
 from masstock.database.queries import batch_results, executions, webhook_deliveries
+from masstock.database.queries.executions import EndedExecution
 from masstock.database.worker import Worker
 from masstock.errors import Outcome
 from masstock.schemas.engine import ExecutionRun
@@ -8,9 +11,9 @@ from masstock.telemetry import logger, new_metrics
 
 
 def end_run(worker: Worker, run: ExecutionRun, reason: Outcome) -> tuple[str, bool]:
-    """Ends an execution: prompts still unfinished fail for `reason` unless it was stopped for
-    another. Returns its status ("ended" where there was nothing to end), and whether somebody
-    wants to be told."""
+    """Ends the run's execution. Its unfinished prompts fail for `reason`, or for the reason that
+    stopped it. Returns its status ("ended" if it has ended before or has another run), and whether
+    a webhook must be sent."""
     *_, ended, deliveries = worker.fetch_together(
         [
             executions.lock_execution(run),
@@ -21,9 +24,9 @@ def end_run(worker: Worker, run: ExecutionRun, reason: Outcome) -> tuple[str, bo
         ]
     )
     if not ended:
-        logger.info("nothing to finalize: the execution ended or belongs to another run")
+        logger.info("nothing to finalize: the execution has ended or has another run")
         return "ended", False
-    [row] = ended
+    [row] = cast(list[EndedExecution], ended)
     counts = row["output_data"]
     metrics = new_metrics()
     metrics.add_dimension("status", row["status"])

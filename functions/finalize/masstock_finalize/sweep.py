@@ -1,33 +1,32 @@
-"""The sweep: looks after executions whose machine was lost, sends webhooks, removes images."""
+"""The sweep: recovers executions without a machine, sends webhooks, removes deleted images."""
 
-from masstock.database.connection import Row
 from masstock.database.queries import executions, idempotency_keys
+from masstock.database.queries.executions import LiveExecution
 from masstock.database.worker import Worker
 from masstock.errors import DeadlineExceeded
 from masstock.schemas.engine import ExecutionRun
 from masstock.services.state_machine import StateMachine
 from masstock.services.storage import Results
 from masstock.settings import FinalizeSettings
-from masstock.telemetry import logger, new_metrics
+from masstock.telemetry import emit_counts, logger
 from masstock_finalize.deliveries import deliver_webhooks
 from masstock_finalize.ending import end_run
 
-# A submission starts its machine right after its commit; later than this, it never will.
+# A submission starts its machine directly after its commit. The sweep starts it after this time.
 START_GRACE_SECONDS = 30
 SWEEP_LIMIT = 500
 
 
 def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
-    """Looks at every live execution: starts what was committed but never started, resumes what
-    lost its machine, ends what is past its deadline. Sends the webhooks that are due, and removes
-    the images of deleted executions."""
+    """Recovers live executions (see `recover`), sends the webhooks that are due, and removes the
+    images of deleted executions. Returns counts."""
     rows = executions.list_live_executions(worker, SWEEP_LIMIT)
     recovered = failed = stuck = 0
     for row in rows:
         stuck += row["overdue"]
         try:
             recovered += recover(worker, row, settings)
-        except Exception:  # one that cannot be helped must not keep the others waiting
+        except Exception:  # one failing execution must not block the others
             failed += 1
             stuck += not row["overdue"]
             logger.exception("could not look after an execution", execution_id=str(row["id"]))
@@ -36,11 +35,8 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
     for execution_id in executions.list_deleted_executions(worker, SWEEP_LIMIT):
         Results(settings.results_bucket).remove_all(execution_id)
         executions.forget_deleted_execution(worker, execution_id)
-    # An alarm listens, to its absence too: it says that somebody still looks.
-    metrics = new_metrics()
-    metrics.add_metric("LiveExecutions", "Count", len(rows))
-    metrics.add_metric("StuckExecutions", "Count", stuck)
-    metrics.flush_metrics()
+    # An alarm also watches for missing data, which means that no sweep runs.
+    emit_counts(LiveExecutions=len(rows), StuckExecutions=stuck)
     return {
         "live": len(rows),
         "recovered": recovered,
@@ -49,8 +45,9 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
     }
 
 
-def recover(worker: Worker, row: Row, settings: FinalizeSettings) -> bool:
-    """Does for one live execution what `sweep` says; False where it is in good hands."""
+def recover(worker: Worker, row: LiveExecution, settings: FinalizeSettings) -> bool:
+    """Starts the machine of an execution that has none, or ends an execution past its deadline.
+    Stops a machine past the deadline first. False if nothing had to be done."""
     run = ExecutionRun(row["id"], row["run"])
     never_started = row["status"] == "pending"
     if never_started and row["age_seconds"] < START_GRACE_SECONDS and not row["overdue"]:
@@ -62,14 +59,14 @@ def recover(worker: Worker, row: Row, settings: FinalizeSettings) -> bool:
             logger.error("stopping a machine past its deadline", execution_id=str(run.execution_id))
             state_machine.stop(run, error="DeadlineExceeded")
             return True
-        # A claim still alive may be about to store its image: the next sweep comes soon enough.
+        # A claim may still store its image. The next sweep ends the execution.
         if row["painting"]:
             return False
         status, _ = end_run(worker, run, DeadlineExceeded())
         return status != "ended"
     if machine == "RUNNING":
         return False
-    # A run that has a machine, even one that ended, never gets another: the next run does.
+    # A run never gets a second machine, even if its first one ended. The next run gets one.
     next_run = run if machine is None and never_started else executions.advance_run(worker, run)
     if next_run is None:
         return False

@@ -1,1 +1,1 @@
-"""One prompt of an execution becomes one image."""
+"""Paints one prompt of an execution."""

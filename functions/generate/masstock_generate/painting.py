@@ -1,8 +1,8 @@
-"""One claimed prompt: paint it, store the image, complete the row.
+"""Paints a claimed prompt, stores the image and completes the row.
 
-No transaction is open while the model paints. A step that runs twice or dies anywhere never pays
-for an image that is already stored: the claim keeps a second invocation away until this one must
-be dead, and the stored object completes the row of the next attempt.
+No transaction is open while the model paints. The claim lasts until this invocation must have
+ended, so no second one paints at the same time. If this one dies after it stored the image, the
+next attempt completes the row from the stored object and does not call the model again.
 """
 
 import math
@@ -28,7 +28,7 @@ from masstock.services import sealing
 from masstock.services.secret_store import forget_secrets, read_secret
 from masstock.services.storage import Results, StoredImage, Uploads, image_key
 from masstock.settings import GenerateSettings
-from masstock.telemetry import logger, new_metrics
+from masstock.telemetry import emit_counts, logger
 from masstock_generate.providers import PaintRequest, provider
 
 SETTLED: WaitSeconds = {"wait_seconds": 0}
@@ -36,7 +36,7 @@ MAX_WAIT_SECONDS = 300
 
 
 def settle(worker: Worker, claim: Claim, settings: GenerateSettings) -> WaitSeconds:
-    """Paints a claimed prompt, or records or raises why there is no image."""
+    """Paints a claimed prompt. Without an image, stores the reason or raises it for a retry."""
     try:
         return _paint_and_complete(worker, claim, settings)
     except Outcome as outcome:
@@ -44,12 +44,10 @@ def settle(worker: Worker, claim: Claim, settings: GenerateSettings) -> WaitSeco
     except DatabaseUnavailable:
         raise
     except StorageUnavailable:
-        # Given back, so that the next attempt need not wait for the lease to end.
+        # Released, so that the next attempt does not wait for the end of the lease.
         batch_results.release_prompt(worker, claim, throttled=False)
         raise
-    except (
-        Exception
-    ):  # a mistake of ours must not cost the tenant the prompt, or the image paid for
+    except Exception:  # a mistake of ours must not lose the prompt or a paid image
         logger.exception("an attempt failed unexpectedly")
         return _settle_failure(worker, claim, NotFinished())
 
@@ -60,17 +58,12 @@ def _paint_and_complete(worker: Worker, claim: Claim, settings: GenerateSettings
     if paint is None:
         raise UnknownWorkflowType(f"There is no workflow type {workflow_type!r}."[:200])
     image = paint(claim, settings)
-    result_url = (
-        Results(settings.results_bucket).public_url(image.key)
-        if settings.images_are_public
-        else None
-    )
+    results = Results(settings.results_bucket)
+    result_url = results.public_url(image.key) if settings.images_are_public else None
     if not batch_results.complete_prompt(worker, claim, image, result_url):
-        logger.warning("the claim was overtaken; the image is stored under the same key")
+        logger.warning("the claim is outdated; the image is stored under the same key")
         return SETTLED
-    metrics = new_metrics()
-    metrics.add_metric("ImagesGenerated", "Count", 1)
-    metrics.flush_metrics()
+    emit_counts(ImagesGenerated=1)
     logger.info(
         "image stored", processing_time_ms=image.processing_time_ms, size_bytes=image.size_bytes
     )
@@ -78,7 +71,7 @@ def _paint_and_complete(worker: Worker, claim: Claim, settings: GenerateSettings
 
 
 def _paint_nano_banana(claim: Claim, settings: GenerateSettings) -> StoredImage:
-    """One call of the workflow's image model, unless an earlier attempt stored the image."""
+    """Calls the workflow's image model once, unless an earlier attempt stored the image."""
     results = Results(settings.results_bucket)
     if claim.attempt > 1 and (stored := results.find(claim.execution_id, claim.batch_index)):
         logger.info("reusing the image that an earlier attempt stored")
@@ -113,8 +106,8 @@ def _paint_nano_banana(claim: Claim, settings: GenerateSettings) -> StoredImage:
     )
 
 
-# How a prompt of each workflow type becomes an image. The api accepts the same types
-# (masstock.schemas.workflow_config); rows inserted past it can name others.
+# The function that paints a prompt, by workflow type. The api accepts the same types
+# (masstock.schemas.workflow_config). A row inserted past the api can name another type.
 WORKFLOW_TYPES: Mapping[str, Callable[[Claim, GenerateSettings], StoredImage]] = {
     "nano_banana": _paint_nano_banana,
 }
@@ -122,19 +115,19 @@ WORKFLOW_TYPES: Mapping[str, Callable[[Claim, GenerateSettings], StoredImage]] =
 
 def _api_key(claim: Claim, settings: GenerateSettings) -> str:
     if claim.api_key is None:
-        # A row inserted through Supabase's own API was not checked at submission.
+        # The api checks this at submission, but a row can be inserted past the api.
         if claim.config.get("requires_api_key") or not settings.platform_api_key_secret_id:
             raise InvalidApiKey("The execution was submitted without an API key.")
         return read_secret(settings.platform_api_key_secret_id)
     try:
         return _unseal(claim.api_key, claim, settings)
     except ApiKeyUnreadable:
-        # Sealed with a key newer than the set that we hold, perhaps.
+        # The value may be sealed with a key that is newer than the cached secret.
         forget_secrets()
     try:
         return _unseal(claim.api_key, claim, settings)
     except ApiKeyUnreadable:
-        logger.error("a sealed API key does not open: altered, moved, or its key is gone")
+        logger.error("a sealed API key cannot be decrypted: altered, moved, or its key was removed")
         raise
 
 
@@ -144,16 +137,14 @@ def _unseal(sealed: str, claim: Claim, settings: GenerateSettings) -> str:
 
 
 def _settle_failure(worker: Worker, claim: Claim, outcome: Outcome) -> WaitSeconds:
-    metrics = new_metrics()
-    metrics.add_metric("PromptAttemptFailed", "Count", 1)
-    metrics.flush_metrics()
+    emit_counts(PromptAttemptFailed=1)
     throttled = isinstance(outcome, ProviderThrottled)
-    tried = claim.throttles if throttled else claim.failures
-    if tried < outcome.max_retries:
+    earlier = claim.throttles if throttled else claim.failures
+    if earlier < outcome.max_retries:
         batch_results.release_prompt(worker, claim, throttled=throttled)
         logger.info("attempt failed, another follows", error_code=outcome.code)
         if isinstance(outcome, ProviderThrottled) and outcome.retry_after is not None:
-            # An ASL retry cannot wait as long as an answer says; a Wait state can.
+            # A Retry of the state machine cannot wait for a given time; its Wait state can.
             return {"wait_seconds": min(MAX_WAIT_SECONDS, max(1, math.ceil(outcome.retry_after)))}
         raise outcome
     batch_results.fail_prompt(worker, claim, outcome)

@@ -1,1 +1,1 @@
-"""What the functions share. Importing this package runs no code."""
+"""The code that the four functions share. Importing this package runs no code."""

@@ -1,4 +1,4 @@
-"""What the steps of the state machine share."""
+"""Error handling that the steps of the state machine share."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,8 +13,8 @@ from masstock.telemetry import logger
 def step[Result](
     handle: Callable[[dict[str, Any], LambdaContext], Result],
 ) -> Callable[[dict[str, Any], LambdaContext], Result]:
-    """An exception that nobody expected becomes NotFinished, which the machine repeats by name: it
-    never repeats `States.ALL`, and a mistake of ours in one place must not cost a whole batch."""
+    """Turns an unexpected exception into NotFinished, which the machine retries by name. The
+    machine does not retry `States.ALL`, and one mistake of ours must not end a whole execution."""
 
     @wraps(handle)
     def handle_and_name(event: dict[str, Any], context: LambdaContext) -> Result:

@@ -1,12 +1,12 @@
-"""Everything that can go wrong, by name: the state machine retries by these class names, callers
-see the codes. Nothing here knows HTTP."""
+"""Every error by name. The state machine retries by these class names; callers see the codes and
+the docstrings. This module contains no HTTP statuses."""
 
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 
 class FieldError(NamedTuple):
-    """One offending place in a request: a JSON pointer (or a parameter's name), what to fix."""
+    """One mistake in a request: a JSON pointer or a parameter's name, and how to correct it."""
 
     pointer: str
     detail: str
@@ -22,7 +22,7 @@ class AppError(Exception):
         super().__init__(self.detail)
 
 
-# --- a caller's mistakes -------------------------------------------------------------------
+# --- mistakes of the caller ------------------------------------------------------------------
 
 
 class Unauthenticated(AppError):
@@ -38,7 +38,7 @@ class AccountInactive(AppError):
 
 
 class Forbidden(AppError):
-    """You may not do this."""
+    """You are not allowed to do this."""
 
     code = "forbidden"
 
@@ -81,13 +81,13 @@ class BodyTooLarge(AppError):
 
 
 class InvalidCursor(AppError):
-    """The cursor is not one that this list returned; start again without it."""
+    """This list did not return this cursor. Start again without a cursor."""
 
     code = "invalid_cursor"
 
 
 class ValidationFailed(AppError):
-    """The request does not have the form that this operation takes."""
+    """The request does not match the schema of this operation."""
 
     code = "validation_failed"
 
@@ -109,18 +109,18 @@ class PreconditionFailed(AppError):
 
 
 class Conflict(AppError):
-    """The resource is not in a state that allows this, or another one has the same unique value."""
+    """The resource's state does not allow this, or another resource has the same unique value."""
 
     code = "conflict"
 
 
 class BudgetExceeded(AppError):
-    """The estimate does not fit into what is left of the client's monthly budget."""
+    """The estimate is more than the rest of the client's monthly budget."""
 
     code = "budget_exceeded"
 
 
-# --- our own parts failing ------------------------------------------------------------------
+# --- failures of our own parts ----------------------------------------------------------------
 
 
 class InternalError(AppError):
@@ -153,22 +153,22 @@ class IdentityProviderUnavailable(AppError):
     code = "identity_provider_unavailable"
 
 
-# --- outcomes of a prompt or an execution, recorded on its row -------------------------------
+# --- outcomes of a prompt or an execution, stored in its row ----------------------------------
 
 
 class Outcome(AppError):
     """A prompt got no image."""
 
-    # Whether submitting the same prompt again could succeed.
+    # True if the same prompt could succeed when it is submitted again.
     retryable: ClassVar[bool] = False
-    # How often the same run tries again by itself.
+    # How often one run repeats the prompt by itself.
     max_retries: ClassVar[int] = 0
-    # Whether the remaining prompts of the execution would fail the same way.
+    # True if the remaining prompts of the execution would fail in the same way.
     stops_execution: ClassVar[bool] = False
 
 
 class ProviderThrottled(Outcome):
-    """The image model asked us to slow down."""
+    """The rate limit of the image model was reached."""
 
     code = "provider_rate_limited"
     retryable = True
@@ -231,7 +231,7 @@ class ModelUnavailable(Outcome):
 
 
 class UnknownWorkflowType(Outcome):
-    """The workflow's type is unknown here; nothing was painted."""
+    """The workflow has an unknown workflow_type. Nothing was painted."""
 
     code = "unknown_workflow_type"
     stops_execution = True
@@ -244,19 +244,19 @@ class PromptBlocked(Outcome):
 
 
 class ContentBlocked(Outcome):
-    """The image model blocked what it painted."""
+    """The image model blocked the image that it painted."""
 
     code = "content_blocked"
 
 
 class Recitation(Outcome):
-    """The image model withheld an image too close to an existing work."""
+    """The image model withheld the image because it is too similar to an existing work."""
 
     code = "recitation"
 
 
 class InvalidImage(Outcome):
-    """The image model returned no PNG, JPEG or WebP of at most 10 MB."""
+    """The image model did not return a PNG, JPEG or WebP of at most 10 MB."""
 
     code = "invalid_image"
 
@@ -268,7 +268,7 @@ class ReferenceGone(Outcome):
 
 
 class ApiKeyUnreadable(Outcome):
-    """The stored API key cannot be opened; submit again with the key."""
+    """The stored API key cannot be decrypted. Submit again with the key."""
 
     code = "api_key_unreadable"
     stops_execution = True
@@ -297,10 +297,10 @@ class NotFinished(Outcome):
 
 
 def outcomes() -> dict[str, type[Outcome]]:
-    """Every recorded outcome by its code."""
+    """Every outcome by its code."""
     return {outcome.code: outcome for outcome in Outcome.__subclasses__()}
 
 
 def retryable_codes() -> list[str]:
-    """Codes of outcomes that submitting again could change."""
+    """Codes of the outcomes that are `retryable`."""
     return sorted(code for code, outcome in outcomes().items() if outcome.retryable)

@@ -1,4 +1,4 @@
-"""Numbers that both a request and what it is checked against must know; no imports, no cost."""
+"""Limits that several modules use. This module imports nothing, so it costs nothing."""
 
-# What one execution may ask for at most, whatever a workflow allows.
+# The most prompts of one execution. A workflow may set a lower limit.
 PROMPTS_LIMIT = 10_000

@@ -1,5 +1,6 @@
-"""The environment of each function, parsed once; a missing or wrong variable fails at the first
-request with its name. By hand: a library for models would be a fifth of a cold start."""
+"""The environment of each function, parsed once. A missing or wrong variable fails the first
+request with the variable's name. Written by hand: a model library would take a fifth of a cold
+start."""
 
 import os
 from collections.abc import Mapping
@@ -9,19 +10,19 @@ type Environment = Mapping[str, str]
 
 
 class Misconfigured(Exception):
-    """A variable is missing or wrong. Its value is not told: errors travel into logs and history,
-    and the environment holds credentials."""
+    """A variable is missing or wrong. The message never contains its value: errors are logged and
+    stored in the machine's history, and the environment holds credentials."""
 
 
 class Settings:
-    """What every function needs."""
+    """Settings of every function."""
 
     def __init__(self, environment: Environment) -> None:
         self.database_secret_id = _text(environment, "DATABASE_SECRET_ID")
 
 
 class ApiSettings(Settings):
-    """functions/api."""
+    """Settings of functions/api."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -29,7 +30,7 @@ class ApiSettings(Settings):
         self.sealing_secret_id = _text(environment, "SEALING_SECRET_ID")
         self.jwt_issuer = _text(environment, "JWT_ISSUER")
         self.jwt_audience = _text(environment, "JWT_AUDIENCE")
-        # Exactly one of the two decides the algorithm family; the token never does.
+        # Exactly one of the two is set. It decides the algorithm family; the token does not.
         self.jwt_jwks_url = _text(environment, "JWT_JWKS_URL", "")
         self.jwt_secret_id = _text(environment, "JWT_SECRET_ID", "")
         self.state_machine_arn = _text(environment, "STATE_MACHINE_ARN")
@@ -37,16 +38,16 @@ class ApiSettings(Settings):
         self.uploads_bucket = _text(environment, "UPLOADS_BUCKET")
         self.images_are_public = _images_are_public(environment)
         self.execution_deadline_seconds = _count(environment, "EXECUTION_DEADLINE_SECONDS", "21600")
-        # Where empty, every submission must bring a key.
+        # If empty, every submission must carry an API key.
         self.platform_api_key_secret_id = _text(environment, "PLATFORM_API_KEY_SECRET_ID", "")
         self.webhook_secret_id = _text(environment, "WEBHOOK_SECRET_ID")
         self.allow_private_webhooks = _flag(environment, "ALLOW_PRIVATE_WEBHOOKS")
-        # Origins of web pages, separated by commas, or `*`; where empty, only their own.
+        # Origins of web pages, separated by commas, or `*`. If empty, only the same origin.
         self.cors_allow_origins = _text(environment, "CORS_ALLOW_ORIGINS", "")
 
 
 class FanoutSettings(Settings):
-    """functions/fanout."""
+    """Settings of functions/fanout."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -55,7 +56,7 @@ class FanoutSettings(Settings):
 
 
 class GenerateSettings(Settings):
-    """functions/generate."""
+    """Settings of functions/generate."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -68,7 +69,7 @@ class GenerateSettings(Settings):
 
 
 class FinalizeSettings(Settings):
-    """functions/finalize."""
+    """Settings of functions/finalize."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -96,7 +97,7 @@ def _text(environment: Environment, name: str, default: str | None = None) -> st
 
 
 def _one_of(environment: Environment, name: str, default: str, other: str) -> bool:
-    """Whether it is the other one."""
+    """True if the variable equals `other`. Raises Misconfigured for a third value."""
     value = _text(environment, name, default)
     if value not in (default, other):
         raise Misconfigured(f"{name} must be {default} or {other}")

@@ -1,7 +1,7 @@
-"""Image providers: what each must offer, and a registry by name.
+"""Image providers: their interface, and a registry by name.
 
-A second provider is one module here, one line in PROVIDERS, its models in masstock.catalogue, and
-its errors in the table of docs/errors.md.
+To add a provider, add a module here, a line to PROVIDERS and its models to masstock.catalogue. A
+new outcome also needs a class in masstock.errors and a row in docs/errors.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class PaintRequest:
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """The image of an answer, and the tokens that it costs; None if the answer does not say."""
+    """An image and its tokens. The tokens are None if the provider does not report them."""
 
     content: bytes
     mime_type: str
@@ -33,22 +33,20 @@ class Painting:
 
 
 class Provider(Protocol):
-    """What a provider's module offers."""
+    """Functions of a provider's module."""
 
     def paint(self, request: PaintRequest) -> Painting:
-        """Calls the model once and never repeats the call: the state machine owns retries. Raises
-        an Outcome that says why there is no image."""
+        """Calls the model once and never repeats the call, because the state machine does. If
+        there is no image, raises the Outcome that names the reason."""
         ...
 
 
-# The provider of every model that the catalogue does not list. Generate imports it in its cold
-# start; the others are imported at their first use.
-DEFAULT = "gemini"
+# Module by name of the provider. The names are those of masstock.catalogue.
 PROVIDERS: Mapping[str, str] = {
-    DEFAULT: "masstock_generate.providers.gemini",
+    "gemini": "masstock_generate.providers.gemini",
 }
 
 
 def provider(name: str) -> Provider:
-    """The provider of that name; raises KeyError."""
+    """The provider of that name. Imports its module at the first call. Raises KeyError."""
     return cast(Provider, import_module(PROVIDERS[name]))

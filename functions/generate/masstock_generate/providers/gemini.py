@@ -1,4 +1,4 @@
-"""Gemini, and the only use of google-genai: a prompt in, an image or a typed outcome out."""
+"""The provider Gemini. No other module imports google-genai."""
 
 import random
 import re
@@ -26,7 +26,7 @@ from masstock.errors import (
 from masstock.services.storage import sniff_image
 from masstock_generate.providers import Painting, PaintRequest
 
-# Finish reasons, as the API spells them; whatever is not listed counts as "no image".
+# Finish reasons of the Gemini API. A reason that is not listed here counts as "no image".
 BLOCKED = {
     "IMAGE_SAFETY",
     "IMAGE_PROHIBITED_CONTENT",
@@ -40,8 +40,8 @@ API_KEY_HEADER = "x-goog-api-key"
 
 
 def paint(request: PaintRequest) -> Painting:
-    """See masstock_generate.providers.Provider."""
-    # The key of this call replaces the client's: a client is shared by tenants, and has none.
+    """Implements masstock_generate.providers.Provider."""
+    # All tenants share the SDK's client, so each call carries its own key.
     options = types.HttpOptions(
         headers={API_KEY_HEADER: request.api_key.strip()},
         timeout=int(request.timeout_seconds * 1000),
@@ -66,30 +66,30 @@ def paint(request: PaintRequest) -> Painting:
     except (httpx2.HTTPError, OSError) as error:
         raise ProviderUnavailable("The connection to the image model failed.") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        # A proxy's page, say: what the SDK makes of a body that is not the API's.
-        raise ProviderUnavailable("The image model's answer could not be read.") from error
+        # The SDK raises these for a body that is not the API's, for example a proxy's page.
+        raise ProviderUnavailable("The answer of the image model could not be read.") from error
     return _painting(response)
 
 
 @cache
 def _client() -> genai.Client:
-    """One for all calls: making one reads the authorities' certificates, which costs five times
-    the call itself. Its connection stays open for the next prompt, if that comes within seconds."""
+    """One client for all calls: making one reads the authorities' certificates, which costs five
+    times as much as a call. Its connection stays open for a few seconds for the next prompt."""
     context = httpx2.create_ssl_context()
     return genai.Client(
-        # It insists on one. Were it ever sent, the model would refuse it.
+        # The SDK requires a key. The model would refuse this one.
         api_key="every-call-brings-its-own",
         http_options=types.HttpOptions(
             retry_options=types.HttpRetryOptions(attempts=1),
             client_args={"verify": context},
-            # For the SDK's websockets, which would read the certificates once more.
+            # Without it, the SDK reads the certificates once more for its websockets.
             async_client_args={"verify": context, "ssl": context},
         ),
     )
 
 
 def _painting(response: types.GenerateContentResponse) -> Painting:
-    """An answer of status 200 can still be a refusal."""
+    """The image of an answer with status 200. Raises an Outcome, because it can be a refusal."""
     feedback = response.prompt_feedback
     if feedback and feedback.block_reason:
         raise PromptBlocked(f"The image model blocked the prompt ({_name(feedback.block_reason)}).")
@@ -98,7 +98,7 @@ def _painting(response: types.GenerateContentResponse) -> Painting:
         raise NoImage
     reason = _name(candidate.finish_reason) if candidate.finish_reason else "STOP"
     if reason in BLOCKED:
-        raise ContentBlocked(f"The image model blocked what it painted ({reason}).")
+        raise ContentBlocked(f"The image model blocked the image that it painted ({reason}).")
     if reason in RECITED:
         raise Recitation
     for part in (candidate.content and candidate.content.parts) or []:
@@ -111,7 +111,7 @@ def _painting(response: types.GenerateContentResponse) -> Painting:
 def _tokens(
     usage: types.GenerateContentResponseUsageMetadata | None,
 ) -> tuple[int | None, int | None]:
-    """(input, output); what a model thinks is charged as output."""
+    """Input tokens and output tokens. Thinking is charged as output."""
     if usage is None or usage.candidates_token_count is None:
         return None, None
     output = usage.candidates_token_count + (usage.thoughts_token_count or 0)
@@ -119,7 +119,7 @@ def _tokens(
 
 
 def _name(value: Any) -> str:
-    # Unknown members of an enum pass through the SDK as they came.
+    # The SDK passes unknown members of an enum on as strings.
     return str(getattr(value, "value", value))
 
 
@@ -145,7 +145,7 @@ def _refused(error: errors.APIError) -> Outcome:
 
 
 def _details(error: errors.APIError) -> list[dict[str, Any]]:
-    """google.rpc.Status.details of an error body; empty for a body of another shape."""
+    """google.rpc.Status.details of an error body. Empty for a body of another form."""
     body = cast(Any, error.details)  # pyright: ignore[reportUnknownMemberType]
     try:
         return _objects(body["error"]["details"])
@@ -162,16 +162,16 @@ def _quota_ids(details: list[dict[str, Any]]) -> list[str]:
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    """The objects in a JSON list; none where it is something else."""
+    """The objects in a JSON list. Empty for a value that is not a list."""
     found = cast(list[Any], value) if isinstance(value, list) else []
     return [item for item in found if isinstance(item, dict)]
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:
-    """Seconds that a RetryInfo asks for ("7s", "0.5s"), plus up to a tenth so that prompts
-    throttled together do not return together."""
+    """The delay of a RetryInfo ("7s", "0.5s") in seconds, plus up to a tenth, so that prompts that
+    were throttled together do not return together."""
     for detail in details:
-        # protobuf's Duration in JSON; float() would also take "nan" and "inf".
+        # A protobuf Duration in JSON. float() would also accept "nan" and "inf".
         if delay := re.fullmatch(r"(\d{1,9}(\.\d+)?)s", str(detail.get("retryDelay"))):
             return float(delay[1]) * random.uniform(1, 1.1)  # noqa: S311
     return None

@@ -1,1 +1,1 @@
-"""What is known of image models: prices, sizes, ratios, retirement."""
+"""Data about image models: providers, prices, limits, retirement."""

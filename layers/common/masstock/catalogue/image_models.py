@@ -1,42 +1,44 @@
-"""What is known of image models: prices, limits, retirement. Data, not a gate: a model that is not
-listed is passed through, without an estimate.
+"""Image models: provider, prices, limits, retirement. A workflow may also name a model that is not
+listed here; its executions have no estimate.
 
-Prices are Google's public list prices of 2026-11 in US dollars per million tokens, that is in
-millionths of a dollar per token. They serve estimates; what an image cost is computed from the
-tokens that the model reports.
+Prices are Google's public list prices of 2026-11 in US dollars per million tokens, which equals
+millionths of a dollar per token. Estimates use the listed tokens of one image; the cost of a
+painted image uses the tokens that the model reports.
 """
 
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
+# The provider of the models that are not listed.
+DEFAULT_PROVIDER = "gemini"
 # https://ai.google.dev/gemini-api/docs/image-generation#aspect-ratios
 ASPECT_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageModel:
-    """One model; `image_tokens` is what one image of the default size costs in output tokens."""
+    """One model. `image_tokens` is the number of output tokens of an image of the default size."""
 
     input_price: Decimal
     output_price: Decimal
     image_tokens: int
     max_reference_images: int
     aspect_ratios: tuple[str, ...] = ASPECT_RATIOS
-    # Off for good: submissions are refused.
+    # From this day the api refuses submissions.
     retired_on: date | None = None
     successor: str | None = None
     # A key of PROVIDERS in masstock_generate.providers.
-    provider: str = "gemini"
+    provider: str = DEFAULT_PROVIDER
 
     @property
     def microusd_per_image(self) -> int:
-        """Estimate for one image in millionths of a US dollar, the prompt's few tokens left out."""
+        """Estimate for one image in millionths of a US dollar, without the prompt's few tokens."""
         return _whole(self.output_price * self.image_tokens)
 
 
 MODELS = {
-    # Announced to end on 2026-10-02. Whether it still answers only the model can say.
+    # Announced to end on 2026-10-02. Not marked as retired, because it may still answer.
     "gemini-2.5-flash-image": ImageModel(
         input_price=Decimal("0.30"),
         output_price=Decimal(30),
@@ -81,16 +83,16 @@ MODELS = {
 
 
 def provider_of(name: str) -> str:
-    """The provider that paints with this model; Gemini for a model that is not listed."""
+    """The name of the model's provider."""
     model = MODELS.get(name)
-    return model.provider if model else "gemini"
+    return model.provider if model else DEFAULT_PROVIDER
 
 
 def cost_microusd(
     name: str, input_tokens: int | None, output_tokens: int | None, fallback: int | None
 ) -> int | None:
-    """What one call cost, in millionths of a US dollar; `fallback` for a model whose prices are not
-    known, or an answer that reports no tokens."""
+    """Cost of one call in millionths of a US dollar. `fallback` if the model is not listed or its
+    answer reports no tokens."""
     model = MODELS.get(name)
     if model is None or output_tokens is None:
         return fallback

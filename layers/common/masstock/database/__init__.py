@@ -1,1 +1,1 @@
-"""The Postgres connection, and everything that is said over it."""
+"""The Postgres connection, its transactions and the SQL statements."""

@@ -1,7 +1,7 @@
 """One Postgres connection that is kept between invocations.
 
-All statements of a call travel in one network flight: they are pipelined. No session state is
-used, so a transaction-mode pooler can stand in between.
+All statements of a call are pipelined, so they take one network flight. No statement uses session
+state, so a transaction pooler may sit between the function and Postgres.
 """
 
 import select
@@ -22,40 +22,40 @@ type Row = dict[str, Any]
 type Connection = psycopg.Connection[Row]
 type Statement = tuple[LiteralString, Mapping[str, object]]
 
-# SQLSTATE of app.begin_request where the database does not trust who signed.
+# SQLSTATE if the database refuses the signature of an identity.
 IDENTITY_REFUSED = "MS401"
-# Spelled out: a pooled session may have been left with other defaults.
+# Explicit, because a pooled session may have other defaults.
 BEGIN: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", {})
 BEGIN_READ_ONLY: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", {})
 COMMIT: Statement = ("COMMIT", {})
 
 
 class Executor(Protocol):
-    """Whatever runs a query for the functions in masstock.queries."""
+    """Runs a query for the functions in masstock.database.queries."""
 
     def fetch_all(self, query: LiteralString, **values: object) -> list[Row]:
-        """The rows of one statement; none where it returns no rows."""
+        """The rows of one statement; an empty list if it returns no rows."""
         ...
 
 
 def one_row(rows: list[Row]) -> Row:
-    """The one row of a result; raises NotFound where there is none."""
+    """The one row of a result. Raises NotFound if the result is empty."""
     if not rows:
         raise NotFound
     return rows[0]
 
 
 class Database:
-    """One connection, opened at first use, kept across invocations and replaced when it died."""
+    """One connection: opened at first use, kept across invocations, replaced if it is lost."""
 
     def __init__(self, secret_id: str) -> None:
         self._secret_id = secret_id
         self._connection: Connection | None = None
 
     def flight(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Sends the statements at once and returns the rows of each; raises DatabaseUnavailable
-        when nothing was sent, psycopg.OperationalError when the connection was lost meanwhile.
-        After an error inside a transaction, that transaction is rolled back."""
+        """Sends all statements at once and returns the rows of each. Raises DatabaseUnavailable if
+        no connection could be made, psycopg.OperationalError if the connection was lost later.
+        An error inside a transaction rolls that transaction back."""
         connection = self._live_connection()
         try:
             with connection.pipeline():
@@ -63,20 +63,20 @@ class Database:
         except psycopg.Error as error:
             self.roll_back()
             if error.sqlstate == IDENTITY_REFUSED:
-                # Signed with a key that was replaced since we cached it.
+                # The identity key may have been replaced after it was cached.
                 forget_secrets()
             raise
         return [cursor.fetchall() if cursor.description is not None else [] for cursor in cursors]
 
     def ping(self) -> None:
-        """One round trip; raises DatabaseUnavailable."""
+        """Makes one round trip. Raises DatabaseUnavailable."""
         try:
             self.flight([("SELECT 1", {})])
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable from error
 
     def roll_back(self) -> None:
-        """Ends whatever transaction is open; a connection that cannot is dropped."""
+        """Rolls back an open transaction. Drops the connection if that fails."""
         connection = self._connection
         if connection is None or connection.closed:
             self.close()
@@ -87,13 +87,13 @@ class Database:
                 self.close()
 
     def close(self) -> None:
-        """Drops the connection; the next flight opens another."""
+        """Drops the connection. The next flight opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def _live_connection(self) -> Connection:
-        # Inside a transaction the connection is not replaced: its loss is the transaction's loss.
+        # Not replaced inside a transaction: its later statements would run outside of it.
         if self._connection is not None and _died_while_idle(self._connection):
             self.close()
         if self._connection is None:
@@ -107,7 +107,7 @@ class Database:
             except psycopg.OperationalError as error:
                 if not any(code in str(error) for code in ("authentication", "password")):
                     raise
-                # Rotated since we cached it.
+                # The password may have been rotated after it was cached.
                 forget_secrets()
                 return _connect(read_secret(self._secret_id))
         except (psycopg.OperationalError, SecretUnavailable) as error:
@@ -117,9 +117,9 @@ class Database:
 def _connect(url: str) -> Connection:
     return PipelineConnection.connect(
         _encrypted(url),
-        autocommit=True,  # transactions are explicit statements, so that they share the flight
+        autocommit=True,  # BEGIN and COMMIT are statements of the flight
         row_factory=dict_row,
-        prepare_threshold=None,  # a transaction pooler may hand the next flight to another backend
+        prepare_threshold=None,  # a transaction pooler may give the next flight another backend
         connect_timeout=5,
         keepalives=1,
         keepalives_idle=30,
@@ -130,7 +130,7 @@ def _connect(url: str) -> Connection:
 
 
 def _encrypted(url: str) -> str:
-    """The URL so that libpq checks who answers, where it does not say otherwise itself."""
+    """The URL with verification of the server's certificate, unless it sets another sslmode."""
     given = conninfo_to_dict(url)
     hosts = str(given.get("host") or given.get("hostaddr") or "").split(",")
     if given.get("sslmode", "verify-full") != "verify-full" or all(map(is_on_this_machine, hosts)):
@@ -140,8 +140,8 @@ def _encrypted(url: str) -> str:
 
 
 def _died_while_idle(connection: Connection) -> bool:
-    """Whether the connection was closed from the other side since its last flight: an idle socket
-    that is readable holds an EOF or a farewell, and Lambda may have frozen us for hours."""
+    """True if the server closed the connection after its last flight: then the idle socket is
+    readable. Lambda may have frozen this process for hours."""
     if connection.closed:
         return True
     if connection.info.transaction_status != pq.TransactionStatus.IDLE:

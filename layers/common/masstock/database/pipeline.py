@@ -1,7 +1,7 @@
 """psycopg's pipeline mode behind a transaction pooler. The only module that uses psycopg internals.
 
-Written against psycopg 3.3.4 (`psycopg._pipeline`). tests/integration/test_pooler.py fails when a
-new version behaves differently.
+Read: psycopg 3.3.9, `_pipeline_base.BasePipeline._exit_gen` and `Connection.pipeline`.
+tests/integration/test_pooler.py and test_database_flights.py fail if a new version differs.
 """
 
 from collections.abc import Generator
@@ -16,9 +16,13 @@ from psycopg.abc import PQGen
 class _Pipeline(psycopg.Pipeline):
     """A pipeline that ends with a Sync and sends nothing after it.
 
-    psycopg sends Flush after Sync. If Flush arrives in its own packet, PgBouncer assigns a server
-    connection that it never gets back, because Flush has no reply. A pool of ten connections would
-    be empty after a while although all of them are idle.
+    psycopg's `_exit_gen` sends a Flush after the Sync, "in order to make sure results can be
+    fetched" (docstring of `_fetch_gen`). The Sync alone makes sure of that, because it also flushes
+    the server's output (https://github.com/psycopg/psycopg/pull/263). If the Flush arrives in a
+    packet of its own, PgBouncer assigns a server connection to it and waits for a ReadyForQuery
+    before it takes the connection back. A Flush has no such reply, so the connection is blocked
+    until this client sends its next flight. A pool of ten connections would be empty after a while
+    although all of them are idle.
     """
 
     def _exit_gen(self) -> PQGen[None]:
@@ -26,8 +30,8 @@ class _Pipeline(psycopg.Pipeline):
             self._enqueue_sync()
             yield from self._communicate_gen()
         finally:
-            # On a lost connection, fetching raises an error without a name. It would hide the
-            # first error.
+            # On a lost connection, fetching raises an OperationalError without a SQLSTATE. It
+            # would replace the error that has one.
             if self.pgconn.status == pq.ConnStatus.OK:
                 yield from self._fetch_gen(flush=False)
 
@@ -37,6 +41,7 @@ class PipelineConnection(psycopg.Connection[dict[str, Any]]):
 
     @contextmanager
     def pipeline(self) -> Generator[psycopg.Pipeline]:
+        # `Connection.pipeline` makes a pipeline only if the connection has none.
         self._pipeline = _Pipeline(self)
         with super().pipeline() as pipeline:
             yield pipeline

@@ -1,4 +1,4 @@
-"""Transactions in the name of a user: the only module that tells Postgres who is calling."""
+"""Transactions on behalf of a caller. No other module sends a caller's identity to Postgres."""
 
 import hmac
 import time
@@ -15,17 +15,17 @@ from masstock.errors import ADMINS_ONLY, DatabaseUnavailable, Forbidden, Outcome
 from masstock.telemetry import logger
 
 if TYPE_CHECKING:
-    # Only the type: PyJWT is a fifth of a cold start.
+    # For the type only: importing PyJWT takes a fifth of a cold start.
     from masstock.services.tokens import Principal
 
-# Signed identities live this long: enough for a slow commit, short for one that leaks.
+# How long a signed identity is valid: long enough for a slow commit, short in case it leaks.
 IDENTITY_SECONDS = 120
 RECORD_LOGIN: Statement = ("SELECT app.record_login()", {})
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The live user behind a principal, as the database knows it."""
+    """The active user of a principal, as stored in the database."""
 
     user_id: UUID
     is_admin: bool
@@ -34,8 +34,8 @@ class Caller:
 
 
 class TenantReader:
-    """Each query runs in a READ ONLY transaction of its own, as the principal, in one flight; it
-    is sent once more if the connection died meanwhile. `caller` is known after the first query."""
+    """Runs each query as the principal, in a READ ONLY transaction of its own and in one flight. A
+    flight that loses its connection is sent once more. `caller` is set by the first query."""
 
     caller: Caller
 
@@ -53,8 +53,8 @@ class TenantReader:
         self._identity_key = identity_key
 
     def fetch_all(self, query: LiteralString, **values: object) -> list[Row]:
-        """The rows of one query; raises DatabaseUnavailable, and Forbidden where it is for
-        administrators only and the caller is none."""
+        """The rows of one query. Raises DatabaseUnavailable; with `admins_only`, raises Forbidden
+        if the caller is not an administrator."""
         enter = _enter(self.principal, self._identity_key)
         statement: Statement = (query, values)
         statements = [BEGIN_READ_ONLY, enter, statement, COMMIT]
@@ -75,7 +75,7 @@ class TenantReader:
 
 
 class TenantTransaction:
-    """A READ WRITE transaction as the principal; made by `tenant_transaction`."""
+    """A READ WRITE transaction as the principal. `tenant_transaction` makes it."""
 
     def __init__(self, database: Database, caller: Caller) -> None:
         self._database = database
@@ -90,8 +90,9 @@ class TenantTransaction:
 def tenant_transaction(
     database: Database, principal: "Principal", identity_key: str
 ) -> Generator[TenantTransaction]:
-    """Committed when the block ends, rolled back when it raises. A connection lost before the
-    commit raises DatabaseUnavailable (nothing happened); lost while committing, OutcomeUnknown."""
+    """Commits at the end of the block, rolls back if the block raises. If the connection is lost
+    before the commit, raises DatabaseUnavailable (nothing was changed); if it is lost during the
+    commit, raises OutcomeUnknown."""
     try:
         _, entered = database.flight([BEGIN, _enter(principal, identity_key)])
         yield TenantTransaction(database, _caller(principal, entered[0]))
@@ -128,7 +129,7 @@ def _caller(principal: "Principal", entered: Row) -> Caller:
 def _record_login(
     database: Database, principal: "Principal", identity_key: str, entered: Row
 ) -> None:
-    """Once per token: a read stays one flight from its second request on."""
+    """Runs once per token, so that from the second request on a read is one flight."""
     last_login = entered["last_login"]
     if last_login is not None and last_login.timestamp() >= principal.issued_at:
         return
@@ -139,6 +140,6 @@ def _record_login(
 
 
 def _lost_connection(error: psycopg.OperationalError) -> bool:
-    # The server's own refusals (timeouts, locks, resources) carry a SQLSTATE; a dead socket does
-    # not, and class 57P is the server telling us that it is going away.
+    # Errors of a server that stays up (timeouts, locks, resources) have other SQLSTATEs. A dead
+    # socket has none, 57P is a server that shuts down, 08 is a connection error.
     return error.sqlstate is None or error.sqlstate.startswith(("57P", "08"))

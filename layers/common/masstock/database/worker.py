@@ -1,4 +1,4 @@
-"""Transactions of fanout, generate and finalize: no tenant, few tables, few columns."""
+"""Transactions of fanout, generate and finalize: without a tenant, on few tables and columns."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -11,19 +11,19 @@ from masstock.errors import DatabaseUnavailable
 
 
 class Worker:
-    """The database as fanout, generate and finalize see it: no tenant, few tables, few columns."""
+    """The database for fanout, generate and finalize, with the rights of masstock_worker."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def fetch_all(self, query: LiteralString, **values: object) -> list[Row]:
-        """The rows of one statement, committed by itself; raises DatabaseUnavailable."""
+        """The rows of one statement in a transaction of its own. Raises DatabaseUnavailable."""
         return self.fetch_together([(query, values)])[0]
 
     def fetch_together(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """The rows of each statement of one transaction, in one flight; raises
-        DatabaseUnavailable, after which it may or may not have been committed: every step of the
-        engine may run twice."""
+        """The rows of each statement of one transaction, in one flight. Raises
+        DatabaseUnavailable; then the transaction may or may not be committed, so every step of the
+        engine must allow a second run."""
         try:
             return self._database.flight([BEGIN, *statements, COMMIT])[1:-1]
         except psycopg.OperationalError as error:
@@ -32,6 +32,6 @@ class Worker:
 
 @cache
 def worker_of(secret_id: str) -> Worker:
-    """The process's worker, whose connection is kept between invocations. `secret_id` names the
-    secret that holds the database's URL."""
+    """The worker of this process, which keeps its connection between invocations. `secret_id` is
+    the secret that holds the database's URL."""
     return Worker(Database(secret_id))

@@ -1,2 +1,2 @@
-"""Shapes: api (what callers send and get), workflow (what the state machine carries), config (what
-a workflow's `config` column holds)."""
+"""Schemas: requests and responses of the api, payloads of the state machine (engine), and the
+`config` column of a workflow (workflow_config)."""

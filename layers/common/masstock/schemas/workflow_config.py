@@ -1,4 +1,4 @@
-"""`workflows.config`."""
+"""The `config` column of a workflow."""
 
 from typing import Annotated, Literal
 
@@ -10,16 +10,16 @@ DEFAULT_MAX_PROMPTS = 100
 
 
 def _whole(value: object) -> object:
-    # JSON knows no integers, and some languages write 2 as 2.0.
+    # JSON has no integer type, and some languages write 2 as 2.0.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# After the limits, so that these are checked, and described, as an integer's.
+# Annotated after the limits, so that pydantic checks and describes them as limits of an integer.
 WHOLE = BeforeValidator(_whole)
 
 
 class WorkflowConfig(BaseModel):
-    """How a workflow runs. Keys that we do not know are kept."""
+    """Settings of a workflow's executions. Unknown keys are kept."""
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, strict=True)
 

@@ -1,1 +1,1 @@
-"""Everything outside the database that the functions talk to, and how they protect secrets."""
+"""Calls to services other than the database, and the protection of secrets."""

@@ -1,4 +1,4 @@
-"""Connections to other services, without a library."""
+"""HTTP connections with the standard library."""
 
 import ssl
 from functools import cache
@@ -8,14 +8,13 @@ from urllib.parse import SplitResult
 
 @cache
 def default_tls_context() -> ssl.SSLContext:
-    """Whom to believe: the authorities that this system knows. Read once a process, since reading
-    them costs several times what else a connection does."""
+    """Verifies servers by the authorities of this system. Made once per process, because reading
+    the authorities takes several times as long as the rest of a connection."""
     return ssl.create_default_context()
 
 
 def connect_to(url: SplitResult, timeout_seconds: float) -> HTTPConnection:
-    """A connection to the URL's host, not yet opened; plain http serves the stack on one
-    machine."""
+    """A connection to the URL's host, not yet opened. Only the local stack uses plain http."""
     if url.scheme == "https":
         return HTTPSConnection(url.netloc, timeout=timeout_seconds, context=default_tls_context())
     return HTTPConnection(url.netloc, timeout=timeout_seconds)

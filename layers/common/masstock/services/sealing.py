@@ -1,8 +1,8 @@
-"""Sealing of tenants' API keys: AES-256-GCM, bound to the client and the execution they belong to.
+"""Encrypts clients' API keys with AES-256-GCM, bound to their client and execution.
 
 A sealed value is `v1.{key id}.{nonce}.{ciphertext}`, the last two in unpadded base64url. The keys
-come as the JSON secret `{"current": "k2", "k1": "…", "k2": "…"}`: new values are sealed with the
-current one, the others still open what they sealed.
+are the JSON secret `{"current": "k2", "k1": "…", "k2": "…"}`. `current` names the key that seals
+new values. The other keys still open values that they sealed.
 """
 
 import base64
@@ -22,7 +22,7 @@ NONCE_BYTES = 12
 
 
 def seal(plaintext: str, client_id: UUID, execution_id: UUID, keys: str) -> str:
-    """The sealed value of `plaintext`; `keys` is the text of the sealing secret."""
+    """The sealed value of `plaintext`. `keys` is the text of the sealing secret."""
     key_id: str = json.loads(keys)["current"]
     nonce = os.urandom(NONCE_BYTES)
     ciphertext = _cipher(keys, key_id).encrypt(
@@ -32,11 +32,11 @@ def seal(plaintext: str, client_id: UUID, execution_id: UUID, keys: str) -> str:
 
 
 def unseal(sealed: str, client_id: UUID, execution_id: UUID, keys: str) -> str:
-    """What `seal` was given; raises ApiKeyUnreadable if the value was altered, moved to another
-    client or execution, or sealed with a key that is gone."""
+    """The plaintext of a sealed value. Raises ApiKeyUnreadable if the value was altered, moved to
+    another client or execution, or sealed with a key that was removed."""
     try:
         version, key_id, nonce, ciphertext = sealed.split(".")
-        if version != VERSION or key_id == "current":  # a label beside the keys, itself no key
+        if version != VERSION or key_id == "current":  # a member of the secret, but not a key
             raise ApiKeyUnreadable
         plaintext = _cipher(keys, key_id).decrypt(
             _decode(nonce), _decode(ciphertext), _bound_to(key_id, client_id, execution_id)
@@ -48,7 +48,7 @@ def unseal(sealed: str, client_id: UUID, execution_id: UUID, keys: str) -> str:
 
 @lru_cache(maxsize=8)
 def _cipher(keys: str, key_id: str) -> AESGCM:
-    # A secret is 64 random characters, not 32 bytes: hashed, all of its entropy counts.
+    # A key is 64 random characters. AES needs 32 bytes; the hash keeps the entropy of all 64.
     return AESGCM(hashlib.sha256(json.loads(keys)[key_id].encode()).digest())
 
 
@@ -62,7 +62,7 @@ def _encode(raw: bytes) -> str:
 
 def _decode(text: str) -> bytes:
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    # Base64 spells the same bytes in several ways; an altered value must be none of them.
+    # Several base64 texts decode to the same bytes. Only the text that `_encode` makes is valid.
     if _encode(raw) != text:
         raise ValueError
     return raw

@@ -1,5 +1,5 @@
-"""Secrets Manager, without boto3: every cold start pays for this call, and importing boto3 costs
-more than everything else a function imports (docs/decisions.md)."""
+"""Secrets Manager without boto3. Every cold start makes this call, and importing boto3 takes longer
+than all other imports of a function together (docs/decisions.md)."""
 
 import hashlib
 import hmac
@@ -23,7 +23,7 @@ class SecretUnavailable(Exception):
 
 
 def read_secret(secret_id: str) -> str:
-    """The secret's string, at most 5 minutes old; raises SecretUnavailable."""
+    """The secret's string, at most 5 minutes old. Raises SecretUnavailable."""
     cached = _cache.get(secret_id)
     if cached and cached[0] > time.monotonic():
         return cached[1]
@@ -33,7 +33,7 @@ def read_secret(secret_id: str) -> str:
 
 
 def forget_secrets() -> None:
-    """Makes the next reads fetch again: after an authentication failure, after a restore."""
+    """Empties the cache. Callers do so when a cached credential is refused."""
     _cache.clear()
 
 
@@ -60,8 +60,8 @@ def _fetch_secret(secret_id: str) -> str:
 
 
 def _sign(host: str, region: str, body: bytes, now: datetime) -> dict[str, str]:
-    """Headers of a GetSecretValue call, AWS Signature Version 4 (IAM User Guide, "Create a signed
-    AWS API request")."""
+    """Headers of a GetSecretValue call with AWS Signature Version 4 (IAM User Guide, "Create a
+    signed AWS API request")."""
     timestamp = now.strftime("%Y%m%dT%H%M%SZ")
     scope = f"{timestamp[:8]}/{region}/secretsmanager/aws4_request"
     headers = {

@@ -1,4 +1,4 @@
-"""Object storage: the only S3 calls, and the only place that knows object keys."""
+"""Object storage. No other module calls S3 or makes object keys."""
 
 import base64
 import hashlib
@@ -15,11 +15,11 @@ from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# The bucket's limit in the schema document; generated images and references alike.
+# The bucket's limit in the schema document, for painted images and reference images.
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
-# Ten thousand prompts of a few thousand characters each.
+# Enough for 10,000 prompts of about 5,000 characters.
 MAX_PROMPTS_BYTES = 50 * 1024 * 1024
-# A presigned URL dies with the credentials that signed it, an hour at the least.
+# A presigned URL also ends with the credentials that signed it, which live for an hour or more.
 URL_SECONDS = 900
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
@@ -27,7 +27,7 @@ PROMPTS_TYPE = "application/jsonl"
 
 
 class ObjectMissing(Exception):
-    """There is no object under the key, or no longer the one that was asked for."""
+    """There is no object under the key, or not the requested version of it."""
 
 
 MISSING_OR_CHANGED = {"NoSuchKey", "404", "InvalidRange", "416", "PreconditionFailed", "412"}
@@ -35,7 +35,7 @@ MISSING_OR_CHANGED = {"NoSuchKey", "404", "InvalidRange", "416", "PreconditionFa
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """A finished image in the results bucket, with what completing its row needs."""
+    """An image in the results bucket, with the values for its row."""
 
     key: str
     mime_type: str
@@ -43,15 +43,15 @@ class StoredImage:
     sha256: str
     processing_time_ms: int
     cost_microusd: int | None
-    # The attempt that paid for it.
+    # The attempt that painted and paid for the image.
     attempt: int
 
 
 def sniff_image(content: bytes) -> str:
-    """The MIME type by magic bytes; raises InvalidImage for anything but PNG, JPEG and WebP of at
-    most 10 MB."""
+    """The MIME type by magic bytes. Raises InvalidImage if the content is not a PNG, JPEG or WebP
+    of at most 10 MB."""
     if len(content) > MAX_IMAGE_BYTES:
-        raise InvalidImage(f"The image has {len(content)} bytes; at most 10 MB are kept.")
+        raise InvalidImage(f"The image has {len(content)} bytes; the limit is 10 MB.")
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if content.startswith(b"\xff\xd8\xff"):
@@ -62,14 +62,14 @@ def sniff_image(content: bytes) -> str:
 
 
 def image_key(execution_id: UUID, batch_index: int, created_at: datetime, mime_type: str) -> str:
-    """`{execution_id}/{batch_index}_{timestamp}.{ext}`. The timestamp is the row's creation, so
-    that a task delivered twice writes one object."""
+    """`{execution_id}/{batch_index}_{timestamp}.{ext}`. The timestamp is the creation of the row,
+    so that two attempts write the same object."""
     timestamp = int(created_at.timestamp())
     return f"{execution_id}/{batch_index}_{timestamp}.{EXTENSIONS[mime_type]}"
 
 
 class Results:
-    """The bucket of finished images."""
+    """The bucket of painted images."""
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
@@ -84,7 +84,7 @@ class Results:
         cost: int | None,
         attempt: int,
     ) -> StoredImage:
-        """Stores an image; its metadata can complete the row should we die before that."""
+        """Stores an image. If the function dies now, the metadata completes the row later."""
         digest = hashlib.sha256(content)
         metadata = {
             "sha256": digest.hexdigest(),
@@ -107,7 +107,7 @@ class Results:
         )
 
     def find(self, execution_id: UUID, batch_index: int) -> StoredImage | None:
-        """The image that an earlier attempt has already stored for a prompt, if any."""
+        """The image that an earlier attempt stored for a prompt, or None."""
         prefix = f"{execution_id}/{batch_index}_"
         with _storage_errors():
             listed = _s3().list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
@@ -118,7 +118,7 @@ class Results:
         return _described(key, head["ContentType"], head["ContentLength"], head["Metadata"])
 
     def remove_all(self, execution_id: UUID) -> int:
-        """Deletes every image of an execution; returns how many there were."""
+        """Deletes all images of an execution and returns their number."""
         removed = 0
         with _storage_errors():
             pages = _s3().get_paginator("list_objects_v2")
@@ -133,7 +133,7 @@ class Results:
         return removed
 
     def signed_url(self, key: str) -> str:
-        """A URL that shows the image to whoever has it, for 15 minutes."""
+        """A URL of the image that needs no token and is valid for 15 minutes."""
         return _s3().generate_presigned_url(
             "get_object", {"Bucket": self._bucket, "Key": key}, ExpiresIn=URL_SECONDS
         )
@@ -144,13 +144,13 @@ class Results:
 
 
 class Uploads:
-    """The bucket of what callers send, always private; keys begin with the client's id."""
+    """The private bucket of callers' files. Keys begin with the client's id."""
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
 
     def put_reference(self, client_id: UUID, content: bytes) -> tuple[str, str]:
-        """Stores a reference image under a key named by its content; returns key and ETag."""
+        """Stores a reference image under the hash of its content. Returns key and ETag."""
         mime_type = sniff_image(content)
         digest = hashlib.sha256(content)
         key = f"{client_id}/references/{digest.hexdigest()}.{EXTENSIONS[mime_type]}"
@@ -165,12 +165,12 @@ class Uploads:
         return key, stored["ETag"].strip('"')
 
     def new_image_upload(self, client_id: UUID, mime_type: str) -> dict[str, object]:
-        """A form that uploads one image of at most 10 MB; see `_new_upload`."""
+        """A form that uploads one image of at most 10 MB. See `_new_upload`."""
         key = f"{client_id}/references/{uuid4()}.{EXTENSIONS[mime_type]}"
         return self._new_upload(key, mime_type, MAX_IMAGE_BYTES)
 
     def new_prompts_upload(self, client_id: UUID) -> dict[str, object]:
-        """A form that uploads one list of prompts of at most 50 MB; see `_new_upload`."""
+        """A form that uploads one list of prompts of at most 50 MB. See `_new_upload`."""
         key = f"{client_id}/prompts/{uuid4()}.jsonl"
         return self._new_upload(key, PROMPTS_TYPE, MAX_PROMPTS_BYTES)
 
@@ -190,7 +190,7 @@ class Uploads:
         return {"key": key, **form, "expires_at": expires_at.replace(microsecond=0)}
 
     def version_of(self, key: str) -> str:
-        """The ETag of an uploaded reference image; raises ObjectMissing or InvalidImage."""
+        """The ETag of an uploaded reference image. Raises ObjectMissing or InvalidImage."""
         with _storage_errors():
             found = _s3().get_object(Bucket=self._bucket, Key=key, Range="bytes=0-15")
             beginning = found["Body"].read()
@@ -201,14 +201,15 @@ class Uploads:
         return found["ETag"].strip('"')
 
     def read_prompts(self, key: str) -> bytes:
-        """An uploaded list of prompts; raises ObjectMissing."""
+        """An uploaded list of prompts. Raises ObjectMissing."""
         with _storage_errors():
             found = _s3().get_object(Bucket=self._bucket, Key=key)
             return found["Body"].read(MAX_PROMPTS_BYTES)
 
     def read_reference(self, client_id: UUID, key: str, version: str) -> tuple[bytes, str]:
-        """Content and MIME type of a client's reference image as it was at submission; raises
-        ReferenceGone, for another client's too: SQL injected into a row must not reach them."""
+        """Content and MIME type of a client's reference image in the submitted version. Raises
+        ReferenceGone, also for a key of another client: a row may have been inserted past the
+        api."""
         if not version or not key.startswith(f"{client_id}/"):
             raise ReferenceGone
         try:
@@ -234,13 +235,13 @@ def _described(key: str, mime_type: str, size: int, metadata: Mapping[str, str])
 
 
 def _checksum(sha256: bytes) -> str:
-    """As S3 has it in a header."""
+    """The value of S3's checksum header."""
     return base64.b64encode(sha256).decode()
 
 
 @cache
 def _s3() -> "S3Client":
-    # Here, not at the top: most requests need no S3, and boto3 doubles a cold start.
+    # Imported here because boto3 doubles a cold start; most requests do not need S3.
     import boto3
     from botocore.config import Config
 
@@ -251,10 +252,10 @@ def _s3() -> "S3Client":
             retries={"mode": "standard", "max_attempts": 3},
             connect_timeout=3,
             read_timeout=20,
-            # boto3's own is put together twice a call, an eighth of its CPU.
+            # boto3 would build its own twice per call: an eighth of the call's CPU.
             user_agent="masstock",
-            # Nothing is hashed twice: what is stored brings the checksum that we compute anyway. S3
-            # checks it, and the signature covers it and through it the body.
+            # Hash each body once. `put_object` sends the checksum that we compute anyway. S3
+            # verifies it, and the request's signature covers it.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"payload_signing_enabled": False},
@@ -264,7 +265,7 @@ def _s3() -> "S3Client":
 
 @contextmanager
 def _storage_errors() -> Generator[None]:
-    """S3's failures become StorageUnavailable, a missing object ObjectMissing."""
+    """Turns failures of S3 into StorageUnavailable, a missing object into ObjectMissing."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -1,4 +1,4 @@
-"""Bearer token → Principal. The algorithm family is fixed by configuration, never by the token."""
+"""Bearer token → Principal. The configuration decides the algorithm family, never the token."""
 
 import json
 import time
@@ -19,7 +19,7 @@ from masstock.telemetry import logger
 
 ASYMMETRIC = frozenset({"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "EdDSA"})
 REQUIRED_CLAIMS = ["sub", "exp", "iss", "aud"]
-# Longer than any real token (a few KB); refusing early keeps garbage cheap.
+# Real tokens have a few KB. Longer ones are refused before any work on them.
 MAX_TOKEN_LENGTH = 16_384
 CLOCK_SKEW_SECONDS = 10
 TOKENS_KEPT = 32
@@ -27,15 +27,15 @@ TOKENS_KEPT = 32
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who sent the request, as the token says. Role and client come from the database."""
+    """The user in a valid token. Role and client come from the database."""
 
     user_id: UUID
-    # Unix seconds; 0 where the token does not say.
+    # Unix seconds; 0 if the token has no `iat`.
     issued_at: int
 
 
 def authenticate(authorization: str | None, settings: ApiSettings) -> Principal:
-    """The principal of an Authorization header; raises Unauthenticated saying what is wrong, or
+    """The principal of an Authorization header. Raises Unauthenticated with the reason, or
     IdentityProviderUnavailable."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
@@ -64,13 +64,13 @@ def _verify(token: str, settings: ApiSettings) -> dict[str, Any]:
     except jwt.ExpiredSignatureError as error:
         raise Unauthenticated("The token has expired.") from error
     except (jwt.InvalidTokenError, jwt.InvalidKeyError, ValueError) as error:
-        # The library's message would tell a forger what to try next.
+        # The library's message would help a forger.
         raise Unauthenticated("The token is not valid here.") from error
     return claims
 
 
-# Who polls sends the same token again and again, and only time can make it invalid: a key that is
-# replaced is another argument.
+# A polling caller sends the same token many times. A cached result stays right: the key is an
+# argument, and `_verify` checks the expiry again.
 @lru_cache(maxsize=TOKENS_KEPT)
 def _decode(token: str, key: jwt.PyJWK | str, issuer: str, audience: str) -> dict[str, Any]:
     is_shared = isinstance(key, str)
@@ -85,7 +85,7 @@ def _decode(token: str, key: jwt.PyJWK | str, issuer: str, audience: str) -> dic
     )
 
 
-# --- the issuer's keys, kept across invocations ----------------------------------------------
+# --- the issuer's keys, cached across invocations --------------------------------------------
 
 REFRESH_SECONDS = 60
 FETCH_TIMEOUT_SECONDS = 5
@@ -95,14 +95,14 @@ _fetched_at = float("-inf")
 
 
 def _signing_key(token: str, jwks_url: str) -> jwt.PyJWK:
-    """The key that the token names. An unknown name refreshes the set, at most once a minute, so
-    that forged names cannot make us hammer the issuer; a failed refresh keeps the last good set."""
+    """The key that the token names. An unknown name refreshes the keys, at most once a minute, so
+    that forged tokens do not cause more requests. A failed refresh keeps the last keys."""
     global _fetched_at  # noqa: PLW0603 - the cache of one process
     key_id = _key_id(token)
     if key_id not in _keys and time.monotonic() - _fetched_at > REFRESH_SECONDS:
         try:
             fresh = _fetch_keys(jwks_url)
-        except Exception as error:  # an issuer can fail in more ways than we could list
+        except Exception as error:  # an issuer can fail in many ways
             logger.warning("the issuer's keys could not be fetched", exc_info=True)
             if not _keys:
                 raise IdentityProviderUnavailable from error
@@ -124,7 +124,7 @@ def _key_id(token: str) -> str:
 
 
 def _fetch_keys(jwks_url: str) -> dict[str, jwt.PyJWK]:
-    """The issuer's public keys for signatures, by name; what else it publishes verifies nothing."""
+    """The issuer's public signature keys by name. Other published keys are ignored."""
     url = urlsplit(jwks_url)
     connection = connect_to(url, FETCH_TIMEOUT_SECONDS)
     try:
@@ -137,7 +137,7 @@ def _fetch_keys(jwks_url: str) -> dict[str, jwt.PyJWK]:
         connection.close()
     keys: dict[str, jwt.PyJWK] = {}
     for jwk in published:
-        # A key that we cannot read must not hide the others.
+        # One unreadable key must not make the others unusable.
         with suppress(Exception):
             key = jwt.PyJWK(jwk)
             if key.algorithm_name in ASYMMETRIC and jwk.get("use", "sig") == "sig":

@@ -1,5 +1,5 @@
-"""Telling a client that an execution has ended, by the Standard Webhooks specification
-(https://www.standardwebhooks.com): signed, dated, and sent to public addresses only."""
+"""Webhooks by the Standard Webhooks specification (https://www.standardwebhooks.com): signed,
+with a timestamp, and sent to public addresses only."""
 
 import base64
 import hmac
@@ -15,43 +15,43 @@ from uuid import UUID
 from masstock.services.https import default_tls_context
 
 TIMEOUT_SECONDS = 10
-# A name that does not resolve in this time is judged when it is used.
+# `check_url` accepts a name that does not resolve in this time; `send` checks it again.
 RESOLVE_SECONDS = 3
 USER_AGENT = "MasStock-Webhooks/1"
-# Withdrawn from use, so that `is_global` has no opinion on them; some networks still take them
-# inside: site-local addresses, and two ways to write an IPv4 address, private ones too.
+# Withdrawn ranges, which `is_global` does not exclude but some networks still route inside:
+# site-local addresses, and two notations of IPv4 addresses, private ones included.
 WITHDRAWN = [ipaddress.IPv6Network(text) for text in ("fec0::/10", "::/96", "::ffff:0:0:0/96")]
-# Top-level domains that no public resolver knows: RFC 6761 and 6762, ICANN's `internal`, and two
-# that routers made up. What they lead to here may be anything.
+# Top-level domains without public names: from RFC 6761 and 6762, ICANN's `internal`, and two that
+# routers use. Inside a network they can name any host.
 LOCAL_DOMAINS = {"internal", "lan", "local", "localdomain", "localhost"}
 NOT_PUBLIC = "The webhook address is private, link-local or reserved."
 
 
 class WebhookRefused(Exception):
-    """The webhook address is not one that may be called; the message tells whoever chose it why."""
+    """The webhook address may not be called. The message is the reason, for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the receiver said: a status, or the reason why there is none."""
+    """The receiver's answer: a status, or the reason why there is no status."""
 
     status: int | None
     error: str | None
 
     @property
     def delivered(self) -> bool:
-        """Whether the receiver took it."""
+        """True if the receiver accepted the webhook."""
         return self.status is not None and 200 <= self.status < 300
 
     @property
     def final(self) -> bool:
-        """Whether to leave it at that: taken, or 410 Gone, which asks to be left alone."""
+        """True if no further attempt follows: accepted, or 410 Gone."""
         return self.delivered or self.status == 410
 
 
 def client_secret(master: str, client_id: UUID, version: int) -> str:
-    """The secret shared with a client, in the form that the specification's libraries take. Made
-    from the master secret each time, so that none is stored."""
+    """The secret shared with a client, in the format of the specification's libraries. Derived
+    from the master secret each time, so it is not stored."""
     message = f"webhook|{client_id}|{version}".encode()
     return "whsec_" + base64.b64encode(hmac.digest(master.encode(), message, "sha256")).decode()
 
@@ -64,8 +64,8 @@ def signature(secret: str, message_id: str, timestamp: int, body: str) -> str:
 
 
 def check_url(url: str, *, allow_private: bool) -> None:
-    """Raises WebhookRefused for what we would not call. A name that does not resolve now passes:
-    `send` looks again."""
+    """Raises WebhookRefused if `send` would refuse the URL. A name that does not resolve now is
+    accepted: `send` checks it again."""
     parts = _parts(url, allow_private=allow_private)
     try:
         _public_addresses(parts, allow_private=allow_private)
@@ -74,7 +74,7 @@ def check_url(url: str, *, allow_private: bool) -> None:
 
 
 def send(url: str, body: str, *, secret: str, message_id: str, allow_private: bool) -> Answer:
-    """One attempt, never a redirect; a failure is an Answer too."""
+    """Makes one attempt without following redirects. A failure is an Answer too."""
     timestamp = int(time.time())
     headers = {
         "Content-Type": "application/json",
@@ -86,7 +86,7 @@ def send(url: str, body: str, *, secret: str, message_id: str, allow_private: bo
     try:
         parts = _parts(url, allow_private=allow_private)
         addresses = _public_addresses(parts, allow_private=allow_private)
-        # To an address that was judged, not to the name: it could resolve to another by now.
+        # Connect to the checked address: the name could resolve to another one now.
         return Answer(_post(parts, addresses[0], body, headers), None)
     except WebhookRefused as error:
         return Answer(None, str(error))
@@ -99,7 +99,7 @@ def send(url: str, body: str, *, secret: str, message_id: str, allow_private: bo
 def _parts(url: str, *, allow_private: bool) -> SplitResult:
     try:
         parts = urlsplit(url)
-        # The resolver would stumble over an empty or overlong label.
+        # Encoding raises ValueError for an empty or overlong label.
         usable = bool((parts.hostname or "").encode("idna")) and parts.port != 0
     except ValueError as error:
         raise WebhookRefused("The webhook address is not a URL.") from error
@@ -113,7 +113,7 @@ def _parts(url: str, *, allow_private: bool) -> SplitResult:
 
 
 def _is_local(host: str) -> bool:
-    """Whether it is a name of a private network: in one of LOCAL_DOMAINS, or of one label."""
+    """True for a name of a private network: below LOCAL_DOMAINS, or with a single label."""
     labels = host.rstrip(".").lower().split(".")
     if len(labels) == 1:
         return ":" not in host and not labels[0].isdigit()
@@ -125,11 +125,11 @@ def _port(parts: SplitResult) -> int:
 
 
 def _public_addresses(parts: SplitResult, *, allow_private: bool) -> list[str]:
-    """Where the name leads; raises WebhookRefused if any of it is private, OSError where it leads
-    nowhere."""
+    """The host's addresses. Raises WebhookRefused if any of them is private, OSError if the name
+    does not resolve."""
     pool = ThreadPoolExecutor(1)
     lookup = pool.submit(socket.getaddrinfo, parts.hostname, _port(parts), type=socket.SOCK_STREAM)
-    # The resolver has no timeout of its own.
+    # The resolver has no timeout, so the thread may outlive this call.
     pool.shutdown(wait=False)
     addresses = [str(found[4][0]) for found in lookup.result(RESOLVE_SECONDS)]
     if not allow_private and not all(_is_public(address) for address in addresses):
@@ -142,7 +142,7 @@ def _is_public(text: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if any(address in network for network in WITHDRAWN):
             return False
-        # Private addresses hide in these: ::ffff:10.0.0.1, 2002:0a00:1::, 64:ff9b::10.0.0.1.
+        # IPv4 addresses inside IPv6: ::ffff:10.0.0.1, 2002:0a00:1::, 64:ff9b::10.0.0.1.
         inner = address.ipv4_mapped or address.sixtofour or _translated(address)
         if inner is not None:
             address = inner
@@ -162,11 +162,11 @@ def _post(parts: SplitResult, address: str, body: str, headers: dict[str, str]) 
     try:
         connection.sock = raw
         if parts.scheme == "https":
-            connection.default_port = 443  # so that the Host header names no usual port
+            connection.default_port = 443  # keeps the default port out of the Host header
             connection.sock = default_tls_context().wrap_socket(raw, server_hostname=host)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", path, body.encode(), headers)
-        # The body of the answer is not read: it could be endless.
+        # The body of the answer is not read, because it could be endless.
         return connection.getresponse().status
     finally:
         connection.close()

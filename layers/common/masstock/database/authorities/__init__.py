@@ -1,8 +1,8 @@
-"""Whom a database's certificate must come from: the providers' own authorities, packaged.
+"""Certificate authorities of the database providers.
 
-rds-<region>.pem and amazon.pem (RDS Proxy) are those of AWS' global bundle, supabase.pem is the
-"Supabase Root 2021 CA" (SHA-256 80:70:25:AD:…:72:E6:CA:FA). One small file per provider and region:
-reading all of AWS' takes longer than connecting.
+rds-<region>.pem and amazon.pem (RDS Proxy) come from AWS' global bundle. supabase.pem is the
+"Supabase Root 2021 CA" (SHA-256 80:70:25:AD:…:72:E6:CA:FA). Each provider and region has a
+file of its own, because reading AWS' whole bundle takes longer than connecting.
 """
 
 import re
@@ -15,13 +15,13 @@ _SUPABASE = (".supabase.co", ".supabase.com")
 
 
 def is_on_this_machine(host: str) -> bool:
-    """Whether a connection to `host` leaves no room for anybody in between."""
+    """True if a connection to `host` does not leave this machine."""
     return host in ("", "localhost", "127.0.0.1", "::1") or host.startswith(("/", "@"))
 
 
 def authority_of(host: str) -> str:
-    """Path of the certificates to trust for a database on `host`: the provider's own, or whatever
-    this system trusts for everything else."""
+    """Path of the authorities to trust for a database on `host`: the provider's own, else the
+    authorities of this system."""
     if host.endswith(_SUPABASE):
         return str(_HERE / "supabase.pem")
     if found := _RDS.fullmatch(host):

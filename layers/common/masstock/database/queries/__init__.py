@@ -1,1 +1,1 @@
-"""The only SQL of the functions: one module per table, one function per statement, all literal."""
+"""All SQL of the functions, as literals: one module per table, one function per statement."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import chain, repeat
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 from uuid import UUID
 
 from masstock.database.connection import Executor, Row, Statement, one_row
@@ -82,10 +82,10 @@ def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Ro
 
 
 def lay_out_prompts(execution_id: UUID) -> Statement:
-    """One row per prompt of a live execution; rows that exist stay as they are. Takes any JSON: an
-    input that was inserted past our API, and that this fails on, could never be ended. What is no
-    prompt becomes one of its JSON; what is no list of them has none; of two prompts of one
-    custom_id, one is laid out."""
+    """Inserts one row per prompt of a live execution. Existing rows stay unchanged. Accepts any
+    JSON, because an execution inserted past the api could otherwise never end. Malformed items are
+    stored as their JSON text. A value that is not a list yields no rows. A repeated custom_id is
+    inserted once."""
     return (
         """
         INSERT INTO public.workflow_batch_results
@@ -95,7 +95,7 @@ def lay_out_prompts(execution_id: UUID) -> Statement:
                 WHEN jsonb_typeof(p.item) = 'string' THEN p.item #>> '{}'
                 WHEN jsonb_typeof(p.item -> 'prompt') = 'string' THEN p.item ->> 'prompt'
                 ELSE p.item::text END,
-            -- No entry of an index may be longer than some 2,700 bytes.
+            -- An entry of an index has at most about 2,700 bytes.
             CASE WHEN jsonb_typeof(p.item -> 'custom_id') = 'string'
                  THEN left(p.item ->> 'custom_id', 200) END
         FROM public.workflow_executions e,
@@ -110,8 +110,14 @@ def lay_out_prompts(execution_id: UUID) -> Statement:
     )
 
 
+class Unfinished(TypedDict):
+    """A row of `list_unfinished`."""
+
+    batch_index: int
+
+
 def list_unfinished(execution_id: UUID) -> Statement:
-    """{batch_index} of the prompts still to paint, in order."""
+    """The prompts that are still to be painted, in order, as Unfinished."""
     return (
         """
         SELECT batch_index FROM public.workflow_batch_results
@@ -123,8 +129,7 @@ def list_unfinished(execution_id: UUID) -> Statement:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to paint one prompt until the lease ends; `attempt` is the fence that everything
-    written under it carries."""
+    """The right to paint one prompt until the lease ends. `attempt` is the fence of its writes."""
 
     execution_id: UUID
     batch_index: int
@@ -139,14 +144,14 @@ class Claim:
     api_key: str | None
     aspect_ratio: str | None
     config: dict[str, Any]
-    # Whose budget pays, and what was reserved for this prompt.
+    # The month that is charged, and the reservation for this prompt.
     spend_month: date
     reserved_microusd: int
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedElsewhere:
-    """Somebody else may still be painting the prompt; for how long at most, in seconds."""
+    """Another invocation has the claim; its lease ends in `seconds`."""
 
     seconds: int
 
@@ -154,9 +159,9 @@ class ClaimedElsewhere:
 def claim_prompt(
     tx: Executor, execution_id: UUID, batch_index: int, lease_seconds: float
 ) -> Claim | ClaimedElsewhere | None:
-    """Claims a prompt for `lease_seconds`; None where there is nothing left to do: it is settled,
-    or its execution has ended or was stopped."""
-    # FOR SHARE: a claim that a cancellation does not see has finished before it returns.
+    """Claims a prompt for `lease_seconds`. None if the prompt is settled or its execution has ended
+    or was stopped."""
+    # FOR SHARE: a cancellation waits for claims that began before it.
     [row] = tx.fetch_all(
         """
         WITH execution AS (
@@ -213,13 +218,13 @@ def claim_prompt(
 
 
 def _references(settings: Mapping[str, object]) -> list[tuple[str, str]]:
-    """(key, ETag) of each reference image; '' where the ETag is missing: no object has that one."""
+    """(key, ETag) of each reference image. A missing ETag becomes '', which no object has."""
     keys, etags = _list(settings.get("reference_images")), _list(settings.get("reference_etags"))
     pairs = zip(keys, chain(etags, repeat("")), strict=False)
     return [(str(key), str(etag)) for key, etag in pairs]
 
 
-# What our API has not checked may be any JSON.
+# Values of an execution inserted past the api may be any JSON.
 
 
 def _list(value: object) -> list[object]:
@@ -231,8 +236,8 @@ def _text(value: object) -> str | None:
 
 
 def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: str | None) -> bool:
-    """Records the image and charges its cost in place of what was reserved; False where the claim
-    was overtaken: the cost is charged then too, unless the attempt that paid it has been."""
+    """Records the image and charges its cost instead of the reservation. False if the fence is
+    outdated; the cost is charged then too, unless it was charged for the same attempt before."""
     rows = tx.fetch_all(
         """
         WITH completed AS (
@@ -275,7 +280,7 @@ def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: 
 
 
 def fail_prompt(tx: Executor, claim: Claim, outcome: Outcome) -> None:
-    """Records that the prompt gets no image."""
+    """Marks the prompt as failed for the reason `outcome`."""
     tx.fetch_all(
         """
         UPDATE public.workflow_batch_results
@@ -293,7 +298,7 @@ def fail_prompt(tx: Executor, claim: Claim, outcome: Outcome) -> None:
 
 
 def release_prompt(tx: Executor, claim: Claim, *, throttled: bool) -> None:
-    """Gives the claim back after a failure that is worth another try, and counts it."""
+    """Ends the claim early so that another attempt can follow, and counts the failure."""
     tx.fetch_all(
         """
         UPDATE public.workflow_batch_results
@@ -311,8 +316,8 @@ def release_prompt(tx: Executor, claim: Claim, *, throttled: bool) -> None:
 
 
 def fail_unfinished(execution_id: UUID, run: int, outcome: Outcome) -> Statement:
-    """Settles what nobody will paint any more: with the reason the execution was stopped for, else
-    with `outcome`."""
+    """Marks all unfinished prompts as failed: for the reason that stopped the execution, else for
+    `outcome`."""
     return (
         """
         UPDATE public.workflow_batch_results r

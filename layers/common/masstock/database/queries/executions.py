@@ -1,12 +1,13 @@
 """workflow_executions."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, LiteralString, TypedDict, cast
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from masstock.database.connection import Executor, Row, Statement, one_row
+from masstock.database.connection import Executor, Statement, one_row
 from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
 from masstock.schemas.engine import ExecutionRun
@@ -176,9 +177,15 @@ def delete_execution(tx: Executor, execution_id: UUID) -> bool:
 # --- as the engine -----------------------------------------------------------------------------
 
 
-def start_execution(tx: Executor, run: ExecutionRun) -> Row | None:
-    """Marks the run's execution processing and returns {config, stopped}; None where it has ended
-    or another run works on it."""
+class StartedExecution(TypedDict):
+    """The workflow's config, and whether the execution was stopped."""
+
+    config: dict[str, Any]
+    stopped: bool
+
+
+def start_execution(tx: Executor, run: ExecutionRun) -> StartedExecution | None:
+    """Marks the run's execution as processing. None if it has ended or has another run."""
     rows = tx.fetch_all(
         """
         UPDATE public.workflow_executions e
@@ -191,11 +198,11 @@ def start_execution(tx: Executor, run: ExecutionRun) -> Row | None:
         id=run.execution_id,
         run=run.run,
     )
-    return rows[0] if rows else None
+    return cast(StartedExecution, rows[0]) if rows else None
 
 
 def stop_execution(tx: Executor, execution_id: UUID, code: str, message: str) -> None:
-    """Makes every further claim of the execution fail; the first reason stays."""
+    """Prevents further claims of the execution. The first reason stays."""
     tx.fetch_all(
         """
         UPDATE public.workflow_executions
@@ -209,7 +216,7 @@ def stop_execution(tx: Executor, execution_id: UUID, code: str, message: str) ->
 
 
 def lock_execution(run: ExecutionRun) -> Statement:
-    """Waits for claims in flight and keeps new ones out until the transaction ends."""
+    """Waits for claims in progress and blocks new ones until the transaction ends."""
     return (
         """
         SELECT FROM public.workflow_executions
@@ -219,10 +226,28 @@ def lock_execution(run: ExecutionRun) -> Statement:
     )
 
 
+class Counts(TypedDict):
+    """`output_data` of an ended execution. `cost_microusd` is None if no result has a cost."""
+
+    successful: int
+    failed: int
+    total: int
+    cost_microusd: int | None
+
+
+class EndedExecution(TypedDict):
+    """A row of `end_execution`."""
+
+    status: str
+    output_data: Counts
+    error_code: str | None
+    duration_seconds: int
+    client_id: UUID
+
+
 def end_execution(run: ExecutionRun) -> Statement:
-    """Counts the rows and writes the terminal state: failed where there are none. Touches nothing
-    where the run has ended or is not the current one. Returns {status, output_data, error_code,
-    duration_seconds, client_id}."""
+    """Counts the results and writes the terminal status; without results, it is failed. Returns
+    one EndedExecution, or no row if the execution has ended or has another run."""
     return (
         """
         WITH counts AS (
@@ -260,62 +285,64 @@ def end_execution(run: ExecutionRun) -> Statement:
     )
 
 
-def list_live_executions(tx: Executor, limit: int) -> list[Row]:
-    """What the sweep looks after, oldest first: {id, run, status, age_seconds, overdue, painting}.
-    `painting` is whether some claim is still alive."""
-    return tx.fetch_all(
-        """
-        SELECT e.id, e.run, e.status,
-            extract(epoch FROM now() - e.created_at)::float8 AS age_seconds,
-            coalesce(e.deadline_at < now(), false) AS overdue,
-            EXISTS (SELECT FROM public.workflow_batch_results r
-                    WHERE r.execution_id = e.id AND r.status = 'processing'
-                      AND r.claimed_until > now()) AS painting
-        FROM public.workflow_executions e
-        WHERE e.status IN ('pending', 'processing')
-        ORDER BY e.created_at LIMIT %(limit)s
-        """,
-        limit=limit,
-    )
+class LiveExecution(TypedDict):
+    """An execution that has not ended. `overdue`: past its deadline. `painting`: has a claim whose
+    lease has not ended."""
+
+    id: UUID
+    run: int
+    status: str
+    age_seconds: float
+    overdue: bool
+    painting: bool
 
 
-def fetch_live_execution(tx: Executor, run: ExecutionRun) -> Row | None:
-    """One row as in `list_live_executions`; None where it has ended or another run works on it."""
+_LIVE: LiteralString = """
+    SELECT e.id, e.run, e.status,
+        extract(epoch FROM now() - e.created_at)::float8 AS age_seconds,
+        coalesce(e.deadline_at < now(), false) AS overdue,
+        EXISTS (SELECT FROM public.workflow_batch_results r
+                WHERE r.execution_id = e.id AND r.status = 'processing'
+                  AND r.claimed_until > now()) AS painting
+    FROM public.workflow_executions e
+    WHERE e.status IN ('pending', 'processing')
+"""
+
+
+def list_live_executions(tx: Executor, limit: int) -> list[LiveExecution]:
+    """The `limit` oldest executions that have not ended, oldest first."""
+    rows = tx.fetch_all(_LIVE + "ORDER BY e.created_at LIMIT %(limit)s", limit=limit)
+    return cast(list[LiveExecution], rows)
+
+
+def fetch_live_execution(tx: Executor, run: ExecutionRun) -> LiveExecution | None:
+    """The run's execution. None if it has ended or has another run."""
     rows = tx.fetch_all(
-        """
-        SELECT e.id, e.run, e.status,
-            extract(epoch FROM now() - e.created_at)::float8 AS age_seconds,
-            coalesce(e.deadline_at < now(), false) AS overdue,
-            EXISTS (SELECT FROM public.workflow_batch_results r
-                    WHERE r.execution_id = e.id AND r.status = 'processing'
-                      AND r.claimed_until > now()) AS painting
-        FROM public.workflow_executions e
-        WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('pending', 'processing')
-        """,
-        id=run.execution_id,
-        run=run.run,
+        _LIVE + "AND e.id = %(id)s AND e.run = %(run)s", id=run.execution_id, run=run.run
     )
-    return rows[0] if rows else None
+    return cast(LiveExecution, rows[0]) if rows else None
 
 
 def list_deleted_executions(tx: Executor, limit: int) -> list[UUID]:
-    """Executions whose objects may still be there."""
+    """Ids of deleted executions whose images may still be stored."""
     rows = tx.fetch_all("SELECT app.list_deleted_executions(%(limit)s) AS id", limit=limit)
     return [row["id"] for row in rows]
 
 
 def forget_deleted_execution(tx: Executor, execution_id: UUID) -> None:
-    """Called when its objects are gone; it is kept for as long as a late one may appear."""
+    """Forgets a deleted execution. Does nothing in the first ten minutes after the deletion,
+    because a late image may still appear."""
     tx.fetch_all("SELECT app.forget_deleted_execution(%(id)s)", id=execution_id)
 
 
 def fold_counts() -> Statement:
-    """Keeps the reports' counts short."""
+    """Adds the counts appended for the reports to their sums."""
     return ("SELECT app.fold_execution_counts()", {})
 
 
 def advance_run(tx: Executor, run: ExecutionRun) -> ExecutionRun | None:
-    """Hands the execution to the next run; None where somebody else did so first."""
+    """Makes the next run the current one and returns it. None if the execution has ended or has
+    another run."""
     rows = tx.fetch_all(
         """
         UPDATE public.workflow_executions SET run = run + 1

@@ -55,5 +55,5 @@ def claim_key(
 
 
 def forget_expired_keys() -> Statement:
-    """Deletes keys older than their 24 hours."""
+    """Deletes keys that are older than 24 hours."""
     return ("DELETE FROM public.idempotency_keys WHERE expires_at < now()", {})

@@ -1,15 +1,20 @@
 """webhook_deliveries."""
 
+from typing import TYPE_CHECKING, TypedDict, cast
 from uuid import UUID
 
-from masstock.database.connection import Executor, Row, Statement
+from masstock.database.connection import Executor, Statement
 from masstock.schemas.engine import ExecutionRun
+
+if TYPE_CHECKING:
+    # For the type only: finalize imports the module when there are deliveries.
+    from masstock.services.webhooks import Answer
 
 
 def enqueue_delivery(run: ExecutionRun) -> Statement:
-    """Writes the delivery of an ended run, once; none where nobody wants to be told. In the
-    transaction that ends it. The sweep leaves the first attempt to the machine for a while.
-    Returns its {id}."""
+    """Inserts the delivery of an ended run, once, if the execution has a webhook. Runs in the
+    transaction that ends the run. For the first 30 seconds only the machine attempts the delivery,
+    not the sweep. Returns one row if it inserted the delivery."""
     return (
         """
         INSERT INTO public.webhook_deliveries
@@ -35,14 +40,25 @@ def enqueue_delivery(run: ExecutionRun) -> Statement:
     )
 
 
+class DueDelivery(TypedDict):
+    """A claimed delivery. `attempts` includes the attempt to make now."""
+
+    id: UUID
+    execution_id: UUID
+    url: str
+    client_id: UUID
+    secret_version: int
+    payload: str
+    attempts: int
+
+
 def claim_deliveries(
     tx: Executor, execution_id: UUID | None, limit: int, delays: list[int]
-) -> list[Row]:
-    """Takes what is due, oldest first, or the first attempt of one execution, and schedules the
-    attempt after it at once, so that a crash delays a delivery and loses none: {id, execution_id,
-    url, client_id, secret_version, payload, attempts}. The n-th delay in seconds follows the n-th
-    attempt; after the last there is no further one."""
-    return tx.fetch_all(
+) -> list[DueDelivery]:
+    """Claims the deliveries that are due, oldest first, or the first attempt for one execution.
+    Schedules the next attempt in the same statement, so that a crash only delays a delivery. The
+    n-th delay, in seconds, follows the n-th attempt. One attempt follows the last delay."""
+    rows = tx.fetch_all(
         """
         WITH due AS (
             SELECT id FROM public.webhook_deliveries
@@ -62,18 +78,11 @@ def claim_deliveries(
         limit=limit,
         delays=delays,
     )
+    return cast(list[DueDelivery], rows)
 
 
-def record_attempt(
-    tx: Executor,
-    delivery_id: UUID,
-    *,
-    delivered: bool,
-    final: bool,
-    status: int | None,
-    error: str | None,
-) -> None:
-    """Keeps what the receiver said."""
+def record_attempt(tx: Executor, delivery_id: UUID, answer: "Answer") -> None:
+    """Stores the receiver's answer to an attempt."""
     tx.fetch_all(
         """
         UPDATE public.webhook_deliveries
@@ -83,8 +92,8 @@ def record_attempt(
         WHERE id = %(id)s AND delivered_at IS NULL
         """,
         id=delivery_id,
-        delivered=delivered,
-        final=final,
-        status=status,
-        error=error,
+        delivered=answer.delivered,
+        final=answer.final,
+        status=answer.status,
+        error=answer.error,
     )
