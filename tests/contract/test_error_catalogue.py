@@ -33,6 +33,16 @@ def test_every_outcome_is_documented_with_its_retries() -> None:
     }
 
 
+def test_the_meaning_of_every_code_is_the_docstring_of_its_class() -> None:
+    documented = {
+        code: cells[-1]
+        for heading in ("Problems", "Outcomes of a prompt")
+        for code, cells in rows(heading).items()
+    }
+    kinds = [*STATUS, *errors.outcomes().values()]
+    assert documented == {kind.code: kind.__doc__ for kind in kinds}
+
+
 def test_every_error_is_either_a_problem_or_an_outcome() -> None:
     for kind in errors.AppError.__subclasses__():
         assert kind in STATUS or kind is errors.Outcome, kind

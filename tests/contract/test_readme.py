@@ -1,17 +1,40 @@
-"""The README promises only what the Makefile has, and CI runs what it promises."""
+"""README, CONTRIBUTING and the docs name only targets, files and headings that exist."""
 
 import re
+import tomllib
+from pathlib import Path
+
+import pytest
 
 from tests.support import readme
 from tests.support.readme import ROOT
 
 README = readme.README.read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/*.md")])
+
+
+def targets_in(page: str) -> set[str]:
+    return set(re.findall(r"(?:^|`|\()make (?:-s )?([a-z-]+)", page, re.MULTILINE))
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_make_target_in_the_readme_exists() -> None:
-    mentioned = set(re.findall(r"(?:^|`|\()make (?:-s )?([a-z-]+)", README, re.MULTILINE))
+    mentioned = targets_in(README)
     assert {"demo", "up", "down", "token", "test", "check", "migrate", "schema"} <= mentioned
+    assert mentioned <= TARGETS
+
+
+def test_every_make_target_in_contributing_exists() -> None:
+    mentioned = targets_in(CONTRIBUTING)
+    assert {"test-unit", "test", "check", "schema", "openapi"} <= mentioned
     assert mentioned <= TARGETS
 
 
@@ -36,3 +59,25 @@ def test_every_room_in_the_readme_exists() -> None:
     rooms = re.findall(r"`([a-z_./]+)`", table)
     assert rooms
     assert not [room for room in rooms if not (ROOT / room).exists()]
+
+
+def test_every_file_in_contributing_exists() -> None:
+    files = set(re.findall(r"[\w.]+/[\w./]+\w", CONTRIBUTING))
+    assert files
+    assert not [file for file in files if not (ROOT / file).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors_of(target), link
+
+
+def test_the_changelog_has_the_version_and_a_place_for_the_next_one() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    sections = re.findall(r"^## (\S+)", CHANGELOG, re.MULTILINE)
+    assert sections[:2] == ["Unreleased", version]

@@ -1,7 +1,7 @@
-"""A newcomer types the README's commands, all of them, in a checkout of their own.
+"""Every command of the README works in a fresh clone.
 
-What CI runs on a fresh clone (.ci/run) is not run again: it includes these tests. Every other
-command is, so that a new one is run unasked, and fails here if it cannot be.
+The commands of .ci/run are left out, because CI runs them and they include these tests. A new
+command of the README is tested without a change here.
 """
 
 import json
@@ -22,10 +22,10 @@ from tests.support.readme import ROOT, ci_commands, commands
 pytestmark = pytest.mark.timeout(900)
 
 SESSION_SECONDS = 600
-# What a newcomer puts in their place.
+# The reader replaces these two values.
 DATABASE_URL = "postgresql://migrator@host/db"
 PROMPTS = "my-prompts.txt"
-# What is not part of a clone, or is as good as a fresh one.
+# Files that a clone does not have, and the environment, which is linked.
 NOT_CLONED = shutil.ignore_patterns(
     ".git",
     ".venv",
@@ -37,7 +37,7 @@ NOT_CLONED = shutil.ignore_patterns(
     ".hypothesis",
     "node_modules",
 )
-# Nothing of ours steers the commands, and none finds an account to do harm in.
+# The commands see no other variables, and no AWS account.
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "PYENV_ROOT")
 NO_ACCOUNT = {
     "AWS_CONFIG_FILE": os.devnull,
@@ -49,7 +49,7 @@ MARK = "\x1e"
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A clone with the environment that `make` would install."""
+    """A clone with the environment that `make` installs."""
     clone = tmp_path_factory.mktemp("newcomer") / "masstock"
     shutil.copytree(ROOT, clone, ignore=NOT_CLONED)
     (clone / ".venv").symlink_to((ROOT / ".venv").resolve())
@@ -67,10 +67,10 @@ def empty_database(server: Server) -> Iterator[Urls]:
 
 @pytest.fixture(scope="module")
 def session(checkout: Path, empty_database: Urls) -> list[tuple[str, str]]:
-    """Each command and what it printed, all typed into one shell that stops at the first error."""
+    """(command, output) of each command. One shell runs them all and stops at the first error."""
     typed = [command for command in commands() if command not in ci_commands()]
     again = [command for command in typed if command.startswith("make test")]
-    assert not again, "these tests would run themselves; let CI run it, or take it out"
+    assert not again, "this command would run these tests again; add it to .ci/run or remove it"
     script = "set -eu\n" + "".join(f"printf '{MARK}'\n{command}\n" for command in typed)
     script = script.replace(DATABASE_URL, empty_database.migrator)
     shell = subprocess.Popen(
@@ -99,7 +99,7 @@ def environment() -> dict[str, str]:
 
 
 def printed_by(session: list[tuple[str, str]], pattern: str) -> str:
-    """What the one command that matches printed."""
+    """The output of the one command that matches."""
     [printed] = [printed for command, printed in session if re.search(pattern, command)]
     return printed
 
