@@ -1,7 +1,6 @@
 """workflow_executions."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, LiteralString, TypedDict, cast
 from uuid import UUID
 
