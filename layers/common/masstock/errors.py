@@ -17,6 +17,9 @@ class AppError(Exception):
 
     code: ClassVar[str]
 
+    def __init_subclass__(cls, *, code: str = "") -> None:
+        cls.code = code
+
     def __init__(self, detail: str | None = None) -> None:
         self.detail = detail or (self.__doc__ or "").strip()
         super().__init__(self.detail)
@@ -25,132 +28,94 @@ class AppError(Exception):
 # --- mistakes of the caller ------------------------------------------------------------------
 
 
-class Unauthenticated(AppError):
+class Unauthenticated(AppError, code="unauthenticated"):
     """A valid bearer token is required."""
 
-    code = "unauthenticated"
 
-
-class AccountInactive(AppError):
+class AccountInactive(AppError, code="account_inactive"):
     """This account, or the client it belongs to, is suspended or deleted."""
 
-    code = "account_inactive"
 
-
-class Forbidden(AppError):
+class Forbidden(AppError, code="forbidden"):
     """You are not allowed to do this."""
-
-    code = "forbidden"
 
 
 ADMINS_ONLY = "Only administrators may do this."
 
 
-class NotFound(AppError):
+class NotFound(AppError, code="not_found"):
     """There is no such resource, or it is not yours."""
 
-    code = "not_found"
 
-
-class MethodNotAllowed(AppError):
+class MethodNotAllowed(AppError, code="method_not_allowed"):
     """This resource does not support the method."""
-
-    code = "method_not_allowed"
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self.allowed = allowed
         super().__init__(f"This resource supports {', '.join(allowed)}.")
 
 
-class MalformedJson(AppError):
+class MalformedJson(AppError, code="malformed_json"):
     """The body is not valid JSON."""
 
-    code = "malformed_json"
 
-
-class UnsupportedMediaType(AppError):
+class UnsupportedMediaType(AppError, code="unsupported_media_type"):
     """Send the body as application/json."""
 
-    code = "unsupported_media_type"
 
-
-class BodyTooLarge(AppError):
+class BodyTooLarge(AppError, code="body_too_large"):
     """The body is larger than 4 MB."""
 
-    code = "body_too_large"
 
-
-class InvalidCursor(AppError):
+class InvalidCursor(AppError, code="invalid_cursor"):
     """This list did not return this cursor. Start again without a cursor."""
 
-    code = "invalid_cursor"
 
-
-class ValidationFailed(AppError):
+class ValidationFailed(AppError, code="validation_failed"):
     """The request does not match the schema of this operation."""
-
-    code = "validation_failed"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = errors
         super().__init__()
 
 
-class IdempotencyKeyReused(AppError):
+class IdempotencyKeyReused(AppError, code="idempotency_key_reused"):
     """This Idempotency-Key was used with another request body."""
 
-    code = "idempotency_key_reused"
 
-
-class PreconditionFailed(AppError):
+class PreconditionFailed(AppError, code="precondition_failed"):
     """The resource has changed since you read it; read it again."""
 
-    code = "precondition_failed"
 
-
-class Conflict(AppError):
+class Conflict(AppError, code="conflict"):
     """The resource's state does not allow this, or another resource has the same unique value."""
 
-    code = "conflict"
 
-
-class BudgetExceeded(AppError):
+class BudgetExceeded(AppError, code="budget_exceeded"):
     """The estimate is more than the rest of the client's monthly budget."""
-
-    code = "budget_exceeded"
 
 
 # --- failures of our own parts ----------------------------------------------------------------
 
 
-class InternalError(AppError):
+class InternalError(AppError, code="internal_error"):
     """Something failed on our side; it has been recorded."""
 
-    code = "internal_error"
 
-
-class DatabaseUnavailable(AppError):
+class DatabaseUnavailable(AppError, code="database_unavailable"):
     """The database cannot be reached right now."""
 
-    code = "database_unavailable"
 
-
-class OutcomeUnknown(AppError):
+class OutcomeUnknown(AppError, code="outcome_unknown"):
     """The connection was lost while saving: the change may or may not have been made."""
 
-    code = "outcome_unknown"
 
-
-class StorageUnavailable(AppError):
+class StorageUnavailable(AppError, code="storage_unavailable"):
     """Object storage cannot be reached right now."""
 
-    code = "storage_unavailable"
 
-
-class IdentityProviderUnavailable(AppError):
+class IdentityProviderUnavailable(AppError, code="identity_provider_unavailable"):
     """The identity provider's keys cannot be fetched right now."""
-
-    code = "identity_provider_unavailable"
 
 
 # --- outcomes of a prompt or an execution, stored in its row ----------------------------------
@@ -160,140 +125,102 @@ class Outcome(AppError):
     """A prompt got no image."""
 
     # True if the same prompt could succeed when it is submitted again.
-    retryable: ClassVar[bool] = False
+    retryable: ClassVar[bool]
     # How often one run repeats the prompt by itself.
-    max_retries: ClassVar[int] = 0
+    max_retries: ClassVar[int]
     # True if the remaining prompts of the execution would fail in the same way.
-    stops_execution: ClassVar[bool] = False
+    stops_execution: ClassVar[bool]
+
+    def __init_subclass__(
+        cls,
+        *,
+        code: str,
+        retryable: bool = False,
+        max_retries: int = 0,
+        stops_execution: bool = False,
+    ) -> None:
+        super().__init_subclass__(code=code)
+        cls.retryable, cls.max_retries, cls.stops_execution = (
+            retryable,
+            max_retries,
+            stops_execution,
+        )
 
 
-class ProviderThrottled(Outcome):
+class ProviderThrottled(Outcome, code="provider_rate_limited", retryable=True, max_retries=8):
     """The rate limit of the image model was reached."""
-
-    code = "provider_rate_limited"
-    retryable = True
-    max_retries = 8
 
     def __init__(self, detail: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
 
 
-class ProviderUnavailable(Outcome):
+class ProviderUnavailable(Outcome, code="provider_unavailable", retryable=True, max_retries=3):
     """The image model could not be reached or failed."""
 
-    code = "provider_unavailable"
-    retryable = True
-    max_retries = 3
 
-
-class ProviderTimeout(Outcome):
+class ProviderTimeout(Outcome, code="provider_timeout", retryable=True, max_retries=3):
     """The image model did not answer in time."""
 
-    code = "provider_timeout"
-    retryable = True
-    max_retries = 3
 
-
-class NoImage(Outcome):
+class NoImage(Outcome, code="no_image", retryable=True, max_retries=1):
     """The image model answered without an image."""
 
-    code = "no_image"
-    retryable = True
-    max_retries = 1
 
-
-class InvalidApiKey(Outcome):
+class InvalidApiKey(Outcome, code="invalid_api_key", stops_execution=True):
     """The image model refused the API key."""
 
-    code = "invalid_api_key"
-    stops_execution = True
 
-
-class QuotaExhausted(Outcome):
+class QuotaExhausted(Outcome, code="quota_exhausted", retryable=True, stops_execution=True):
     """The daily quota of the API key is used up."""
 
-    code = "quota_exhausted"
-    retryable = True
-    stops_execution = True
 
-
-class InvalidRequest(Outcome):
+class InvalidRequest(Outcome, code="invalid_request"):
     """The image model refused the request as invalid."""
 
-    code = "invalid_request"
 
-
-class ModelUnavailable(Outcome):
+class ModelUnavailable(Outcome, code="model_unavailable"):
     """The image model named by the workflow does not exist or is not available to this key."""
 
-    code = "model_unavailable"
 
-
-class UnknownWorkflowType(Outcome):
+class UnknownWorkflowType(Outcome, code="unknown_workflow_type", stops_execution=True):
     """The workflow has an unknown workflow_type. Nothing was painted."""
 
-    code = "unknown_workflow_type"
-    stops_execution = True
 
-
-class PromptBlocked(Outcome):
+class PromptBlocked(Outcome, code="prompt_blocked"):
     """The image model blocked the prompt."""
 
-    code = "prompt_blocked"
 
-
-class ContentBlocked(Outcome):
+class ContentBlocked(Outcome, code="content_blocked"):
     """The image model blocked the image that it painted."""
 
-    code = "content_blocked"
 
-
-class Recitation(Outcome):
+class Recitation(Outcome, code="recitation"):
     """The image model withheld the image because it is too similar to an existing work."""
 
-    code = "recitation"
 
-
-class InvalidImage(Outcome):
+class InvalidImage(Outcome, code="invalid_image"):
     """The image model did not return a PNG, JPEG or WebP of at most 10 MB."""
 
-    code = "invalid_image"
 
-
-class ReferenceGone(Outcome):
+class ReferenceGone(Outcome, code="reference_gone"):
     """A reference image was deleted or replaced after submission."""
 
-    code = "reference_gone"
 
-
-class ApiKeyUnreadable(Outcome):
+class ApiKeyUnreadable(Outcome, code="api_key_unreadable", stops_execution=True):
     """The stored API key cannot be decrypted. Submit again with the key."""
 
-    code = "api_key_unreadable"
-    stops_execution = True
 
-
-class Cancelled(Outcome):
+class Cancelled(Outcome, code="cancelled", retryable=True):
     """The execution was cancelled."""
 
-    code = "cancelled"
-    retryable = True
 
-
-class DeadlineExceeded(Outcome):
+class DeadlineExceeded(Outcome, code="deadline_exceeded", retryable=True):
     """The execution did not end before its deadline."""
 
-    code = "deadline_exceeded"
-    retryable = True
 
-
-class NotFinished(Outcome):
+class NotFinished(Outcome, code="not_finished", retryable=True, max_retries=3):
     """The prompt was given up after repeated failures on our side."""
-
-    code = "not_finished"
-    retryable = True
-    max_retries = 3
 
 
 def outcomes() -> dict[str, type[Outcome]]:

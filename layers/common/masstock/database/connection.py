@@ -37,12 +37,12 @@ class Executor(Protocol):
         """The rows of one statement; an empty list if it returns no rows."""
         ...
 
-
-def one_row(rows: list[Row]) -> Row:
-    """The one row of a result. Raises NotFound if the result is empty."""
-    if not rows:
-        raise NotFound
-    return rows[0]
+    def fetch_one(self, query: LiteralString, **values: object) -> Row:
+        """The first row of one statement. Raises NotFound if it returns no rows."""
+        rows = self.fetch_all(query, **values)
+        if not rows:
+            raise NotFound
+        return rows[0]
 
 
 class Database:

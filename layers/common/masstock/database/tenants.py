@@ -10,7 +10,15 @@ from uuid import UUID
 
 import psycopg
 
-from masstock.database.connection import BEGIN, BEGIN_READ_ONLY, COMMIT, Database, Row, Statement
+from masstock.database.connection import (
+    BEGIN,
+    BEGIN_READ_ONLY,
+    COMMIT,
+    Database,
+    Executor,
+    Row,
+    Statement,
+)
 from masstock.errors import ADMINS_ONLY, DatabaseUnavailable, Forbidden, OutcomeUnknown
 from masstock.telemetry import logger
 
@@ -33,7 +41,7 @@ class Caller:
     client_id: UUID | None
 
 
-class TenantReader:
+class TenantReader(Executor):
     """Runs each query as the principal, in a READ ONLY transaction of its own and in one flight. A
     flight that loses its connection is sent once more. `caller` is set by the first query."""
 
@@ -74,7 +82,7 @@ class TenantReader:
         return rows
 
 
-class TenantTransaction:
+class TenantTransaction(Executor):
     """A READ WRITE transaction as the principal. `tenant_transaction` makes it."""
 
     def __init__(self, database: Database, caller: Caller) -> None:

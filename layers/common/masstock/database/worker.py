@@ -6,11 +6,11 @@ from typing import LiteralString
 
 import psycopg
 
-from masstock.database.connection import BEGIN, COMMIT, Database, Row, Statement
+from masstock.database.connection import BEGIN, COMMIT, Database, Executor, Row, Statement
 from masstock.errors import DatabaseUnavailable
 
 
-class Worker:
+class Worker(Executor):
     """The database for fanout, generate and finalize, with the rights of masstock_worker."""
 
     def __init__(self, database: Database) -> None:

@@ -7,7 +7,7 @@ from itertools import chain, repeat
 from typing import Any, TypedDict, cast
 from uuid import UUID
 
-from masstock.database.connection import Executor, Row, Statement, one_row
+from masstock.database.connection import Executor, Row, Statement
 from masstock.errors import Outcome
 from masstock.services.storage import StoredImage
 
@@ -66,7 +66,7 @@ def list_results(
 def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Row:
     """Where the image of one prompt is: {status, result_url, result_storage_path, error_message};
     raises NotFound."""
-    rows = tx.fetch_all(
+    return tx.fetch_one(
         """
         SELECT status, result_url, result_storage_path, error_message
         FROM public.workflow_batch_results
@@ -75,7 +75,6 @@ def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Ro
         execution_id=execution_id,
         batch_index=batch_index,
     )
-    return one_row(rows)
 
 
 # --- as the engine -----------------------------------------------------------------------------

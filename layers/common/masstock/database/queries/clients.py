@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from masstock.database.connection import Executor, Row, one_row
+from masstock.database.connection import Executor, Row
 from masstock.database.queries.keyset import Page, lines_of
 
 
@@ -34,11 +34,11 @@ def fetch_client(tx: Executor, client_id: UUID, *, for_update: bool = False) -> 
     """One client as JSON; raises NotFound. `for_update` holds the row until the commit."""
     if for_update:
         tx.fetch_all("SELECT FROM public.clients WHERE id = %(id)s FOR UPDATE", id=client_id)
-    rows = tx.fetch_all(
+    row = tx.fetch_one(
         "SELECT row_to_json(c)::text AS json FROM public.clients c WHERE c.id = %(id)s",
         id=client_id,
     )
-    return one_row(rows)["json"]
+    return row["json"]
 
 
 def fetch_active_client(tx: Executor, client_id: UUID) -> Row | None:
@@ -56,19 +56,18 @@ def fetch_active_client(tx: Executor, client_id: UUID) -> Row | None:
 def fetch_budget(tx: Executor, client_id: UUID) -> Row:
     """{monthly_budget_microusd, spent_microusd, reserved_microusd} of the current month; raises
     NotFound."""
-    return one_row(tx.fetch_all("SELECT * FROM app.fetch_budget(%(id)s)", id=client_id))
+    return tx.fetch_one("SELECT * FROM app.fetch_budget(%(id)s)", id=client_id)
 
 
 def advance_webhook_secret(tx: Executor, client_id: UUID) -> None:
     """Makes further executions sign with the next secret; raises NotFound."""
-    rows = tx.fetch_all(
+    tx.fetch_one(
         """
         UPDATE public.clients SET webhook_secret_version = webhook_secret_version + 1
         WHERE id = %(id)s RETURNING id
         """,
         id=client_id,
     )
-    one_row(rows)
 
 
 def insert_client(tx: Executor, **values: object) -> None:
@@ -84,7 +83,7 @@ def insert_client(tx: Executor, **values: object) -> None:
 
 def update_client(tx: Executor, client_id: UUID, changes: Mapping[str, Any]) -> None:
     """Applies the changes; raises NotFound."""
-    rows = tx.fetch_all(
+    tx.fetch_one(
         """
         UPDATE public.clients c SET (name, email, status, monthly_budget_microusd, webhook_url) = (
             SELECT p.name, p.email, p.status, p.monthly_budget_microusd, p.webhook_url
@@ -94,4 +93,3 @@ def update_client(tx: Executor, client_id: UUID, changes: Mapping[str, Any]) -> 
         id=client_id,
         changes=Jsonb(changes),
     )
-    one_row(rows)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from masstock.database.connection import Executor, Statement, one_row
+from masstock.database.connection import Executor, Statement
 from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
 from masstock.schemas.engine import ExecutionRun
@@ -56,7 +56,7 @@ def insert_execution(
 def fetch_execution(tx: Executor, execution_id: UUID) -> str:
     """One execution as JSON, with its names and progress and without its API key; prompts that
     would not fit into an answer are left to the results. Raises NotFound."""
-    rows = tx.fetch_all(
+    row = tx.fetch_one(
         """
         SELECT row_to_json(x)::text AS json FROM (
             SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status,
@@ -88,7 +88,7 @@ def fetch_execution(tx: Executor, execution_id: UUID) -> str:
         id=execution_id,
         max_bytes=MAX_INPUT_BYTES,
     )
-    return one_row(rows)["json"]
+    return row["json"]
 
 
 def list_executions(tx: Executor, page: Page) -> list[str]:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from masstock.database.connection import Executor, one_row
+from masstock.database.connection import Executor
 from masstock.database.queries.keyset import Page, lines_of
 
 
@@ -34,11 +34,11 @@ def list_tickets(tx: Executor, page: Page) -> list[str]:
 
 def fetch_ticket(tx: Executor, ticket_id: UUID) -> str:
     """One ticket as JSON; raises NotFound."""
-    rows = tx.fetch_all(
+    row = tx.fetch_one(
         "SELECT row_to_json(t)::text AS json FROM public.support_tickets t WHERE t.id = %(id)s",
         id=ticket_id,
     )
-    return one_row(rows)["json"]
+    return row["json"]
 
 
 def insert_ticket(tx: Executor, **values: object) -> None:
@@ -71,7 +71,7 @@ def update_text(tx: Executor, ticket_id: UUID, changes: Mapping[str, Any]) -> bo
 
 def update_ticket(tx: Executor, ticket_id: UUID, changes: Mapping[str, Any]) -> None:
     """Applies an administrator's changes; raises NotFound."""
-    rows = tx.fetch_all(
+    tx.fetch_one(
         """
         UPDATE public.support_tickets t SET (subject, description, priority, status) = (
             SELECT p.subject, p.description, p.priority, p.status
@@ -81,7 +81,6 @@ def update_ticket(tx: Executor, ticket_id: UUID, changes: Mapping[str, Any]) -> 
         id=ticket_id,
         changes=Jsonb(changes),
     )
-    one_row(rows)
 
 
 def delete_ticket(tx: Executor, ticket_id: UUID) -> bool:

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from masstock.database.connection import Executor, Row, one_row
+from masstock.database.connection import Executor, Row
 from masstock.database.queries.keyset import Page, lines_of
 
 
 def fetch_profile(tx: Executor, user_id: UUID) -> str:
     """The schema document's first query, "Get User with Client Info", as JSON; raises NotFound."""
-    rows = tx.fetch_all(
+    row = tx.fetch_one(
         """
         SELECT row_to_json(x)::text AS json FROM (
             SELECT u.id, u.email, u.name, u.role, u.status,
@@ -23,7 +23,7 @@ def fetch_profile(tx: Executor, user_id: UUID) -> str:
         """,
         id=user_id,
     )
-    return one_row(rows)["json"]
+    return row["json"]
 
 
 def list_users(tx: Executor, page: Page) -> list[str]:
@@ -52,10 +52,10 @@ def fetch_user(tx: Executor, user_id: UUID, *, for_update: bool = False) -> str:
     """One user as JSON; raises NotFound. `for_update` holds the row until the commit."""
     if for_update:
         tx.fetch_all("SELECT FROM public.users WHERE id = %(id)s FOR UPDATE", id=user_id)
-    rows = tx.fetch_all(
+    row = tx.fetch_one(
         "SELECT row_to_json(u)::text AS json FROM public.users u WHERE u.id = %(id)s", id=user_id
     )
-    return one_row(rows)["json"]
+    return row["json"]
 
 
 def insert_user(tx: Executor, **values: object) -> None:
@@ -71,7 +71,7 @@ def insert_user(tx: Executor, **values: object) -> None:
 
 def update_user(tx: Executor, user_id: UUID, changes: Mapping[str, Any]) -> Row:
     """Applies the changes and returns {role, client_id}; raises NotFound."""
-    rows = tx.fetch_all(
+    return tx.fetch_one(
         """
         UPDATE public.users u SET (email, name, role, status, client_id) = (
             SELECT p.email, p.name, p.role, p.status, p.client_id
@@ -81,4 +81,3 @@ def update_user(tx: Executor, user_id: UUID, changes: Mapping[str, Any]) -> Row:
         id=user_id,
         changes=Jsonb(changes),
     )
-    return one_row(rows)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from masstock.database.connection import Executor, one_row
+from masstock.database.connection import Executor
 from masstock.database.queries.keyset import Page, lines_of
 
 
@@ -33,11 +33,11 @@ def list_requests(tx: Executor, page: Page) -> list[str]:
 
 def fetch_request(tx: Executor, request_id: UUID) -> str:
     """One request as JSON; raises NotFound."""
-    rows = tx.fetch_all(
+    row = tx.fetch_one(
         "SELECT row_to_json(r)::text AS json FROM public.workflow_requests r WHERE r.id = %(id)s",
         id=request_id,
     )
-    return one_row(rows)["json"]
+    return row["json"]
 
 
 def insert_request(tx: Executor, **values: object) -> None:
@@ -67,7 +67,7 @@ def update_notes(tx: Executor, request_id: UUID, notes: str | None) -> bool:
 
 def update_request(tx: Executor, request_id: UUID, changes: Mapping[str, Any]) -> None:
     """Applies an administrator's changes; raises NotFound."""
-    rows = tx.fetch_all(
+    tx.fetch_one(
         """
         UPDATE public.workflow_requests r SET (notes, status) = (
             SELECT p.notes, p.status FROM jsonb_populate_record(r, %(changes)s) p)
@@ -76,7 +76,6 @@ def update_request(tx: Executor, request_id: UUID, changes: Mapping[str, Any]) -
         id=request_id,
         changes=Jsonb(changes),
     )
-    one_row(rows)
 
 
 def delete_request(tx: Executor, request_id: UUID) -> bool:

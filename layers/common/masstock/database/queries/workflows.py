@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from masstock.database.connection import Executor, one_row
+from masstock.database.connection import Executor
 from masstock.database.queries.keyset import Page, lines_of
 
 
@@ -41,11 +41,11 @@ def fetch_workflow(tx: Executor, workflow_id: UUID, *, for_update: bool = False)
     """One workflow as JSON; raises NotFound. `for_update` holds the row until the commit."""
     if for_update:
         tx.fetch_all("SELECT FROM public.workflows WHERE id = %(id)s FOR UPDATE", id=workflow_id)
-    rows = tx.fetch_all(
+    row = tx.fetch_one(
         "SELECT row_to_json(w)::text AS json FROM public.workflows w WHERE w.id = %(id)s",
         id=workflow_id,
     )
-    return one_row(rows)["json"]
+    return row["json"]
 
 
 def insert_workflow(
@@ -73,7 +73,7 @@ def insert_workflow(
 
 def update_workflow(tx: Executor, workflow_id: UUID, changes: Mapping[str, Any]) -> None:
     """Applies the changes; raises NotFound."""
-    rows = tx.fetch_all(
+    tx.fetch_one(
         """
         UPDATE public.workflows w SET (name, description, status, config) = (
             SELECT p.name, p.description, p.status, p.config
@@ -83,4 +83,3 @@ def update_workflow(tx: Executor, workflow_id: UUID, changes: Mapping[str, Any])
         id=workflow_id,
         changes=Jsonb(changes),
     )
-    one_row(rows)
