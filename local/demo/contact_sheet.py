@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
 
-from local.image_model.painter import printable, type_face, wrap
+from local.image_model.lettering import printable, type_face, wrap
 
 USUAL_WIDTH, LARGEST_WIDTH = 1600, 3200
 WIDEST_TILE = 380
