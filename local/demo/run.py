@@ -23,7 +23,7 @@ from rich.text import Text
 from local import lifecycle
 from local.demo.api_client import ApiClient, ApiError
 from local.demo.contact_sheet import Tile, draw_contact_sheet
-from local.processes.children import StackError
+from local.errors import StackError
 from local.processes.files import lock_holder
 from local.settings import ROOT, Settings
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
+from local.aws.clients import client
+from local.aws.lambda_api import InnerEndpoints
 from local.aws.pool import FunctionPool, Pools
 from local.aws.resources import ACCOUNT, REGION, LambdaFunction
 from local.processes import children
-from local.processes.servers import InnerEndpoints, ThreadedServer
+from local.processes.servers import ThreadedServer
 from local.processes.services import Service
 from local.settings import ROOT
 
@@ -87,13 +88,7 @@ class Aws:
 
     def client(self, name: str) -> Any:
         """A boto3 client of it."""
-        return boto3.client(
-            name,  # pyright: ignore
-            endpoint_url=self.service.url,
-            region_name=REGION,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-        )
+        return client(name, self.service.url)
 
     def machine_arn(self, name: str) -> str:
         """The ARN of one of its state machines."""

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from local import database
+from local.errors import StackError
 from local.keys import Keys
-from local.processes.children import StackError
 from sql.tools.identity_key import trusts_another_key
 from tests.support.databases import IDENTITY_KEY, Server, Urls
 

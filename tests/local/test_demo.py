@@ -18,8 +18,8 @@ from rich.console import Console
 from local.demo import api_client
 from local.demo import run as demo
 from local.demo.contact_sheet import Tile, draw_contact_sheet
+from local.errors import StackError
 from local.image_model.painter import paint
-from local.processes.children import StackError
 
 EXECUTION = "7b0e5a52-6a55-4a3e-8a3c-0f6f6a4c2f11"
 WORKFLOW = "5d5b1f0e-52f9-4a41-9a43-3f0f7b8f3d10"

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from local.processes.children import StackError
+from local.errors import StackError
 from local.processes.postgres import PostgresServer
 from local.settings import ROOT
 
@@ -140,7 +140,7 @@ def test_place_that_somebody_else_prepared_is_not_used(directory: Path, tmp_path
     server = PostgresServer(directory)
     server.home.symlink_to(tmp_path)
     try:
-        with pytest.raises(StackError, match="belongs to somebody else"):
+        with pytest.raises(StackError, match="belongs to another user"):
             server.start()
     finally:
         server.home.unlink()

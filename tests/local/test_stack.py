@@ -165,7 +165,7 @@ def test_up_on_another_port_says_where_the_stack_is(stack: Stack) -> None:
     elsewhere = stack.run("up", PORT=str(port + 1))
     assert elsewhere.returncode == 1
     assert elsewhere.stderr == (
-        f"The stack runs on port {port} already; `make down` lets it move.\n"
+        f"The stack runs on port {port} already; run `make down` first to use another one.\n"
     )
     assert stack.run("up", PORT=str(port)).returncode == 0
     assert stack.description == before
@@ -288,7 +288,7 @@ def test_port_in_use_is_one_clear_line(stack: Stack) -> None:
         port = taken.getsockname()[1]
         up = stack.run("up", PORT=str(port))
     assert up.returncode == 1
-    assert up.stderr == f"PORT {port} is in use; choose another, or none.\n"
+    assert up.stderr == f"PORT {port} is in use; choose another one or leave PORT unset.\n"
 
 
 def test_clean_deletes_our_files_and_nobody_elses(stack: Stack) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from local.aws.resources import ACCOUNT, REGION, Template
 from local.aws.template import read_template, seconds_of
-from local.processes.children import StackError
+from local.errors import StackError
 from local.settings import ROOT, Settings
 from local.wiring import function_variables, template_parameters
 
