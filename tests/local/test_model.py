@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import io
 import json
 import socket
 import threading
@@ -16,11 +15,11 @@ from typing import Any
 import pytest
 from google import genai
 from google.genai import errors, types
-from PIL import Image
 
 from local.image_model.painter import paint
 from local.image_model.replies import BEHAVIOURS
 from local.image_model.server import ModelServer
+from tests.local.pictures import a_picture, decode
 
 KEY = "a-demo-key-of-some-length"
 SDK_TIMEOUT_MS = 1500
@@ -80,23 +79,6 @@ def ask_sdk(url: str, *contents: Any, version: str = "v1beta", **config: Any) ->
 
 def image_of(reply: Any) -> bytes:
     return reply.candidates[0].content.parts[0].inline_data.data
-
-
-def decode(png: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(png))
-    image.load()
-    return image
-
-
-def pixels(image: Image.Image) -> Iterator[tuple[int, int, int]]:
-    raw = image.convert("RGB").tobytes()
-    return zip(raw[0::3], raw[1::3], raw[2::3], strict=True)
-
-
-def a_picture(colour: str, format: str = "PNG") -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (64, 48), colour).save(stream, format)
-    return stream.getvalue()
 
 
 # The SDK against every behaviour
@@ -423,64 +405,3 @@ def test_an_unknown_path_is_404_in_googles_shape(url: str) -> None:
     for path, body in (("/v2/models/m:generateContent", {}), ("/", None), ("/_control", None)):
         status, reply = http(url + path, body)
         assert (status, reply["error"]["status"]) == (404, "NOT_FOUND")
-
-
-# Painting
-
-
-def test_each_prompt_has_its_own_picture_and_keeps_it() -> None:
-    prompts = [f"prompt number {n}" for n in range(40)]
-    pictures = [paint(prompt) for prompt in prompts]
-    assert len(set(pictures)) == 40
-    assert len({decode(each).convert("RGB").tobytes() for each in pictures}) == 40
-    assert pictures == [paint(prompt) for prompt in prompts]
-
-
-@pytest.mark.parametrize(
-    ("ratio", "expected"),
-    [(None, 1.0), ("1:1", 1.0), ("16:9", 16 / 9), ("9:16", 9 / 16), ("21:9", 21 / 9), ("8:1", 8.0)],
-)
-def test_the_picture_has_the_asked_shape(ratio: str | None, expected: float) -> None:
-    image = decode(paint("a long prompt " * 50, [a_picture("red")], ratio))
-    assert image.format == "PNG"
-    assert image.width / image.height == pytest.approx(expected, rel=0.01)
-    assert min(image.size) >= 512
-
-
-@pytest.mark.parametrize("ratio", ["", "16x9", "0:1", "1:9", "-1:2", "1:1:1", "99999:1"])
-def test_a_nonsensical_shape_is_refused(ratio: str) -> None:
-    with pytest.raises(ValueError, match="aspect ratio"):
-        paint("a mug", aspect_ratio=ratio)
-
-
-def test_references_are_visible_in_the_picture() -> None:
-    plain = decode(paint("a mug")).convert("RGB")
-    red = decode(paint("a mug", [a_picture("#ff0000", "JPEG")])).convert("RGB")
-    blue = decode(paint("a mug", [a_picture("#0000ff", "WEBP")])).convert("RGB")
-    assert len({image.tobytes() for image in (plain, red, blue)}) == 3
-    reddish = sum(r > 240 and g < 15 and b < 15 for r, g, b in pixels(red))
-    assert reddish > 5000
-
-
-def test_many_or_broken_references_are_no_obstacle() -> None:
-    many = [a_picture(colour) for colour in ("red", "green", "blue", "black", "white", "pink")]
-    assert paint("a mug", many) != paint("a mug", many[:5])
-    broken = [b"\x89PNG\r\n\x1a\n and no more"]
-    assert decode(paint("a mug", broken)).size == decode(paint("a mug")).size
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    ["x", "é ñ ø 日本 🦊", "\ud800 lone", "tab\there\nline\x00null", "w" * 10_000, "a b " * 2_500],
-)
-def test_any_text_can_be_painted(prompt: str) -> None:
-    assert decode(paint(prompt)).size == (640, 640)
-    assert len({paint(prompt), paint(prompt + "!")}) == 2
-
-
-def test_painting_is_cheap() -> None:
-    paint("warm up")
-    started = time.process_time()
-    for n in range(40):
-        paint(f"A hand-thrown cup on a counter, steam curling, minimal campaign, number {n}")
-    assert (time.process_time() - started) / 40 < 0.025

@@ -1,15 +1,11 @@
 """SAM CLI's providers still tell us what the stack runs; they are internal to SAM CLI."""
 
 import json
-import os
-import stat
-from pathlib import Path
 
 import pytest
 
 from local.aws.resources import ACCOUNT, REGION, Template
 from local.aws.template import read_template, seconds_of
-from local.errors import StackError
 from local.settings import ROOT, Settings
 from local.wiring import function_variables, template_parameters
 
@@ -94,34 +90,3 @@ def test_own_credentials_and_profile_stay_out_of_functions(
 )
 def test_rates_in_seconds(expression: str, seconds: float) -> None:
     assert seconds_of(expression) == seconds
-
-
-@pytest.mark.parametrize("name", ["PORT", "CONCURRENCY", "SWEEP_SECONDS"])
-@pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "99999999"])
-def test_nonsense_in_the_environment_is_named(name: str, value: str) -> None:
-    with pytest.raises(StackError, match=name):
-        Settings.from_environment({name: value})
-
-
-def test_keys_are_private_and_stay_the_same(tmp_path: Path) -> None:
-    import jwt
-
-    from local.keys import AUDIENCE, ISSUER, KEY_ID, USERS, Keys
-
-    keys = Keys(tmp_path / "keys")
-    token = keys.mint(USERS["admin"])
-    secret = keys.secret("identity-key")
-    again = Keys(tmp_path / "keys")
-    assert again.secret("identity-key") == secret
-    assert len(secret) == 64
-    assert secret.isalnum()
-    (key,) = again.key_set()["keys"]
-    assert key["kid"] == jwt.get_unverified_header(token)["kid"] == KEY_ID
-    assert "d" not in key
-    claims = jwt.decode(
-        token, jwt.PyJWK(key), algorithms=["ES256"], audience=AUDIENCE, issuer=ISSUER
-    )
-    assert claims["sub"] == USERS["admin"]
-    assert claims["exp"] - claims["iat"] >= 7 * 86400
-    for path in (tmp_path / "keys").iterdir():
-        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
