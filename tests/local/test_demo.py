@@ -1,4 +1,4 @@
-"""The demo against a small API of its own, so that every way it can go is quick to try."""
+"""The demo against a small fake API, so that each outcome is tested quickly."""
 
 import json
 import os
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(60)
 
 
 class FakeApi(ThreadingHTTPServer):
-    """Answers like the API; prompts that say "fail" fail, and `status` is how it ends."""
+    """Answers like the API. A prompt that contains "fail" fails."""
 
     daemon_threads = True
 
@@ -51,7 +51,7 @@ class FakeApi(ThreadingHTTPServer):
         self.image_headers: list[dict[str, str]] = []
         self.polls = 0
         self.polls_until_done = 2
-        self.hiccups = 0
+        self.temporary_errors = 0
 
     @property
     def url(self) -> str:
@@ -107,8 +107,8 @@ class FakeHandler(BaseHTTPRequestHandler):
         api: FakeApi = self.server
         path, _, query = self.path.partition("?")
         *_, last = path.split("/")
-        if api.hiccups:
-            api.hiccups -= 1
+        if api.temporary_errors:
+            api.temporary_errors -= 1
             self.reply(503, {"title": "Unwell"})
         elif path.startswith("/bucket/"):
             api.image_headers.append(dict(self.headers))
@@ -146,7 +146,7 @@ class FakeHandler(BaseHTTPRequestHandler):
 
 
 class FakeStack:
-    """Counts what the demo does to the stack."""
+    """Counts the calls of `up` and `down`."""
 
     def __init__(self, api: FakeApi) -> None:
         self.api, self.running, self.ups, self.downs = api, False, 0, 0
@@ -228,7 +228,7 @@ def test_an_unusable_prompt_file_ends_the_demo_before_it_starts(
 # A run
 
 
-def test_a_run_leaves_images_a_sheet_and_a_summary(
+def test_a_run_writes_images_a_contact_sheet_and_a_summary(
     tmp_path: Path, api: FakeApi, stack: FakeStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert demo.main([], stack) == 0
@@ -252,7 +252,7 @@ def test_a_run_leaves_images_a_sheet_and_a_summary(
     assert "\x1b" not in printed
 
 
-def test_the_submission_carries_workflow_key_and_idempotency_key(
+def test_the_submission_has_workflow_api_key_and_idempotency_key(
     api: FakeApi, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert demo.main([], stack) == 0
@@ -267,21 +267,21 @@ def test_the_submission_carries_workflow_key_and_idempotency_key(
     assert len(keys) == 2
 
 
-def test_a_presigned_url_never_sees_the_token(api: FakeApi, stack: FakeStack) -> None:
+def test_a_presigned_url_never_receives_the_token(api: FakeApi, stack: FakeStack) -> None:
     assert demo.main([], stack) == 0
     assert len(api.image_headers) == 2
     assert not any("Authorization" in headers for headers in api.image_headers)
 
 
-def test_a_passing_hiccup_is_outlasted(
+def test_a_temporary_error_is_retried(
     api: FakeApi, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api_client, "RETRY_SECONDS", 10)
-    api.hiccups = 2
+    api.temporary_errors = 2
     assert demo.main([], stack) == 0
 
 
-def test_an_execution_that_fails_is_reported_and_fails_the_demo(
+def test_a_failed_execution_fails_the_demo(
     tmp_path: Path, environment: Path, stack: FakeStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment.write_text("fail one\nfail two\n")
@@ -293,7 +293,7 @@ def test_an_execution_that_fails_is_reported_and_fails_the_demo(
     assert stack.downs == 1
 
 
-def test_a_refused_submission_is_one_line_with_the_problems_detail(
+def test_a_refused_submission_prints_one_line_with_the_details(
     tmp_path: Path, api: FakeApi, stack: FakeStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     demo.main([], stack)
@@ -308,10 +308,12 @@ def test_a_refused_submission_is_one_line_with_the_problems_detail(
     (line,) = capsys.readouterr().err.splitlines()
     for expected in ("Unprocessable", "The body is not valid.", "/prompts at most 100 prompts"):
         assert expected in line
-    assert not (tmp_path / "demo" / "summary.json").exists(), "an old summary would mislead"
+    assert not (tmp_path / "demo" / "summary.json").exists(), (
+        "an old summary is left"
+    )
 
 
-def test_no_workflow_to_run_is_said(
+def test_a_missing_workflow_is_reported(
     api: FakeApi, stack: FakeStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     api.workflows = api.workflows[:1]
@@ -319,7 +321,7 @@ def test_no_workflow_to_run_is_said(
     assert "no active nano_banana workflow" in capsys.readouterr().err
 
 
-def test_an_execution_that_stands_still_ends_the_demo(
+def test_an_execution_without_progress_ends_the_demo(
     api: FakeApi,
     stack: FakeStack,
     monkeypatch: pytest.MonkeyPatch,
@@ -344,10 +346,10 @@ def test_an_unreachable_api_ends_the_demo(
     assert "no answer" in capsys.readouterr().err
 
 
-# The stack around it
+# The stack
 
 
-def test_the_stack_is_taken_down_only_if_the_demo_started_it(stack: FakeStack) -> None:
+def test_the_demo_stops_only_a_stack_that_it_started(stack: FakeStack) -> None:
     demo.main([], stack)
     assert (stack.ups, stack.downs) == (1, 1)
     stack.running = True
@@ -355,7 +357,7 @@ def test_the_stack_is_taken_down_only_if_the_demo_started_it(stack: FakeStack) -
     assert (stack.ups, stack.downs) == (2, 1)
 
 
-def test_stay_leaves_the_stack_up_and_prints_calls_to_try(
+def test_stay_leaves_the_stack_running_and_prints_calls(
     stack: FakeStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STAY", "1")
@@ -367,7 +369,7 @@ def test_stay_leaves_the_stack_up_and_prints_calls_to_try(
     assert WORKFLOW in printed
 
 
-def test_a_stack_that_does_not_start_is_one_line(
+def test_a_stack_that_does_not_start_prints_one_line(
     stack: FakeStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse() -> None:
@@ -380,7 +382,7 @@ def test_a_stack_that_does_not_start_is_one_line(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("was_running", [False, True])
-def test_an_interrupt_takes_down_what_the_demo_started(
+def test_an_interrupted_demo_stops_only_a_stack_that_it_started(
     api: FakeApi,
     stack: FakeStack,
     monkeypatch: pytest.MonkeyPatch,

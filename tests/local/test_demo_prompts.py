@@ -1,4 +1,4 @@
-"""A file of prompts becomes the prompts that its author meant."""
+"""A text file is split into its prompts."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_the_examples_are_twelve_distinct_prompts() -> None:
     assert len(prompts) == len(set(prompts)) == 12
 
 
-def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_a_prompt(tmp_path: Path) -> None:
     path = tmp_path / "bom.txt"
     path.write_bytes(b"\xef\xbb\xbfone\n")
     assert read_prompts(path) == ["one"]

@@ -1,4 +1,4 @@
-"""Keys stay the same and are readable by their owner only."""
+"""Keys stay the same, and only their owner can read them."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""The stand-in model, as the real SDK and plain HTTP see it."""
+"""The stand-in model, called by the real SDK and over plain HTTP."""
 
 import base64
 import hashlib
@@ -81,11 +81,11 @@ def image_of(reply: Any) -> bytes:
     return reply.candidates[0].content.parts[0].inline_data.data
 
 
-# The SDK against every behaviour
+# Every behaviour, called by the SDK
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta"])
-def test_sdk_receives_a_png_with_usage(url: str, version: str) -> None:
+def test_the_sdk_receives_a_png_with_usage(url: str, version: str) -> None:
     reply = ask_sdk(url, "a lighthouse in the fog", version=version)
     assert image_of(reply) == paint("a lighthouse in the fog")
     assert reply.candidates[0].content.parts[0].inline_data.mime_type == "image/png"
@@ -97,7 +97,7 @@ def test_sdk_receives_a_png_with_usage(url: str, version: str) -> None:
     assert reply.response_id
 
 
-def test_sdk_sees_references_and_aspect_ratio(url: str) -> None:
+def test_references_and_aspect_ratio_reach_the_painter(url: str) -> None:
     red = types.Part.from_bytes(data=a_picture("red"), mime_type="image/png")
     reply = ask_sdk(
         url, red, "a mug", image_config=types.ImageConfig(aspect_ratio="16:9")
@@ -117,7 +117,7 @@ SDK_ERRORS = {
 
 
 @pytest.mark.parametrize("behave", SDK_ERRORS)
-def test_sdk_raises_googles_error(url: str, behave: str) -> None:
+def test_the_sdk_raises_googles_error(url: str, behave: str) -> None:
     code, status, detail = SDK_ERRORS[behave]
     control(url, {"match": ".", "behave": behave})
     with pytest.raises(errors.APIError) as raised:
@@ -136,7 +136,7 @@ def details_of(error: errors.APIError) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("behave", "period"), [("throttle", "PerMinute"), ("quota", "PerDay")]
 )  # fmt: skip
-def test_only_the_daily_quota_names_a_day(url: str, behave: str, period: str) -> None:
+def test_throttle_names_a_minute_and_quota_names_a_day(url: str, behave: str, period: str) -> None:
     control(url, {"match": ".", "behave": behave, "retry_delay_s": 7})
     with pytest.raises(errors.ClientError) as raised:
         ask_sdk(url, "a kite")
@@ -146,14 +146,14 @@ def test_only_the_daily_quota_names_a_day(url: str, behave: str, period: str) ->
     assert details["RetryInfo"]["retryDelay"] == "7s"
 
 
-def test_invalid_key_says_so_in_its_reason(url: str) -> None:
+def test_an_invalid_key_has_googles_reason(url: str) -> None:
     control(url, {"match": ".", "behave": "invalid_key"})
     with pytest.raises(errors.ClientError) as raised:
         ask_sdk(url, "a kite")
     assert details_of(raised.value)[0]["reason"] == "API_KEY_INVALID"
 
 
-def test_blocked_prompt_has_feedback_and_no_candidate(url: str) -> None:
+def test_a_blocked_prompt_has_feedback_and_no_candidate(url: str) -> None:
     control(url, {"match": ".", "behave": "prompt_blocked"})
     reply = ask_sdk(url, "a kite")
     assert reply.prompt_feedback.block_reason == types.BlockedReason.PROHIBITED_CONTENT
@@ -167,14 +167,14 @@ def test_blocked_content_has_a_reason_and_no_image(url: str) -> None:
     assert candidate.content is None
 
 
-def test_no_image_answers_with_words_alone(url: str) -> None:
+def test_no_image_answers_with_text_only(url: str) -> None:
     control(url, {"match": ".", "behave": "no_image"})
     (part,) = ask_sdk(url, "a kite").candidates[0].content.parts
     assert part.text
     assert part.inline_data is None
 
 
-def test_garbage_is_labelled_png_and_is_none(url: str) -> None:
+def test_garbage_is_labelled_png_but_is_not_an_image(url: str) -> None:
     control(url, {"match": ".", "behave": "garbage"})
     reply = ask_sdk(url, "a kite")
     assert reply.candidates[0].content.parts[0].inline_data.mime_type == "image/png"
@@ -199,7 +199,7 @@ def test_drop_closes_without_an_answer(url: str) -> None:
     assert time.monotonic() - started < SDK_TIMEOUT_MS / 1000
 
 
-def test_stall_lasts_until_the_client_gives_up_and_leaves_no_thread(url: str) -> None:
+def test_stall_lasts_until_the_sdk_gives_up_and_leaves_no_thread(url: str) -> None:
     control(url, {"match": "stuck", "behave": "stall"})
     before = threading.active_count()
     started = time.monotonic()
@@ -209,7 +209,7 @@ def test_stall_lasts_until_the_client_gives_up_and_leaves_no_thread(url: str) ->
     until(lambda: threading.active_count() <= before)
 
 
-def test_many_stalled_calls_hold_up_nobody(url: str) -> None:
+def test_a_hundred_stalled_calls_do_not_delay_others(url: str) -> None:
     control(url, {"match": "stuck", "behave": "stall"})
     before = threading.active_count()
     port = int(url.rpartition(":")[2])
@@ -239,7 +239,7 @@ def until(met: Any, seconds: float = 5) -> None:
 # Rules
 
 
-def test_every_behaviour_is_accepted_as_a_rule(url: str) -> None:
+def test_a_rule_may_name_every_behaviour(url: str) -> None:
     assert set(BEHAVIOURS) == {
         *("ok", "throttle", "quota", "unavailable", "prompt_blocked", "content_blocked"),
         *("no_image", "invalid_key", "bad_request", "not_found", "stall", "garbage"),
@@ -295,7 +295,7 @@ def test_the_first_rule_with_times_left_wins(url: str) -> None:
     assert generate(url, "a hen")[0] == 200
 
 
-def test_times_are_counted_once_each_under_concurrency(url: str) -> None:
+def test_concurrent_calls_use_each_time_of_a_rule_once(url: str) -> None:
     control(url, {"match": ".", "behave": "throttle", "times": 37})
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda n: generate(url, f"number {n}")[0], range(80)))
@@ -303,7 +303,7 @@ def test_times_are_counted_once_each_under_concurrency(url: str) -> None:
     assert answers.count(200) == 43
 
 
-def test_a_delay_is_waited_for(url: str) -> None:
+def test_a_rules_delay_delays_the_answer(url: str) -> None:
     control(url, {"match": ".", "behave": "not_found", "delay_ms": 300})
     started = time.monotonic()
     generate(url, "a kite")
@@ -356,7 +356,7 @@ def test_the_prompt_is_the_text_of_the_last_user_turn(url: str) -> None:
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
-def test_either_base64_alphabet_is_understood(url: str, encode: Any) -> None:
+def test_both_base64_alphabets_are_decoded(url: str, encode: Any) -> None:
     picture = a_picture("red")
     reference = picture + bytes(-len(picture) % 3) + b"\xfb\xef\xbe\xff\xff\xff\x00"
     blob = encode(reference).decode().rstrip("=")
@@ -367,7 +367,7 @@ def test_either_base64_alphabet_is_understood(url: str, encode: Any) -> None:
     assert base64.b64decode(painted) == paint("a mug", [reference])
 
 
-# What is no proper call
+# Malformed calls
 
 
 BAD_BODIES: dict[str, Any] = {
@@ -401,7 +401,7 @@ def test_a_call_without_a_key_is_refused(url: str) -> None:
     assert (status, reply["error"]["status"]) == (403, "PERMISSION_DENIED")
 
 
-def test_an_unknown_path_is_404_in_googles_shape(url: str) -> None:
+def test_an_unknown_path_gets_googles_404(url: str) -> None:
     for path, body in (("/v2/models/m:generateContent", {}), ("/", None), ("/_control", None)):
         status, reply = http(url + path, body)
         assert (status, reply["error"]["status"]) == (404, "NOT_FOUND")

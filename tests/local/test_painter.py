@@ -1,4 +1,4 @@
-"""The stand-in's pictures: real, distinct, and as asked."""
+"""The pictures of the stand-in are real and distinct, and have the requested shape."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def pixels(image: Image.Image) -> Iterator[tuple[int, int, int]]:
     return zip(raw[0::3], raw[1::3], raw[2::3], strict=True)
 
 
-def test_each_prompt_has_its_own_picture_and_keeps_it() -> None:
+def test_each_prompt_has_its_own_picture_every_time() -> None:
     prompts = [f"prompt number {n}" for n in range(40)]
     pictures = [paint(prompt) for prompt in prompts]
     assert len(set(pictures)) == 40
@@ -29,7 +29,7 @@ def test_each_prompt_has_its_own_picture_and_keeps_it() -> None:
     ("ratio", "expected"),
     [(None, 1.0), ("1:1", 1.0), ("16:9", 16 / 9), ("9:16", 9 / 16), ("21:9", 21 / 9), ("8:1", 8.0)],
 )
-def test_the_picture_has_the_asked_shape(ratio: str | None, expected: float) -> None:
+def test_the_picture_has_the_requested_aspect_ratio(ratio: str | None, expected: float) -> None:
     image = decode(paint("a long prompt " * 50, [a_picture("red")], ratio))
     assert image.format == "PNG"
     assert image.width / image.height == pytest.approx(expected, rel=0.01)
@@ -37,7 +37,7 @@ def test_the_picture_has_the_asked_shape(ratio: str | None, expected: float) -> 
 
 
 @pytest.mark.parametrize("ratio", ["", "16x9", "0:1", "1:9", "-1:2", "1:1:1", "99999:1"])
-def test_a_nonsensical_shape_is_refused(ratio: str) -> None:
+def test_an_invalid_aspect_ratio_is_refused(ratio: str) -> None:
     with pytest.raises(ValueError, match="aspect ratio"):
         paint("a mug", aspect_ratio=ratio)
 
@@ -51,7 +51,7 @@ def test_references_are_visible_in_the_picture() -> None:
     assert reddish > 5000
 
 
-def test_many_or_broken_references_are_no_obstacle() -> None:
+def test_many_or_broken_references_can_be_painted() -> None:
     many = [a_picture(colour) for colour in ("red", "green", "blue", "black", "white", "pink")]
     assert paint("a mug", many) != paint("a mug", many[:5])
     broken = [b"\x89PNG\r\n\x1a\n and no more"]
@@ -67,7 +67,7 @@ def test_any_text_can_be_painted(prompt: str) -> None:
     assert len({paint(prompt), paint(prompt + "!")}) == 2
 
 
-def test_painting_is_cheap() -> None:
+def test_a_picture_takes_less_than_25_ms_of_cpu() -> None:
     paint("warm up")
     started = time.process_time()
     for n in range(40):
