@@ -10,6 +10,6 @@
 - `errors`      errors whose message is the one line that the user sees
 - `aws/`        Lambda, API Gateway, S3, Step Functions, Secrets Manager, EventBridge rules
 - `processes/`  child processes, PostgreSQL, ports, files; knows nothing of AWS
-- `image_model/` the stand-in for Google's image model
+- `image_model/`  the stand-in for Google's image model
 - `demo/`       `make demo`: prompts in, images out, over the HTTP API
 """

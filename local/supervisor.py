@@ -53,7 +53,7 @@ class Stopped(BaseException):
 def supervise(settings: Settings, report: Report) -> int:
     """Run the stack until a stop signal and return the exit status.
 
-    Calls `report` once: with {"ready": True}, or with {"error": why the stack did not start}.
+    Calls `report` with {"ready": True} when the stack is ready, or with {"error": reason}.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)

@@ -18,7 +18,7 @@ class PayloadTooLarge(Exception):
 
 
 class PoolClosed(Exception):
-    """The stack stops."""
+    """The pool is closed, because the stack stops."""
 
 
 class FunctionPool:

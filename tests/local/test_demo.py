@@ -308,9 +308,7 @@ def test_a_refused_submission_prints_one_line_with_the_details(
     (line,) = capsys.readouterr().err.splitlines()
     for expected in ("Unprocessable", "The body is not valid.", "/prompts at most 100 prompts"):
         assert expected in line
-    assert not (tmp_path / "demo" / "summary.json").exists(), (
-        "an old summary is left"
-    )
+    assert not (tmp_path / "demo" / "summary.json").exists(), "an old summary is left"
 
 
 def test_a_missing_workflow_is_reported(
