@@ -26,7 +26,7 @@ from local.errors import DemoError, StackError
 from local.settings import ROOT, Settings
 
 DEMO_API_KEY = "demo-key-for-the-stand-in-model"
-PROMPTS_A_CORE = 2
+PROMPTS_PER_CORE = 2
 INTERRUPTED = 130
 
 type Json = dict[str, Any]
@@ -82,7 +82,7 @@ class LocalStack:
         if self._settings.concurrency is None and not self._settings.real_model:
             # The stand-in paints on this machine's cores. More environments would start later and
             # paint more slowly.
-            os.environ["CONCURRENCY"] = str(PROMPTS_A_CORE * (os.cpu_count() or 1))
+            os.environ["CONCURRENCY"] = str(PROMPTS_PER_CORE * (os.cpu_count() or 1))
         return lifecycle.up(self._settings)
 
     def down(self) -> None:
@@ -104,7 +104,10 @@ def _terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _running(stack: Stack, stay: bool, console: Console) -> Iterator[Json]:
-    """Start the stack; stop it at the end unless it ran before or `stay`. Ctrl-C ignores `stay`."""
+    """Start the stack; stop it at the end unless it ran before or `stay` is true.
+
+    An interrupt stops it even with `stay`.
+    """
     was_running = stack.is_running()
     if not was_running:
         console.print("Starting the stack …")
