@@ -13,25 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from local import lifecycle
-from local.processes.children import StackError
+from local.errors import StackError
 from local.settings import Settings
 
 
 def main() -> int:
-    """Exit status 1 and one line on standard error when something cannot be done."""
+    """Run one command; return 1 after one line on standard error if it fails."""
     parser = argparse.ArgumentParser(
         prog="python -m local", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start the stack and return when it answers")
-    commands.add_parser("down", help="stop it; the data stays")
-    commands.add_parser("clean", help="stop it and delete the data")
+    commands.add_parser("down", help="stop the stack; the data stays")
+    commands.add_parser("clean", help="stop the stack and delete its data")
     commands.add_parser("supervise")
     token = commands.add_parser("token", help="print a bearer token")
     token.add_argument("--user", default="client_a", help="admin, client_a, client_b, id or e-mail")
     reseal = commands.add_parser("reseal", help="seal API keys with the newest sealing key")
     reseal.add_argument("--add-key", action="store_true", help="add a sealing key first")
-    sam = commands.add_parser("sam", help="serve what was built in Lambda's containers")
+    sam = commands.add_parser("sam", help="serve the built functions in Lambda's containers")
     sam.add_argument("--built", type=Path, default=Path(".aws-sam/build/template.yaml"))
     demo = commands.add_parser("demo", help="run the demo", add_help=False)
     demo.add_argument("rest", nargs=argparse.REMAINDER)
@@ -43,7 +43,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # `| head`: whoever read has enough, and Python flushes once more at its end.
+        # For example `| head -1`. Python flushes standard output once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
@@ -52,12 +52,12 @@ def main() -> int:
 
 
 def announce(url: str) -> None:
-    """Where SAM serves."""
+    """Print the address where SAM serves the API."""
     print(f"sam local serves {url} until Ctrl-C", flush=True)
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Do what the command line says."""
+    """Run the chosen command and return the exit status."""
     match arguments.command:
         case "up":
             print(lifecycle.describe(settings, lifecycle.up(settings)))
@@ -84,7 +84,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def supervise(settings: Settings) -> int:
-    """Be the supervisor that `up` started, and tell it through its pipe."""
+    """Run the supervisor, which `up` starts and whose outcome `up` reads from a pipe."""
     from local.supervisor import supervise
 
     descriptor = int(os.environ.pop(lifecycle.READY_FD, "1"))
@@ -95,7 +95,7 @@ def supervise(settings: Settings) -> int:
             os.write(descriptor, json.dumps(outcome).encode() + b"\n")
             os.close(descriptor)
         except OSError:
-            # `up` did not wait for us.
+            # `up` ended without waiting.
             return
 
     return supervise(settings, report)

@@ -1,4 +1,4 @@
-"""Brings a database to where the functions can use it: schema, runtime logins, demo data."""
+"""Prepares a database for the functions: schema, runtime logins, demo data."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from local.errors import StackError
 from local.keys import Keys
-from local.processes.children import StackError
 from sql.tools.identity_key import install_identity_key, trusts_another_key
 from sql.tools.migrate import load_seed, migrate
 
@@ -21,7 +21,7 @@ WORKER_ROLE = "masstock_worker"
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrls:
-    """libpq URLs of one database, per login."""
+    """libpq URLs of one database, one for each login."""
 
     owner: str
     api: str
@@ -29,7 +29,7 @@ class DatabaseUrls:
 
 
 def create_database(server_url: str) -> str:
-    """A database of our own on the embedded server; its URL."""
+    """Create the database `masstock` unless it exists, and return its URL."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         query = "SELECT 1 FROM pg_database WHERE datname = %s"
         if connection.execute(query, [DATABASE]).fetchone() is None:
@@ -38,14 +38,16 @@ def create_database(server_url: str) -> str:
 
 
 def prepare(owner_url: str, keys: Keys) -> DatabaseUrls:
-    """Migrate, install the identity key and give the runtime logins this stack's passwords; raises
-    StackError, having changed nothing, for a database on another machine that serves already: it
-    would no longer serve whom it served."""
+    """Migrate, install the identity key and set the passwords of the runtime logins.
+
+    Raises StackError before any change if the database is on another machine and trusts another
+    identity key. That database serves a deployment, which the new key would cut off.
+    """
     identity_key = keys.secret("identity-key")
     if _is_elsewhere(owner_url) and trusts_another_key(owner_url, identity_key):
         raise StackError(
-            "DATABASE_URL names a database on another machine that trusts another identity key: it "
-            "serves a deployment. Unset it, or give this stack a database of its own."
+            "The database in DATABASE_URL is on another machine and trusts another identity key, "
+            "so it serves a deployment. Unset DATABASE_URL or name another database."
         )
     migrate(owner_url)
     install_identity_key(owner_url, identity_key)
@@ -64,13 +66,16 @@ def prepare(owner_url: str, keys: Keys) -> DatabaseUrls:
 
 def _is_elsewhere(url: str) -> bool:
     with psycopg.connect(url, connect_timeout=10) as connection:
-        # Empty for a socket of this machine.
+        # Empty for a Unix socket.
         address = connection.info.hostaddr
     return bool(address) and not ip_address(address).is_loopback
 
 
 def seed(owner_url: str, *, embedded: bool) -> bool:
-    """Load the demo data where it belongs: in our own database, or in one without users."""
+    """Load the demo data and return True.
+
+    Returns False for a database that is not `embedded` and has users.
+    """
     with psycopg.connect(owner_url) as connection:
         populated = connection.execute("SELECT 1 FROM public.users LIMIT 1").fetchone()
     if populated and not embedded:
@@ -80,7 +85,7 @@ def seed(owner_url: str, *, embedded: bool) -> bool:
 
 
 def completed_images(owner_url: str) -> Iterator[tuple[str, str]]:
-    """Object key and prompt of every completed result."""
+    """Yield object key and prompt of every completed result."""
     with psycopg.connect(owner_url) as connection:
         yield from connection.execute(
             "SELECT result_storage_path, prompt_text FROM public.workflow_batch_results"
@@ -89,7 +94,7 @@ def completed_images(owner_url: str) -> Iterator[tuple[str, str]]:
 
 
 def find_user(owner_url: str, email: str) -> str | None:
-    """The id of the user with this address."""
+    """Return the id of the user with this e-mail address, or None."""
     with psycopg.connect(owner_url) as connection:
         query = "SELECT id::text FROM public.users WHERE lower(email) = lower(%s)"
         row = connection.execute(query, [email]).fetchone()
@@ -97,7 +102,7 @@ def find_user(owner_url: str, email: str) -> str | None:
 
 
 def first_workflow(owner_url: str) -> str | None:
-    """The id of an active workflow, for the examples `up` prints."""
+    """Return the id of the oldest active workflow, or None."""
     with psycopg.connect(owner_url) as connection:
         row = connection.execute(
             "SELECT id::text FROM public.workflows WHERE status = 'active'"
@@ -113,7 +118,7 @@ def with_login(
     *,
     database: str | None = None,
 ) -> str:
-    """`conninfo` (URL or key=value) as a complete URL, with another login or database."""
+    """Return `conninfo` (URL or key=value) as a complete URL, with another login or database."""
     parts = {name: str(value) for name, value in conninfo_to_dict(conninfo).items() if value}
     user = user or parts.pop("user", "postgres")
     password = password or parts.pop("password", "")

@@ -1,4 +1,4 @@
-"""Keys and passwords of this stack, made once and kept under LOCAL_DIR; tokens they sign."""
+"""Keys and passwords of the stack, created once and kept under LOCAL_DIR, and its tokens."""
 
 import json
 import secrets
@@ -14,14 +14,14 @@ from jwt.algorithms import ECAlgorithm
 
 from local.processes.files import write_private
 
-# Constant, so that tokens outlive a restart, which may change every port.
+# A constant: a restart may change every port, and old tokens must stay valid.
 ISSUER = "https://identity.masstock.local"
 AUDIENCE = "authenticated"
 KEY_ID = "local-1"
 TOKEN_DAYS = 30
 ALPHANUMERICS = string.ascii_letters + string.digits
 
-# The seed's users.
+# Users of sql/seed.sql.
 USERS = {
     "admin": "ad000000-e89b-42d3-a456-426614174010",
     "client_a": "123e4567-e89b-12d3-a456-426614174000",
@@ -30,32 +30,32 @@ USERS = {
 
 
 class Keys:
-    """Every secret of the stack; each is made when first asked for."""
+    """Every secret of the stack, each created at its first use."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def secret(self, name: str) -> str:
-        """64 random letters and digits, the same ones for this name from now on."""
+        """Return 64 random letters and digits, the same for the same name."""
         return self._kept(name, lambda: "".join(secrets.choice(ALPHANUMERICS) for _ in range(64)))
 
     def sealing_keys(self) -> str:
-        """The sealing secret as Secrets Manager holds it."""
+        """Return the sealing secret as Secrets Manager stores it."""
         first = json.dumps({"current": "k1", "k1": self.secret("sealing-k1")})
         return self._kept("sealing-keys", lambda: first)
 
     def keep_sealing_keys(self, keys: str) -> None:
-        """Makes the next start know the keys that were added meanwhile."""
+        """Store the sealing secret, so that the next start uses it."""
         write_private(self._directory / "sealing-keys", keys)
 
     def key_set(self) -> dict[str, Any]:
-        """The issuer's public key as a JWK set."""
+        """Return the issuer's public key as a JWK set."""
         key = ECAlgorithm.to_jwk(self._signing_key().public_key(), as_dict=True)
         return {"keys": [{**key, "kid": KEY_ID, "alg": "ES256", "use": "sig"}]}
 
     def mint(self, user_id: str) -> str:
-        """A bearer token for that user, as the identity provider would issue it."""
+        """Return a bearer token for the user, as the identity provider would issue it."""
         now = int(time.time())
         claims = {
             "sub": user_id,

@@ -1,4 +1,4 @@
-"""Starting, stopping and deleting the stack from outside."""
+"""The commands of `python -m local`: start, stop and delete the stack from outside."""
 
 import contextlib
 import json
@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from local import database
-from local.aws.resources import REGION
+from local.errors import StackError
 from local.keys import USERS, Keys
-from local.processes.children import StackError
 from local.processes.files import lock_holder
+from local.processes.health import wait_for_health
 from local.settings import CONTENTS, ROOT, Settings
 from local.wiring import SEALING_SECRET
 
@@ -29,44 +29,43 @@ REAP_SECONDS = 3
 
 
 def up(settings: Settings) -> dict[str, Any]:
-    """Start the stack unless it runs; returns stack.json once /health answers 200."""
+    """Start the stack unless it runs; return stack.json when /health answers 200."""
     stack = _running_stack(settings)
     if stack is None:
         try:
             _start(settings)
             return json.loads(settings.stack_file.read_text())
         except StackError:
-            # Another `up` may have been quicker.
+            # Another `up` may have started one at the same time.
             stack = _running_stack(settings)
             if stack is None:
                 raise
     port = urlsplit(stack["base_url"]).port or 80
     if settings.port not in (None, port):
-        raise StackError(f"The stack runs on port {port} already; `make down` lets it move.")
-    # Here, not at the top: it brings every server's imports, and few commands need them.
-    from local.supervisor import wait_for_health
-
-    # One part of it may just be starting again.
-    wait_for_health(port)
+        raise StackError(
+            f"The stack runs on port {port} already; run `make down` first to use another one."
+        )
+    # The supervisor may be starting a dead process again.
+    wait_for_health(port, settings.logs)
     return stack
 
 
 def running(settings: Settings) -> bool:
-    """Whether a stack runs, or is coming up."""
+    """True if a stack runs or starts."""
     return lock_holder(settings.lock_file) is not None
 
 
 def _running_stack(settings: Settings) -> dict[str, Any] | None:
-    """stack.json of a stack that runs, or of one that is coming up; None when neither is there."""
+    """Return stack.json of the stack that runs, or None; wait for a stack that starts."""
     deadline = time.monotonic() + START_SECONDS
     while (pid := lock_holder(settings.lock_file)) is not None:
         with contextlib.suppress(FileNotFoundError):
             stack = json.loads(settings.stack_file.read_text())
-            # Not one that a killed stack left behind.
+            # A killed stack leaves its stack.json behind.
             if stack["pid"] == pid:
                 return stack
         if time.monotonic() > deadline:
-            raise StackError(f"The stack does not get ready; see {settings.logs}/supervisor.log")
+            raise StackError(f"The stack did not start in time; see {settings.logs}/supervisor.log")
         time.sleep(0.1)
     return None
 
@@ -89,7 +88,7 @@ def _start(settings: Settings) -> None:
         try:
             line = outcome.readline()
         except BaseException:
-            # Ctrl-C reached us alone: the supervisor has a session of its own.
+            # Ctrl-C does not reach the supervisor, which has its own session.
             process.terminate()
             process.wait(STOP_SECONDS)
             raise
@@ -100,27 +99,19 @@ def _start(settings: Settings) -> None:
 
 
 def reseal(settings: Settings, *, add_key: bool) -> int:
-    """Seal the API keys of a running stack again with its newest sealing key; the exit status."""
+    """Seal the API keys of a running stack with its newest sealing key; return the exit status."""
     stack = _running_stack(settings)
     if stack is None:
         raise StackError("No stack is running; start one with `make up`.")
-    import boto3
-
-    # The layer, which is on the path of the functions only.
-    sys.path.insert(0, str(ROOT / "layers" / "common"))
+    # These imports are slow, and few commands need them.
+    from local.aws.clients import client
     from sql.tools import reseal as resealing
 
-    manager = boto3.client(
-        "secretsmanager",
-        endpoint_url=stack["s3_endpoint"],
-        region_name=REGION,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    manager = client("secretsmanager", stack["s3_endpoint"])
     sealing_keys = manager.get_secret_value(SecretId=SEALING_SECRET)["SecretString"]
     if add_key:
         sealing_keys = resealing.with_new_key(sealing_keys)
-    # Kept before anybody seals with it.
+    # On disk before the first API key is sealed with the new key.
     Keys(settings.directory / "keys").keep_sealing_keys(sealing_keys)
     if add_key:
         manager.put_secret_value(SecretId=SEALING_SECRET, SecretString=sealing_keys)
@@ -128,16 +119,16 @@ def reseal(settings: Settings, *, add_key: bool) -> int:
 
 
 def down(settings: Settings) -> bool:
-    """Stop the stack, keeping its data; whether one was running."""
+    """Stop the stack and keep its data; return True if one was running."""
     pid = lock_holder(settings.lock_file)
     if pid is not None:
         _send(pid, signal.SIGTERM)
         if not _becomes_true(lambda: not running(settings), STOP_SECONDS):
             _send(pid, signal.SIGKILL)
             _becomes_true(lambda: not running(settings), STOP_SECONDS)
-        # Its parent is whoever collects orphans, and some take their time, or never do.
+        # The init process reaps the supervisor. Some containers do that late or never.
         _becomes_true(lambda: _is_gone(pid), REAP_SECONDS)
-    # After a SIGKILL of everything else, Postgres may be the last to leave.
+    # PostgreSQL may still be ending after a SIGKILL of every other process.
     settings.postgres().end_leftover()
     settings.stack_file.unlink(missing_ok=True)
     return pid is not None
@@ -151,7 +142,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 def _is_gone(pid: int) -> bool:
-    # 0 was never anybody's.
+    # 0: the supervisor has not written its pid yet.
     return pid == 0 or not Path(f"/proc/{pid}").exists()
 
 
@@ -165,7 +156,7 @@ def _becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def clean(settings: Settings) -> None:
-    """Stop the stack and delete its data, wherever that is; nothing else in LOCAL_DIR."""
+    """Stop the stack and delete its data; other files in LOCAL_DIR stay."""
     down(settings)
     settings.postgres().destroy()
     for name in CONTENTS:
@@ -174,22 +165,22 @@ def clean(settings: Settings) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    # Unless somebody keeps files of their own there, or it never existed.
+    # Fails if the directory holds other files or does not exist.
     with contextlib.suppress(OSError):
         settings.directory.rmdir()
 
 
 def token(settings: Settings, user: str) -> str:
-    """A bearer token for `admin`, `client_a`, `client_b`, a user id or an e-mail address."""
+    """Return a bearer token for `admin`, `client_a`, `client_b`, a user id or an e-mail."""
     user_id: str | None = USERS.get(user, user)
     if "@" in user:
         if not settings.stack_file.exists():
-            raise StackError("An e-mail address needs a running stack: `make up` first.")
+            raise StackError("An e-mail address needs a running stack; run `make up` first.")
         stack = json.loads(settings.stack_file.read_text())
         user_id = database.find_user(stack["database_url"], user)
     if user_id is None or not _is_uuid(user_id):
         raise StackError(
-            f"No user {user!r}: name {', '.join(USERS)}, an e-mail address or a user id."
+            f"There is no user {user!r}. Use {', '.join(USERS)}, an e-mail address or a user id."
         )
     return Keys(settings.directory / "keys").mint(user_id)
 
@@ -203,7 +194,7 @@ def _is_uuid(text: str) -> bool:
 
 
 def describe(settings: Settings, stack: dict[str, Any]) -> str:
-    """What a newcomer does next."""
+    """Return the text that `up` prints: addresses, and calls to try."""
     workflow = database.first_workflow(stack["database_url"]) or "<workflow id>"
     base = f"{stack['base_url']}/v1/executions"
     body = json.dumps({"workflow_id": workflow, "prompts": ["a red fox"], "api_key": "any-key-1"})

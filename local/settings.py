@@ -1,11 +1,11 @@
-"""How this stack was asked to be, from the environment."""
+"""The settings of the stack, read from environment variables."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.processes.children import StackError
+from local.errors import StackError
 from local.processes.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -13,7 +13,7 @@ RESULTS_BUCKET = "workflow-results"
 UPLOADS_BUCKET = "masstock-uploads"
 SMALLEST_POOL = 32
 
-# Environment variables that become parameters of template.yaml as they are.
+# Environment variables whose values become parameters of template.yaml.
 PARAMETERS = {
     "MODEL_TIMEOUT_SECONDS": "ModelTimeoutSeconds",
     "EXECUTION_DEADLINE_SECONDS": "ExecutionDeadlineSeconds",
@@ -22,13 +22,13 @@ PARAMETERS = {
     "LOG_LEVEL": "LogLevel",
     "CORS_ALLOW_ORIGINS": "CorsAllowOrigins",
 }
-# Everything the stack writes to LOCAL_DIR, and so everything that `clean` deletes.
+# Everything that the stack writes to LOCAL_DIR. `clean` deletes exactly this.
 CONTENTS = ("demo", "keys", "logs", "postgres", "s3", "ports.json", "stack.json", "supervisor.lock")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`directory` is LOCAL_DIR; None means that nothing was asked for."""
+    """The settings; `directory` is LOCAL_DIR. None means that the variable is not set."""
 
     directory: Path
     port: int | None
@@ -37,12 +37,12 @@ class Settings:
     real_model: bool
     sweep_seconds: float | None
     parameters: Mapping[str, str]
-    # Where the state machine invokes functions; None is the stack's own pool.
+    # Where the state machine invokes functions; None means the stack's own pools.
     functions_url: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Raises StackError with one line about what cannot be."""
+        """Read the settings; StackError for a number outside its range."""
         return cls(
             directory=ROOT / (environ.get("LOCAL_DIR") or ".local"),
             port=_whole_number(environ, "PORT", 65535),
@@ -60,36 +60,36 @@ class Settings:
 
     @property
     def pool_capacity(self) -> int:
-        """Execution environments per function."""
+        """How many execution environments a function has at most."""
         return max(SMALLEST_POOL, self.concurrency or 0)
 
     @property
     def public_images(self) -> bool:
-        """Whether results are readable by anyone who has the URL."""
+        """True if result images need no signature in their URL."""
         return self.parameters.get("ImageAccess") == "public"
 
     @property
     def logs(self) -> Path:
-        """One file per process kind."""
+        """The directory with one log file for each kind of process."""
         return self.directory / "logs"
 
     @property
     def stack_file(self) -> Path:
-        """What others need to know of a running stack."""
+        """stack.json: addresses, tokens and the pid of a running stack."""
         return self.directory / "stack.json"
 
     @property
     def ports_file(self) -> Path:
-        """The ports of last time, which the next start takes again where they are free."""
+        """The ports of the last start. The next start takes those that are free."""
         return self.directory / "ports.json"
 
     @property
     def lock_file(self) -> Path:
-        """Locked as long as a supervisor lives; holds its pid."""
+        """A file with the supervisor's pid, locked while the supervisor lives."""
         return self.directory / "supervisor.lock"
 
     def postgres(self, port: int | None = None) -> PostgresServer:
-        """The embedded server of this directory."""
+        """Return the PostgreSQL server of this LOCAL_DIR."""
         return PostgresServer(self.directory / "postgres", port=port)
 
 

@@ -1,35 +1,35 @@
-"""The stack itself: one process that starts every other, and ends with all of them.
+"""The supervisor: the process that starts every other process of the stack and ends them.
 
-Postgres, `local.aws`, `local.image_model` and every execution environment are its children. The
-functions' pool, the HTTP API and the inner endpoints are its threads.
+PostgreSQL, `local.aws`, `local.image_model` and every execution environment are its children. The
+functions' pools, the HTTP API and the inner endpoints run in its threads.
 """
 
 import contextlib
-import http.client
 import json
 import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import boto3
-
 from local import database
+from local.aws.clients import client
 from local.aws.http_api import HttpApi
+from local.aws.lambda_api import InnerEndpoints
 from local.aws.pool import Pools
-from local.aws.resources import REGION
+from local.aws.timer import Timer
+from local.errors import StackError
 from local.image_model.painter import paint
 from local.keys import USERS, Keys
 from local.processes import children
-from local.processes.children import HOST, StackError
+from local.processes.children import HOST
 from local.processes.files import lock, write_private
+from local.processes.health import wait_for_health
 from local.processes.postgres import PostgresServer
-from local.processes.servers import InnerEndpoints, ThreadedServer
-from local.processes.services import Service, Timer
+from local.processes.servers import ThreadedServer
+from local.processes.services import Service
 from local.settings import RESULTS_BUCKET, ROOT, Settings
 from local.wiring import (
     aws_configuration,
@@ -40,22 +40,25 @@ from local.wiring import (
 
 logger = logging.getLogger(__name__)
 
-HEALTH_SECONDS = 90
 LOOK_AFTER_SECONDS = 0.5
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 type Report = Callable[[dict[str, Any]], None]
 
 
 class Stopped(BaseException):
-    """SIGTERM or SIGINT arrived."""
+    """SIGTERM, SIGINT or SIGHUP arrived."""
 
 
 def supervise(settings: Settings, report: Report) -> int:
-    """Run the stack until SIGTERM; `report` learns once that it is ready, or why it is not."""
+    """Run the stack until a stop signal and return the exit status.
+
+    Calls `report` with {"ready": True} when the stack is ready, or with {"error": reason}.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
     os.environ.update(bypass_proxies())
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         signal.signal(number, _stop)
     try:
         lock(settings.lock_file)
@@ -78,14 +81,14 @@ def supervise(settings: Settings, report: Report) -> int:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    # From here on everything is being taken down; a second signal must not interrupt that.
-    for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    # A second signal must not interrupt the end of the stack.
+    for other in STOP_SIGNALS:
         signal.signal(other, signal.SIG_IGN)
     raise Stopped
 
 
 class Stack:
-    """Everything that runs; `resources` ends it in reverse order."""
+    """All parts of the running stack; `resources` ends them in reverse order."""
 
     def __init__(self, settings: Settings, resources: contextlib.ExitStack) -> None:
         self._settings = settings
@@ -96,14 +99,14 @@ class Stack:
         self._services: list[Service] = []
 
     def start(self) -> None:
-        """Returns when /health answers 200 and stack.json says where."""
+        """Start every part; return when /health answers 200 and stack.json is written."""
         settings = self._settings
         settings.logs.mkdir(parents=True, exist_ok=True)
         settings.stack_file.unlink(missing_ok=True)
         api_port = self._ports.take_api_port()
         owner_url = self._start_postgres()
 
-        # Imported late: SAM CLI takes seconds, which Postgres can use.
+        # Importing SAM CLI takes seconds. PostgreSQL starts in that time.
         from local.aws.template import read_template
 
         inner_port = self._ports.take("inner")
@@ -137,7 +140,7 @@ class Stack:
         if seeded:
             paint_missing_images(urls.owner, aws_url)
         base_url = self._serve(HttpApi(pools[template.default_route].invoke), api_port)
-        wait_for_health(api_port)
+        wait_for_health(api_port, settings.logs)
         for schedule in template.schedules:
             timer = Timer(
                 pools[schedule.function],
@@ -149,7 +152,7 @@ class Stack:
         self._write_stack_file(base_url, urls, model.url, aws_url)
 
     def look_after(self) -> None:
-        """Start again whatever dies, until a signal."""
+        """Start dead processes again, until a stop signal."""
         tick = threading.Event()
         while not tick.wait(LOOK_AFTER_SECONDS):
             for service in self._services:
@@ -205,7 +208,7 @@ class Stack:
 
 
 class _Ports:
-    """Ports by name: last time's where they are free, so that URLs handed out stay good."""
+    """Ports by name. A restart takes the same ports if they are free, so old URLs stay valid."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -214,42 +217,36 @@ class _Ports:
             self._ports = json.loads(settings.ports_file.read_text())
 
     def take_api_port(self) -> int:
-        """PORT, which must be free, or any."""
+        """Return PORT, or any free port without PORT; StackError if PORT is in use."""
         port = self._settings.port
         if port is None:
             return self.take("api")
         if not children.is_free(port):
-            raise StackError(f"PORT {port} is in use; choose another, or none.")
+            raise StackError(f"PORT {port} is in use; choose another one or leave PORT unset.")
         return port
 
     def take(self, name: str) -> int:
-        """A free port."""
+        """Return a free port and record it under the name."""
         self._ports[name] = children.free_port(self.preferred(name))
         return self._ports[name]
 
     def preferred(self, name: str) -> int | None:
-        """Last time's."""
+        """Return the port that the last start recorded under the name."""
         return self._ports.get(name)
 
     def remember(self, name: str, port: int | None) -> None:
-        """For the next start."""
+        """Record a port for the next start."""
         if port is not None:
             self._ports[name] = port
 
     def save(self) -> None:
-        """Write them down."""
+        """Write the ports to LOCAL_DIR/ports.json."""
         write_private(self._settings.ports_file, json.dumps(self._ports))
 
 
 def paint_missing_images(owner_url: str, aws_url: str) -> None:
-    """The demo data's results are rows only: give each the image it claims to have."""
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=aws_url,
-        region_name=REGION,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    """Paint an image for every completed result without one: the demo data is only rows."""
+    s3 = client("s3", aws_url)
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=RESULTS_BUCKET)
     present = {item.get("Key") for page in pages for item in page.get("Contents", [])}
     for key, prompt in database.completed_images(owner_url):
@@ -257,23 +254,3 @@ def paint_missing_images(owner_url: str, aws_url: str) -> None:
             s3.put_object(
                 Bucket=RESULTS_BUCKET, Key=key, Body=paint(prompt), ContentType="image/png"
             )
-
-
-def wait_for_health(port: int) -> None:
-    """Returns when GET /health answers 200; raises StackError with its last answer."""
-    deadline = time.monotonic() + HEALTH_SECONDS
-    answer = "nothing"
-    while time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(HOST, port, timeout=HEALTH_SECONDS)
-        try:
-            connection.request("GET", "/health")
-            response = connection.getresponse()
-            answer = f"{response.status} {response.read().decode(errors='replace')}"
-            if response.status == http.client.OK:
-                return
-        except (OSError, http.client.HTTPException) as error:
-            answer = repr(error)
-        finally:
-            connection.close()
-        time.sleep(0.2)
-    raise StackError(f"/health answers {answer[:200]}; see the logs.")

@@ -1,4 +1,4 @@
-"""What a deployment would resolve: parameters of the template, names, endpoints, variables."""
+"""The values that a deployment provides: parameters, names, endpoints, variables of functions."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ SEALING_SECRET = f"masstock/{STAGE}/sealing-keys"
 WEBHOOK_SECRET = f"masstock/{STAGE}/webhook-secret"
 PLATFORM_KEY_SECRET = f"masstock/{STAGE}/platform-api-key"
 
-# Resources the template refers to and nobody here creates by CloudFormation's rules.
+# CloudFormation would resolve these variables from resources of the template.
 RESOURCES = {
     "IDENTITY_SECRET_ID": IDENTITY_SECRET,
     "SEALING_SECRET_ID": SEALING_SECRET,
@@ -26,11 +26,11 @@ RESOURCES = {
     "RESULTS_BUCKET": RESULTS_BUCKET,
     "UPLOADS_BUCKET": UPLOADS_BUCKET,
 }
-# What a function may see of our own environment: Lambda's is as bare. The network settings are
-# for the real model behind a proxy.
+# Variables of this process that functions receive. Lambda's environment is as small. The network
+# settings are for the real model behind a proxy.
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 INHERITED = (
-    # Tests that make functions die put a directory on their path; see tests/crash.
+    # tests/crash kills functions: FAULTS_DIR is put on their path.
     *("FAULTS_DIR", "FAULTS_PLANS"),
     *("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     *PROXIES,
@@ -39,7 +39,7 @@ INHERITED = (
 
 
 def template_parameters(settings: Settings, key_set_url: str) -> dict[str, str]:
-    """Values of template.yaml's parameters."""
+    """Return the values of template.yaml's parameters."""
     parameters = {
         "Stage": STAGE,
         "JwtIssuer": ISSUER,
@@ -59,7 +59,10 @@ def template_parameters(settings: Settings, key_set_url: str) -> dict[str, str]:
 def function_variables(
     function: LambdaFunction, *, aws_url: str, model_url: str | None
 ) -> dict[str, str]:
-    """The function's whole environment, but for what the execution environment adds."""
+    """Return the environment of a function, without the variables that Lambda itself adds.
+
+    `model_url` None means Google's own address.
+    """
     variables = {name: os.environ[name] for name in INHERITED if name in os.environ}
     variables |= function.variables
     variables |= {name: value for name, value in RESOURCES.items() if name in function.variables}
@@ -80,7 +83,7 @@ def function_variables(
 def aws_configuration(
     settings: Settings, template: Template, keys: Keys, urls: DatabaseUrls, lambda_url: str
 ) -> dict[str, Any]:
-    """What `local.aws` reads."""
+    """Return the configuration that `local.aws` reads from its standard input."""
     return {
         "directory": str(settings.directory / "s3"),
         "calls": str(settings.logs / "aws-calls.jsonl"),
@@ -103,7 +106,7 @@ def aws_configuration(
 
 
 def bypass_proxies(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Variables that keep a proxy out of calls on this machine."""
+    """Return the variables that exclude this machine from a configured proxy."""
     listed = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
     value = ",".join(filter(None, [listed, "127.0.0.1,localhost"]))
     return {"NO_PROXY": value, "no_proxy": value}

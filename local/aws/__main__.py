@@ -1,4 +1,4 @@
-"""The AWS services the stack needs, in one process: S3, Step Functions and Secrets Manager (moto).
+"""S3, Step Functions and Secrets Manager in one process, made from moto.
 
 `python -m local.aws PORT` reads its configuration, a JSON object, from standard input:
 directory, calls, lambda_url, state_machines [{name, definition}], secrets {name: value},
@@ -28,7 +28,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/masstock-local"
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Serve until the process is killed."""
     os.environ["MOTO_PORT"] = sys.argv[1]
     configuration = json.load(sys.stdin)
     store = objects.ObjectStore(Path(configuration["directory"]))
@@ -40,8 +40,8 @@ def main() -> None:
 
 
 def patch(store: objects.ObjectStore, configuration: dict[str, Any]) -> None:
-    """Mend moto; before its first use."""
-    # Otherwise state machines are only recorded.
+    """Change moto where it differs from AWS. This must happen before its first use."""
+    # Without this, moto stores executions and does not run them.
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     endpoint = step_functions.LambdaEndpoint(configuration["lambda_url"])
     objects.keep_objects_in(store)
@@ -55,7 +55,7 @@ def patch(store: objects.ObjectStore, configuration: dict[str, Any]) -> None:
 
 
 def fill(store: objects.ObjectStore, configuration: dict[str, Any]) -> None:
-    """Create what a deployment would have created."""
+    """Create the buckets, objects, secrets and state machines that a deployment has."""
     buckets: dict[str, bool] = configuration["buckets"]
     store.load(list(buckets))
     for name, public in buckets.items():
@@ -80,7 +80,7 @@ def fill(store: objects.ObjectStore, configuration: dict[str, Any]) -> None:
 
 
 def public_read_policy(bucket: str) -> str:
-    """What ImageAccess=public grants in the template."""
+    """Return the bucket policy that template.yaml sets for ImageAccess=public."""
     return json.dumps(
         {
             "Version": "2012-10-17",
@@ -97,7 +97,7 @@ def public_read_policy(bucket: str) -> str:
 
 
 def dispatcher() -> Callable:
-    """WSGI application in front of the three services, told apart by their protocols."""
+    """Return the WSGI application that passes each request to the service of its protocol."""
     applications = {
         service: create_backend_app(service)  # pyright: ignore
         for service in ("s3", "stepfunctions", "secretsmanager")
@@ -107,7 +107,7 @@ def dispatcher() -> Callable:
         if environ["PATH_INFO"] == HEALTH_PATH:
             start_response("200 OK", [("content-type", "text/plain")])
             return [b"ok"]
-        # Only S3 is not spoken in JSON with the operation in a header.
+        # The other two services name the operation in this header. S3 does not.
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         service = {"AWSStepFunctions": "stepfunctions", "secretsmanager": "secretsmanager"}.get(
             target.partition(".")[0], "s3"

@@ -1,7 +1,7 @@
-"""Who called what in AWS, as IAM would ask: a JSON line per call, {caller, action, resource}.
+"""A log of the functions' AWS calls: one JSON line for each permission that IAM would check.
 
-Each function has an access key of its own here. A presigned URL or form acts as whoever signed it,
-and reading an object that is not there also needs to list its bucket, as in AWS.
+A line is {caller, action, resource}. Each function has its own access key. The caller of a
+presigned URL or form is its signer. As in AWS, reading a missing object also needs s3:ListBucket.
 """
 
 import json
@@ -23,12 +23,12 @@ _RESOURCE_MEMBERS = ("stateMachineArn", "executionArn", "SecretId")
 
 
 def caller_key(function: str) -> str:
-    """The access key id by which calls of a function are told apart."""
+    """Return the access key id of a function, which identifies its calls."""
     return f"{CALLER_PREFIX}{function}"
 
 
 def recording(path: Path, application: Callable) -> Callable:
-    """`application` (WSGI), whose calls by functions are appended to `path`."""
+    """Wrap a WSGI application so that calls of functions are appended to `path`."""
     lock = threading.Lock()
     path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -67,7 +67,7 @@ def _caller(environ: dict[str, Any], body: bytes) -> str | None:
 
 
 def _permissions(environ: dict[str, Any], body: bytes, status: str) -> Iterator[tuple[str, str]]:
-    """What the call needs leave for."""
+    """Yield action and resource of each permission that the call needs."""
     service, _, operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")
     if service:
         members = json.loads(body)

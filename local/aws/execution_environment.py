@@ -1,7 +1,7 @@
 """One Lambda execution environment: AWS' runtime interface emulator around awslambdaric.
 
-The emulator gives real timeouts and the real runtime API but takes one invoke at a time, so a
-pool (`local.aws.pool`) holds as many environments as there are concurrent invokes.
+The emulator has real timeouts and the real runtime API, but runs one invoke at a time. A pool
+(`local.aws.pool`) therefore holds one environment for each concurrent invoke.
 """
 
 import http.client
@@ -17,20 +17,25 @@ from pathlib import Path
 import samcli
 
 from local.aws.resources import LambdaFunction
+from local.errors import StackError
 from local.processes import children
 
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 6 MB each way. The
-# emulator cuts longer payloads without a word.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 6 MB for the event and
+# 6 MB for the answer. The emulator cuts longer payloads without an error.
 PAYLOAD_LIMIT = 6 * 1024 * 1024
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 START_SECONDS = 15
-# The emulator ends a late handler itself; this much later we end the emulator.
+# The emulator ends a handler at its timeout. If it does not, the pool ends the emulator this much
+# later.
 GRACE_SECONDS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class InvokeResult:
-    """What a handler returned, or `failed` and Lambda's error object."""
+    """What a handler returned, or Lambda's error object if `failed`.
+
+    An environment whose result is not `reusable` takes no further invoke.
+    """
 
     payload: bytes
     failed: bool = False
@@ -39,19 +44,19 @@ class InvokeResult:
 
 @cache
 def emulator() -> Path:
-    """The emulator's binary for this machine, which comes with aws-sam-cli."""
+    """Return the emulator's binary for this machine; aws-sam-cli brings it."""
     machine = {"aarch64": "arm64", "amd64": "x86_64"}.get(platform.machine(), platform.machine())
     binary = Path(samcli.__file__).parent / "local" / "rapid" / f"aws-lambda-rie-{machine}"
     if sys.platform != "linux" or not binary.exists():
-        raise children.StackError(
-            "The local stack needs Linux on x86_64 or arm64: it runs functions in AWS' own "
-            "Lambda emulator, which exists for nothing else."
+        raise StackError(
+            "The local stack needs Linux on x86_64 or arm64: AWS' Lambda emulator, which runs the "
+            "functions, exists for no other system."
         )
     return binary
 
 
 class ExecutionEnvironment:
-    """A process that runs one invoke at a time; the first one pays the cold start."""
+    """A process that runs one invoke at a time. The first invoke includes the cold start."""
 
     def __init__(
         self,
@@ -98,11 +103,11 @@ class ExecutionEnvironment:
 
     @property
     def alive(self) -> bool:
-        """Whether the process is still there to take an invoke."""
+        """True while the process runs."""
         return self._process.poll() is None
 
     def invoke(self, payload: bytes) -> InvokeResult:
-        """Run the handler once. Errors come back as Lambda's error object, never as exceptions."""
+        """Run the handler once. Errors are returned as Lambda's error object and never raised."""
         if not children.wait_for_listener(self._ports[0], self._process, START_SECONDS):
             return _error("Runtime.ExitError", "The emulator did not start.")
         connection = http.client.HTTPConnection(
@@ -120,14 +125,17 @@ class ExecutionEnvironment:
             connection.close()
 
     def destroy(self) -> None:
-        """End the process and whatever the handler started, at once."""
+        """Kill the process and the processes that the handler started."""
         children.end(self._process, signal.SIGKILL, patience=5)
         for port in self._ports:
             children.release_port(port)
 
 
 def _interpret(status: int, body: bytes, timeout: int) -> InvokeResult:
-    """The emulator's answer in Lambda's own terms: it says 200 to timeouts and exceptions too."""
+    """Turn the emulator's answer into Lambda's.
+
+    The emulator answers 200 to timeouts and to exceptions of the handler too.
+    """
     if body.startswith(b"Task timed out after "):
         return _timed_out(timeout)
     if status != http.client.OK:
@@ -136,7 +144,7 @@ def _interpret(status: int, body: bytes, timeout: int) -> InvokeResult:
     if len(body) >= PAYLOAD_LIMIT:
         message = f"Response payload size exceeded maximum allowed payload size ({PAYLOAD_LIMIT})."
         return _error("Function.ResponseSizeTooLarge", message)
-    # Only awslambdaric's own report of an exception carries all of these keys.
+    # Only awslambdaric's report of an exception has exactly these keys.
     if body.startswith(b'{"errorMessage"'):
         report = json.loads(body)
         if report.keys() == {"errorMessage", "errorType", "requestId", "stackTrace"}:

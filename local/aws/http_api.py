@@ -1,9 +1,9 @@
 """API Gateway's HTTP API in front of one function: payload format 2.0, `$default` route.
 
-SAM CLI's own server cannot serve a `$default` route (it registers the path `/$default`) and
-departs from the gateway in header names, cookies, empty and binary bodies; this is what
+Its rules are described in
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
-says, and no more.
+SAM CLI's own server cannot serve a `$default` route: it registers the path `/$default`. It also
+differs from the gateway in header names, cookies, empty bodies and binary bodies.
 """
 
 import base64
@@ -22,19 +22,19 @@ from local.aws.pool import PayloadTooLarge, PoolClosed
 from local.aws.resources import ACCOUNT, DEFAULT_ROUTE
 
 BODY_LIMIT = 10 * 1024 * 1024
-# How much of a body over the limit is read before the answer: closing a connection with unread
-# bytes would reset it, and the client would never see the 413.
+# How much of a body over the limit is read before the answer. Closing a connection with unread
+# bytes resets it, and then the caller does not receive the 413.
 DRAIN_LIMIT = 100 * 1024 * 1024
 CHUNK = 1024 * 1024
 
-# Bodies of other types reach the function in base64.
+# The function receives bodies of other types in base64.
 TEXT_SUFFIXES = ("json", "xml", "javascript")
 
 type Invoke = Callable[[bytes], InvokeResult]
 
 
 class BodyTooLarge(Exception):
-    """The request body is over API Gateway's 10 MB."""
+    """The request body is over API Gateway's limit of 10 MB."""
 
 
 class HttpApi:
@@ -51,7 +51,7 @@ class HttpApi:
             event = build_event(request, read_body(request), request_id)
             result = self._invoke(json.dumps(event).encode())
         except (BodyTooLarge, PayloadTooLarge):
-            # Lambda's own limit counts the envelope and base64 too; the gateway answers alike.
+            # Lambda's limit counts the whole event. The gateway answers 413 to both.
             response = _message(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request Entity Too Large")
         except PoolClosed:
             response = _message(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable")
@@ -62,7 +62,7 @@ class HttpApi:
 
 
 def read_body(request: Request) -> bytes:
-    """The whole body; raises BodyTooLarge, after reading on so that the answer arrives."""
+    """Return the body; BodyTooLarge over 10 MB, raised after reading up to 100 MB."""
     body = bytearray()
     size = 0
     while size < DRAIN_LIMIT and (chunk := request.stream.read(CHUNK)):
@@ -75,13 +75,13 @@ def read_body(request: Request) -> bytes:
 
 
 def build_event(request: Request, body: bytes, request_id: str) -> dict[str, Any]:
-    """The request in payload format 2.0."""
+    """Return the request in payload format 2.0."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     cookies = headers.pop("cookie", None)
     headers["x-forwarded-for"] = request.remote_addr or ""
     headers["x-forwarded-port"] = request.environ["SERVER_PORT"]
     headers["x-forwarded-proto"] = request.scheme
-    # An HTTP API decodes the path, in rawPath too.
+    # An HTTP API decodes the path, also in rawPath.
     path = request.path
     query = {name: ",".join(values) for name, values in request.args.lists()}
     now = datetime.now(UTC)
@@ -111,7 +111,7 @@ def build_event(request: Request, body: bytes, request_id: str) -> dict[str, Any
         },
         "isBase64Encoded": False,
     }
-    # Absent rather than empty, each of them.
+    # The gateway leaves out each of these three when it is empty.
     if query:
         event["queryStringParameters"] = query
     if cookies:
@@ -122,7 +122,7 @@ def build_event(request: Request, body: bytes, request_id: str) -> dict[str, Any
 
 
 def encode_body(body: bytes, media_type: str) -> tuple[str, bool]:
-    """The body as JSON can carry it, and whether that is base64."""
+    """Return the body as text, and whether this text is base64."""
     textual = not media_type or media_type.startswith("text/")
     if textual or media_type.endswith(TEXT_SUFFIXES):
         try:
@@ -133,12 +133,12 @@ def encode_body(body: bytes, media_type: str) -> tuple[str, bool]:
 
 
 def build_response(result: InvokeResult) -> Response:
-    """What the caller gets for a function's answer; any fault of the function is a plain 500."""
+    """Return the HTTP response for a function's answer; 500 for a failed or malformed one."""
     if result.failed:
         return _message(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error")
     answer = json.loads(result.payload)
     if not isinstance(answer, dict) or "statusCode" not in answer:
-        # A bare value is the body of a 200.
+        # A value without `statusCode` is the body of a 200.
         text = answer if isinstance(answer, str) else json.dumps(answer)
         answer = {"statusCode": HTTPStatus.OK, "body": text}
     try:

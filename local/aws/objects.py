@@ -1,10 +1,10 @@
-"""Makes moto's S3 keep its objects on disk, so that they outlive the process and its memory.
+"""Keeps the objects of moto's S3 on disk, so that they survive the process.
 
     <directory>/<bucket>/<sha256 of the key>.json   name, metadata, etag, time: the commit point
     <directory>/<bucket>/<uuid>.body                the bytes
 
-Both are written before the request is answered. A process that dies leaves either the old object
-or the new one. (No fsync: this is to survive SIGKILL, not a power cut.)
+Both files are written before the request is answered. A process that dies leaves either the old
+object or the new one. There is no fsync: objects survive SIGKILL, but not a power cut.
 """
 
 import hashlib
@@ -27,14 +27,14 @@ PARTITION = "aws"
 
 @dataclass(frozen=True, slots=True)
 class StoredBody:
-    """Bytes of an object that are in a file already."""
+    """The bytes of an object, in a file."""
 
     path: Path
     size: int
 
 
 class ObjectStore:
-    """The directory behind moto's S3; one per process, since moto's S3 is one per process."""
+    """The directory behind moto's S3. moto has one S3 for each process, so this has too."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -42,24 +42,24 @@ class ObjectStore:
         self._touched = threading.local()
         self._backend: S3Backend = s3_backends[ACCOUNT][PARTITION]
 
-    # -------------------------------------------------- what the patched moto calls
+    # -------------------------------------------------- called by the patched moto
 
     def write_body(self, bucket: str, value: bytes) -> StoredBody:
-        """Put bytes in a file that nothing refers to yet."""
+        """Write bytes to a new file. No record refers to it yet."""
         path = self.directory / bucket / f"{uuid.uuid4()}.body"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(value)
         return StoredBody(path, len(value))
 
     def touch(self, bucket: str, key: str) -> None:
-        """Have the current request commit this object when it is done with it."""
+        """Mark an object: the current request commits it before it answers."""
         self._touched.__dict__.setdefault("keys", set()).add((bucket, key))
 
     def commit(self) -> None:
-        """Bring the disk to what moto holds for every object this thread touched."""
+        """Write moto's state of every object that this thread touched to disk."""
         touched = self._touched.__dict__.pop("keys", ())
         for bucket, name in touched:
-            # In one piece, so that the last of two writers decides here as in moto.
+            # Under one lock, so that the last of two writers wins on disk as it does in moto.
             with self._lock:
                 key = self._backend.buckets[bucket].keys.get(name)
                 if key is None:
@@ -68,7 +68,7 @@ class ObjectStore:
                     self._record(bucket, key)
 
     def committing(self, application: Callable) -> Callable:
-        """`application` (WSGI), whose answers leave only when what they did is on disk."""
+        """Wrap a WSGI application so that its changes are on disk before it answers."""
 
         def wrapped(environ: dict[str, Any], start_response: Callable) -> Any:
             answer = application(environ, start_response)
@@ -123,7 +123,7 @@ class ObjectStore:
     # -------------------------------------------------- start
 
     def load(self, buckets: list[str]) -> None:
-        """Create `buckets` with what their directories hold; drop what was never answered."""
+        """Create `buckets` with the objects on disk; delete files that no record refers to."""
         for name in buckets:
             directory = self.directory / name
             directory.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ class ObjectStore:
 
 
 def keep_objects_in(store: ObjectStore) -> None:
-    """Patch moto so that every object's bytes live in `store` and every change touches it."""
+    """Patch moto: bytes of objects go to `store`, and every change touches the object."""
     in_memory: Any = FakeKey.value
     set_metadata = FakeKey.set_metadata
     delete_object = S3Backend.delete_object
@@ -171,7 +171,7 @@ def keep_objects_in(store: ObjectStore) -> None:
 
     def write_value(self: Any, value: bytes | StoredBody) -> None:
         if self.bucket_name is None:
-            # A part of a multipart upload is no object yet.
+            # A part of a multipart upload is not an object yet.
             in_memory.fset(self, value)
             return
         if isinstance(value, StoredBody):

@@ -1,4 +1,4 @@
-"""Warm execution environments per function, as many as there are concurrent invokes."""
+"""Warm execution environments of each function, one for each concurrent invoke."""
 
 import contextlib
 import threading
@@ -14,15 +14,15 @@ IDLE_SECONDS = 300
 
 
 class PayloadTooLarge(Exception):
-    """The event is over Lambda's 6 MB."""
+    """The event is over Lambda's limit of 6 MB."""
 
 
 class PoolClosed(Exception):
-    """The stack is going down."""
+    """The pool is closed, because the stack stops."""
 
 
 class FunctionPool:
-    """One function's environments; invokes beyond `capacity` wait for a free one."""
+    """The environments of one function. Invokes beyond `capacity` wait for a free environment."""
 
     def __init__(
         self, function: LambdaFunction, variables: Mapping[str, str], log: Path, capacity: int
@@ -38,13 +38,13 @@ class FunctionPool:
         self._closed = False
 
     def invoke(self, event: bytes) -> InvokeResult:
-        """Run the handler on `event` (JSON); raises PayloadTooLarge, PoolClosed."""
+        """Run the handler on `event` (JSON). Raises PayloadTooLarge and PoolClosed."""
         if len(event) > PAYLOAD_LIMIT:
             raise PayloadTooLarge
         with self._slots, self._environment() as environment:
             result = environment.invoke(event)
             if not result.reusable:
-                # A crash or a timeout leaves who knows what behind.
+                # The state after a crash or a timeout is unknown.
                 environment.generation = -1
             return result
 
@@ -62,7 +62,7 @@ class FunctionPool:
     def _take(self) -> ExecutionEnvironment:
         with self._lock:
             while self._idle:
-                # The one used last: the others can grow old and be retired.
+                # The one used last, so that the others reach their idle limit and end.
                 environment = self._idle.pop()
                 if environment.alive:
                     return environment
@@ -88,13 +88,13 @@ class FunctionPool:
             environment.destroy()
 
     def retire(self) -> None:
-        """Let running invokes finish; every later one gets a fresh environment."""
+        """Let running invokes finish; later invokes get a new environment."""
         with self._lock:
             self._generation += 1
         self._drop_idle(lambda _: True)
 
     def forget_idle(self, seconds: float) -> None:
-        """End environments that had nothing to do for so long."""
+        """End environments without an invoke in the last `seconds`."""
         since = time.monotonic() - seconds
         self._drop_idle(lambda environment: environment.idle_since < since)
 
@@ -117,7 +117,7 @@ class FunctionPool:
 
 
 class Pools:
-    """Every function of the template, by logical id, name or ARN; fresh code after each edit."""
+    """The pools of all functions. An edited source file is used from the next invoke on."""
 
     def __init__(
         self,
@@ -144,11 +144,11 @@ class Pools:
         self._watcher = threading.Thread(target=self._watch, name="source-watcher", daemon=True)
 
     def start(self) -> None:
-        """Begin to look after sources and idle environments."""
+        """Start the thread that watches source files and idle environments."""
         self._watcher.start()
 
     def find(self, name: str) -> FunctionPool | None:
-        """The pool that a logical id, function name or ARN stands for."""
+        """Return the pool of a logical id, function name or ARN, or None."""
         return self._by_any_name.get(name)
 
     def __getitem__(self, logical_id: str) -> FunctionPool:
@@ -173,7 +173,7 @@ class Pools:
 
 
 def source_state(function: LambdaFunction) -> dict[str, int]:
-    """Modification time of each file that the function's code and layers consist of."""
+    """Return the modification time of each file in the function's code and layers."""
     state = {}
     for directory in [function.code, *function.layers]:
         for path in directory.rglob("*"):

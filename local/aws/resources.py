@@ -1,11 +1,11 @@
-"""What the stack runs, as `local.aws.template` reads it from template.yaml."""
+"""The parts of template.yaml that the stack runs. `local.aws.template` reads them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# What SAM CLI resolves AWS::Region and AWS::AccountId to; moto's account is the same.
+# The values of AWS::Region and AWS::AccountId. moto uses the same account.
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 
@@ -14,7 +14,7 @@ DEFAULT_ROUTE = "$default"
 
 @dataclass(frozen=True, slots=True)
 class LambdaFunction:
-    """A function as its unbuilt source: `code` and each of `layers` go on PYTHONPATH."""
+    """A function and its unbuilt source. `code` and each of `layers` are put on PYTHONPATH."""
 
     logical_id: str
     name: str
@@ -32,13 +32,13 @@ class LambdaFunction:
 
     @property
     def log_name(self) -> str:
-        """`ApiFunction` logs to `api.log`."""
+        """The name of its log file: `ApiFunction` logs to `api.log`."""
         return self.logical_id.removesuffix("Function").lower()
 
 
 @dataclass(frozen=True, slots=True)
 class StateMachine:
-    """A state machine whose definition has every substitution in place."""
+    """A state machine. Its definition has no open substitution."""
 
     name: str
     definition: str
@@ -51,7 +51,7 @@ class StateMachine:
 
 @dataclass(frozen=True, slots=True)
 class EventRule:
-    """Events that match `pattern` invoke `function` (a logical id)."""
+    """A rule: events that match `pattern` invoke `function` (a logical id)."""
 
     function: str
     pattern: Mapping[str, Any]
@@ -59,7 +59,7 @@ class EventRule:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`function` (a logical id) is invoked with `event` every `seconds`."""
+    """A schedule: `function` (a logical id) is invoked with `event` every `seconds`."""
 
     function: str
     seconds: float
@@ -68,7 +68,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Everything of the template that runs."""
+    """All parts of the template that run. `default_route` is the logical id of its function."""
 
     functions: tuple[LambdaFunction, ...]
     default_route: str

@@ -1,7 +1,8 @@
-"""`make sam-local`: what `make package` built, in Lambda's own containers, on this machine's stack.
+"""`make sam-local`: the functions that `make package` built, in Lambda's own containers.
 
-`sam local start-api` answers HTTP and `sam local start-lambda` the state machine; Postgres, S3,
-Step Functions, Secrets Manager and the model are the stack's. Needs Docker, and Linux.
+`sam local start-api` serves HTTP, and `sam local start-lambda` serves the state machine.
+PostgreSQL, S3, Step Functions, Secrets Manager and the model are those of a local stack. Needs
+Docker and Linux.
 """
 
 import json
@@ -11,23 +12,23 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
 from local import lifecycle
+from local.aws.clients import client
 from local.aws.resources import REGION
 from local.aws.template import read_template
+from local.errors import StackError
 from local.processes import children
-from local.processes.children import HOST, StackError
+from local.processes.children import HOST
+from local.processes.health import wait_for_health
 from local.settings import ROOT, Settings
 from local.wiring import (
     API_DATABASE_SECRET,
@@ -45,16 +46,20 @@ NOT_IN_A_CONTAINER = (*INHERITED, "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCES
 
 
 def serve(settings: Settings, built: Path, ready: Callable[[str], object]) -> None:
-    """Serves the template that sam built, until interrupted; `ready` is told the URL. Raises
-    StackError."""
+    """Serve the built template until a signal; call `ready` with the URL once it answers.
+
+    Raises StackError without Docker, without a build, or if a stack runs in LOCAL_DIR.
+    """
     gateway = docker_gateway()
     if not built.exists():
-        raise StackError("Nothing is built; run `make package` first.")
+        raise StackError("There is no build; run `make package` first.")
     functions_port = children.free_port()
     if lifecycle.running(settings):
-        raise StackError("A stack runs in LOCAL_DIR already; `make down`, or name another one.")
-    # An orderly end either way, also where we were started with signals ignored, which what we
-    # start would inherit.
+        raise StackError(
+            "A stack runs in LOCAL_DIR already; run `make down` or set another LOCAL_DIR."
+        )
+    # Both signals end this command orderly. A parent may have set them to be ignored, and children
+    # inherit that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     os.environ["FUNCTIONS_URL"] = f"http://{HOST}:{functions_port}"
@@ -70,15 +75,17 @@ def serve(settings: Settings, built: Path, ready: Callable[[str], object]) -> No
         template = _template(built, settings, stack, gateway, keys_port)
         api_port = settings.port or children.free_port()
         for command, port in (("start-lambda", functions_port), ("start-api", api_port)):
-            resources.enter_context(_sam(command, template, port, settings.logs / f"{command}.log"))
-        _wait_for_health(api_port, settings.logs)
+            resources.enter_context(
+                SamLocal(command, template, port, settings.logs / f"{command}.log")
+            )
+        wait_for_health(api_port, settings.logs / "start-api.log", READY_SECONDS)
         ready(f"http://{HOST}:{api_port}")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
 
 
 def docker_gateway() -> str:
-    """This machine's address as containers see it; raises StackError where there is no Docker."""
+    """Return this machine's address inside containers; StackError without a Docker daemon."""
     try:
         inspected = subprocess.run(
             ["docker", "network", "inspect", "bridge"],
@@ -97,7 +104,7 @@ def docker_gateway() -> str:
 
 
 class Forwarder:
-    """Lets containers connect to a port that listens on this machine's loopback only."""
+    """Connects `address`:`port` to the same port on this machine's loopback address."""
 
     def __init__(self, address: str, port: int) -> None:
         self._port = port
@@ -111,7 +118,8 @@ class Forwarder:
         self._listener.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):  # closed
+        # `accept` fails when the listener is closed.
+        with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
                 far = socket.create_connection((HOST, self._port))
@@ -134,18 +142,12 @@ def _port(url: str) -> int:
 
 
 def _let_containers_reach_the_database(stack: dict[str, Any], gateway: str) -> None:
-    manager = boto3.client(
-        "secretsmanager",
-        endpoint_url=stack["s3_endpoint"],
-        region_name=REGION,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    manager = client("secretsmanager", stack["s3_endpoint"])
     for secret, name in (
         (API_DATABASE_SECRET, "api_database_url"),
         (WORKER_DATABASE_SECRET, "worker_database_url"),
     ):
-        # Another host than this one must prove itself; the embedded server speaks no TLS.
+        # The functions require TLS for every host except loopback, and this server has no TLS.
         url = stack[name].replace(f"@{HOST}:", f"@{gateway}:") + "?sslmode=disable"
         manager.put_secret_value(SecretId=secret, SecretString=url)
 
@@ -153,8 +155,10 @@ def _let_containers_reach_the_database(stack: dict[str, Any], gateway: str) -> N
 def _template(
     built: Path, settings: Settings, stack: dict[str, Any], gateway: str, keys_port: int
 ) -> Path:
-    """The built template, with what a deployment would have put into each function's environment:
-    SAM takes no variable from outside that the template does not name."""
+    """Write and return a copy of the built template with each function's whole environment.
+
+    SAM passes only those variables to a container that the template names.
+    """
     parameters = template_parameters(settings, f"http://{gateway}:{keys_port}/jwks.json")
     variables = {
         function.logical_id: {
@@ -169,7 +173,7 @@ def _template(
     template = yaml_parse(built.read_text())
     architecture = template["Parameters"]["Architecture"]
     if MACHINE not in architecture["AllowedValues"]:
-        raise StackError(f"What is built is not for {MACHINE}; run `make package` again.")
+        raise StackError(f"The build is not for {MACHINE}; run `make package` again.")
     for name, value in {**parameters, "Architecture": MACHINE}.items():
         template["Parameters"][name]["Default"] = value
     for logical_id, values in variables.items():
@@ -179,18 +183,18 @@ def _template(
     return path
 
 
-class _sam:  # noqa: N801 - reads as a function
-    """`sam local start-…`, interrupted at the end: that is when it removes its containers."""
+class SamLocal:
+    """A `sam local start-…` process. SIGINT ends it, and it then removes its containers."""
 
     def __init__(self, command: str, template: Path, port: int, log: Path) -> None:
-        here = subprocess.run(
+        image = subprocess.run(
             ["docker", "image", "inspect", IMAGE], capture_output=True, check=False
         )
         self._process = children.spawn(
             [
                 *("sam", "local", command, "--template", str(template), "--region", REGION),
                 *("--host", HOST, "--port", str(port), "--warm-containers", "LAZY"),
-                *(["--skip-pull-image"] if here.returncode == 0 else []),
+                *(["--skip-pull-image"] if image.returncode == 0 else []),
             ],
             log=log,
             cwd=ROOT,
@@ -208,15 +212,3 @@ class _sam:  # noqa: N801 - reads as a function
 
     def __exit__(self, *_: object) -> None:
         children.end(self._process, signal.SIGINT, END_SECONDS)
-
-
-def _wait_for_health(port: int, logs: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        with suppress(OSError):
-            connection = HTTPConnection(HOST, port, timeout=60)
-            connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
-                return
-        time.sleep(0.5)
-    raise StackError(f"/health does not answer; see {logs}/start-api.log")

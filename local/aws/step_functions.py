@@ -1,7 +1,7 @@
-"""Makes moto's Step Functions run our machine: real Lambda invokes, thousands of Map items, events.
+"""Changes moto's Step Functions so that it can run the state machine of this project.
 
-moto's interpreter is complete enough for our definition but was made for short tests. Each
-function here mends one thing; `tests/local/test_step_functions.py` has a test for each.
+moto's interpreter knows every state of the definition but was made for short tests. Each function
+here repairs one thing, and `tests/local/test_step_functions.py` has a test for each.
 """
 
 import functools
@@ -30,7 +30,7 @@ from moto.stepfunctions.parser.backend.execution import (
 )
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-# EventBridge's detail-type for what `report_failures` emits.
+# EventBridge's detail-type of the events that `report_failures` emits.
 STATUS_CHANGE = "Step Functions Execution Status Change"
 FAILURES = (ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT, ExecutionStatus.ABORTED)
 LONGEST_INVOKE_SECONDS = 960
@@ -40,12 +40,12 @@ type Emit = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class LambdaEndpoint:
-    """Where functions are invoked: the Invoke API of `local.processes.servers.InnerEndpoints`."""
+    """The Invoke API of `local.aws.lambda_api`."""
 
     url: str
 
     def invoke(self, name: str, payload: bytes, kind: str = "RequestResponse") -> dict[str, Any]:
-        """Lambda's Invoke; raises ClientError as boto3's client would."""
+        """Call Lambda's Invoke; ClientError as from boto3's client."""
         connection = http.client.HTTPConnection(
             urlsplit(self.url).netloc, timeout=LONGEST_INVOKE_SECONDS
         )
@@ -80,7 +80,7 @@ def _client_error(code: str, status: int, message: str) -> ClientError:
 
 
 def invoke_functions_at(endpoint: LambdaEndpoint) -> None:
-    """Tasks invoke the pool directly: no boto3 client per task, no round trip through moto."""
+    """Let tasks call `endpoint`. moto would make a boto3 client for each task and call itself."""
 
     def invoke(parameters: dict, region: str, state_credentials: Any) -> dict[str, Any]:
         answer = endpoint.invoke(parameters["FunctionName"], parameters.get("Payload", b"{}"))
@@ -91,14 +91,18 @@ def invoke_functions_at(endpoint: LambdaEndpoint) -> None:
 
 
 def parse_paths_once() -> None:
-    """A JSONPath is parsed on every use, which costs more than everything else in an item."""
+    """Cache parsed JSONPaths. Parsing at every use costs more than the rest of a Map item."""
     users: tuple[Any, ...] = (json_path, result_path)
     for module in users:
         module.parse = functools.cache(module.parse)
 
 
 def loop_over_items() -> None:
-    """A Map worker calls itself for each next item; past ~985 Python's stack ends, silently."""
+    """Let a Map worker loop over its items.
+
+    moto's worker calls itself for each next item. After about 985 items Python's stack is full and
+    the worker ends without an error.
+    """
 
     def evaluate_pool(self: Any, job: Any, worker_frame: Any) -> None:
         while job is not None:
@@ -108,7 +112,7 @@ def loop_over_items() -> None:
             last = isinstance(job.job_output, Exception) or self.stopped()
             following = None if last else self._job_pool.next_job()
             if following is None:
-                # Before the job closes, which may let the Map go on.
+                # Before the job closes, because the Map may continue when it closes.
                 self._env.delete_frame(worker_frame)
             self._job_pool.close_job(job)
             job = following
@@ -118,7 +122,10 @@ def loop_over_items() -> None:
 
 
 def forget_threads() -> None:
-    """Every thread is put in a list that nothing reads or clears: two or three per Map item."""
+    """Let moto's list of threads stay empty.
+
+    moto adds two or three threads for each Map item to a list that it never reads or clears.
+    """
 
     class Forgetful(list):
         def append(self, item: object) -> None:
@@ -134,7 +141,11 @@ def _replace_everywhere(old: object, name: str, new: object) -> None:
 
 
 def start_one_at_a_time() -> None:
-    """Two starts under one name race; an unnamed start breaks every one that follows."""
+    """Start executions one after the other, each with a name.
+
+    Two concurrent starts with one name race in moto, and a start without a name breaks all later
+    ones.
+    """
     start = StepFunctionsParserBackend.start_execution
     lock = threading.Lock()
 
@@ -148,7 +159,10 @@ def start_one_at_a_time() -> None:
 
 
 def stop_at_once() -> None:
-    """StopExecution takes effect only when the running tasks end, and then says FAILED."""
+    """Let StopExecution take effect at once.
+
+    In moto it waits until the running tasks end, and the status is then FAILED.
+    """
     stop = Execution.stop
     terminated = BaseExecutionWorkerCommunication.terminated
 
@@ -165,7 +179,7 @@ def stop_at_once() -> None:
 
 
 def report_failures(emit: Emit) -> None:
-    """Emit EventBridge's event when an execution fails; a Map's child runs are none of moto's."""
+    """Emit EventBridge's event when an execution fails. moto has no executions for Map items."""
     reflect = BaseExecutionWorkerCommunication._reflect_execution_status
 
     def reflect_and_report(self: Any) -> None:
@@ -177,7 +191,10 @@ def report_failures(emit: Emit) -> None:
 
 
 def status_change(execution: Any) -> dict[str, Any]:
-    """https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html"""
+    """Return EventBridge's event about the execution's status.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
     return {
         "version": "0",
         "id": str(uuid.uuid4()),
@@ -203,7 +220,7 @@ def status_change(execution: Any) -> dict[str, Any]:
 
 
 def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    """Whether an EventBridge pattern of plain values selects the event."""
+    """True if an EventBridge pattern of plain values matches the event."""
     return all(
         matches(expected, event.get(name, {}))
         if isinstance(expected, Mapping)
@@ -215,7 +232,7 @@ def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
 def deliver_events(
     rules: Iterable[tuple[str, Mapping[str, Any]]], endpoint: LambdaEndpoint
 ) -> Emit:
-    """An `emit` that invokes, asynchronously, the function of every rule that matches."""
+    """Return a function that invokes asynchronously the function of every matching rule."""
     rules = list(rules)
 
     def emit(event: dict[str, Any]) -> None:

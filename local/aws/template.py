@@ -1,6 +1,6 @@
-"""What `template.yaml` says, read by SAM CLI's own providers.
+"""Reads template.yaml with SAM CLI's providers.
 
-SAM CLI's providers are internal interfaces: `tests/local/test_template.py` holds what we use.
+These providers are internal interfaces. `tests/local/test_template.py` tests those used here.
 """
 
 import json
@@ -27,9 +27,9 @@ from local.aws.resources import (
 
 
 def read_template(path: Path, parameters: Mapping[str, str]) -> Template:
-    """Read the template with these parameter values; names and ARNs come out as deployed."""
+    """Read the template with these parameter values. Names and ARNs are those of a deployment."""
     with warnings.catch_warnings():
-        # SAM CLI still calls what SAM's translator has deprecated.
+        # SAM CLI uses deprecated parts of SAM's translator.
         warnings.simplefilter("ignore", DeprecationWarning)
         return _read(path, parameters)
 
@@ -98,7 +98,7 @@ def _functions(root: Path, stacks: list) -> list[LambdaFunction]:
 def _default_route(stacks: list) -> str:
     routes: list[Any] = list(ApiProvider(stacks).api.routes)
     if [route.path for route in routes] != [DEFAULT_ROUTE]:
-        raise ValueError("The local stack serves one $default route, and the template has others.")
+        raise ValueError("The local stack needs exactly one route, $default, in the template.")
     return routes[0].function_name
 
 
@@ -108,7 +108,7 @@ def _state_machine(
     definition = (root / properties["DefinitionUri"]).read_text()
     arns = {function.logical_id: function.arn for function in functions}
     for name, value in properties.get("DefinitionSubstitutions", {}).items():
-        # SAM CLI leaves a function's alias as it stands; here every function is its own alias.
+        # SAM CLI does not resolve a function's alias. Here the alias is the function itself.
         text = arns.get(str(value).removesuffix(".Alias"), str(value))
         definition = definition.replace(f"${{{name}}}", text)
     json.loads(definition)
@@ -116,7 +116,7 @@ def _state_machine(
 
 
 def seconds_of(expression: str) -> float:
-    """EventBridge's `rate(1 minute)` in seconds; cron expressions are not for a local stack."""
+    """Return the seconds of a `rate(1 minute)`; ValueError for another form, such as cron."""
     match = re.fullmatch(r"rate\((\d+) (second|minute|hour|day)s?\)", expression)
     if match is None:
         raise ValueError(f"Not a rate: {expression}")

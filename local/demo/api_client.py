@@ -1,4 +1,4 @@
-"""The HTTP API as the demo uses it: bearer token, problem+json, cursors, and patience."""
+"""An HTTP client of the API: bearer token, problem+json, cursors, and retries."""
 
 import http.client
 import json
@@ -12,12 +12,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 TIMEOUT_SECONDS = 30
-PATIENCE_SECONDS = 15
-PASSING = frozenset({429, 502, 503, 504})
+RETRY_SECONDS = 15
+RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
 class ApiError(Exception):
-    """The API refused a call or could not be reached; the message is one line for people."""
+    """The API refused a call or gave no answer; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,20 @@ class Answer:
             raise ApiError("the API's answer is not JSON") from None
 
     def retry_after(self, default: float) -> float:
-        """Return the seconds the API asks to wait, between 0.1 and 30."""
+        """Return the seconds in Retry-After, limited to 0.1 to 30; `default` without the header."""
         asked = self.headers.get("Retry-After", "")
         return min(30.0, max(0.1, float(asked))) if asked.isdecimal() else default
 
 
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    """Leaves redirects to us: a presigned URL must not receive the bearer token."""
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, because a presigned URL must not receive the bearer token."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
 
 
-# No proxy: whatever the environment says, the stack is on this machine.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _StayHere)
+# The stack is on this machine, so a configured proxy is ignored.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
 
 
 class ApiClient:
@@ -59,12 +59,12 @@ class ApiClient:
         self._token = token
 
     def get(self, path: str, **query: object) -> Answer:
-        """GET a path below the base URL; ApiError unless it answers 2xx."""
+        """GET a path below the base URL; ApiError for an error status."""
         suffix = f"?{urlencode(query)}" if query else ""
         return self._call(f"{path}{suffix}")
 
     def post(self, path: str, body: object, idempotency_key: str) -> Answer:
-        """POST JSON, repeating it under the same key while the API is unwell."""
+        """POST JSON; retries send the same idempotency key."""
         payload = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
         return self._call(path, payload, headers)
@@ -82,7 +82,7 @@ class ApiClient:
         """Return the bytes behind a path that redirects to a presigned URL."""
         answer = self._call(path)
         location = answer.headers.get("Location")
-        return _patiently(urllib.request.Request(location)).content if location else answer.content
+        return _send(urllib.request.Request(location)).content if location else answer.content
 
     def _call(
         self, path: str, payload: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -93,12 +93,12 @@ class ApiClient:
             {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
             | dict(headers or {}),
         )
-        return _patiently(request)
+        return _send(request)
 
 
-def _patiently(request: urllib.request.Request) -> Answer:
-    """Send a request, repeating it for a while when the other side is only unwell."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def _send(request: urllib.request.Request) -> Answer:
+    """Send a request; retry for up to 15 s after a temporary error status or without an answer."""
+    deadline = time.monotonic() + RETRY_SECONDS
     while True:
         try:
             with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
@@ -107,17 +107,18 @@ def _patiently(request: urllib.request.Request) -> Answer:
             with error:
                 if error.code in (302, 303, 307):
                     return Answer(error.headers, b"")
-                problem, passing = _describe(error.code, error.read()), error.code in PASSING
+                problem = _describe(error.code, error.read())
+                temporary = error.code in RETRIED_STATUSES
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            problem, passing = f"no answer from {request.host}: {reason}", True
-        if not passing or time.monotonic() > deadline:
+            problem, temporary = f"no answer from {request.host}: {reason}", True
+        if not temporary or time.monotonic() > deadline:
             raise ApiError(problem)
         time.sleep(0.5)
 
 
 def _describe(status: int, body: bytes) -> str:
-    """Return problem+json (or whatever came) as one line."""
+    """Return problem+json, or the beginning of another body, as one line."""
     try:
         problem = json.loads(body)
     except ValueError:

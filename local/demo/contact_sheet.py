@@ -1,4 +1,4 @@
-"""One picture of a whole execution: a captioned tile for every prompt, failures included."""
+"""One picture of a whole execution: a tile with a caption for every prompt."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
 
-from local.image_model.painter import printable, type_face, wrap
+from local.image_model.lettering import printable, type_face, wrap
 
 USUAL_WIDTH, LARGEST_WIDTH = 1600, 3200
 WIDEST_TILE = 380
@@ -21,7 +21,7 @@ FAILED_TILE, FAILED_EDGE, FAILED_WORDS = "#f7e3df", "#d9a79d", "#9c2f1f"
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One prompt and what became of it: an image file, or the reason why there is none."""
+    """One prompt with its image file, or with the reason why it has no image."""
 
     index: int
     prompt: str
@@ -30,7 +30,7 @@ class Tile:
 
 
 def draw_contact_sheet(title: str, tiles: Sequence[Tile]) -> Image.Image:
-    """Return the tiles as a grid in the order given; a file that is no image counts as failed."""
+    """Return the tiles as a grid in their order. A file that is not an image counts as failed."""
     columns = max(min(FEWEST_COLUMNS, len(tiles)), math.ceil(math.sqrt(len(tiles))), 1)
     legible = min(NARROWEST_CAPTIONED_TILE, LARGEST_WIDTH // columns)
     side = min(WIDEST_TILE, max(legible, USUAL_WIDTH // columns))
@@ -60,7 +60,7 @@ def draw_contact_sheet(title: str, tiles: Sequence[Tile]) -> Image.Image:
 
 
 def _picture(tile: Tile, side: int) -> Image.Image:
-    """Return the tile's image as a square, or a card with the reason why there is none."""
+    """Return the tile's image as a square, or a card with the reason why it has no image."""
     if tile.image is None:
         return _card(tile.failure or "failed", side)
     try:
@@ -85,7 +85,7 @@ def _card(reason: str, side: int) -> Image.Image:
 
 
 def _square(path: Path, side: int) -> Image.Image:
-    """Return the image scaled into a square of this side, on the backdrop where it is not one."""
+    """Return the image scaled to fit into a square of `side` pixels, centred on the backdrop."""
     with Image.open(path) as image:
         image.draft("RGB", (side, side))
         return ImageOps.pad(image.convert("RGB"), (side, side), color=BACKDROP)

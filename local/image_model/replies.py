@@ -1,4 +1,4 @@
-"""What Gemini answers: the shapes of generateContent's requests, replies and errors."""
+"""Requests, replies and errors of Gemini's generateContent, in their JSON shapes."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ type Json = dict[str, Any]
 
 
 class GoogleError(Exception):
-    """An answer of the API that is not 200, in the shape all Google APIs share."""
+    """An error answer, in the shape that all Google APIs share."""
 
     def __init__(self, code: int, status: str, message: str, details: Sequence[Json] = ()) -> None:
         super().__init__(message)
@@ -35,12 +35,12 @@ class GoogleError(Exception):
             self.body["error"]["details"] = list(details)
 
 
-# What a call asks for
+# Requests
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One generateContent call, as far as it decides the answer."""
+    """The members of a generateContent call that determine the answer."""
 
     model: str
     prompt: str
@@ -49,7 +49,7 @@ class Ask:
 
 
 def read_ask(model: str, body: bytes) -> Ask:
-    """Parse a generateContent body; GoogleError 400 where Gemini would refuse it."""
+    """Parse a generateContent body; GoogleError 400 for a body that Gemini refuses."""
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -71,7 +71,7 @@ def read_ask(model: str, body: bytes) -> Ask:
 
 
 def _read_base64(text: str) -> bytes:
-    """Decode either alphabet, padded or not, as protobuf does: the SDK sends the URL-safe one."""
+    """Decode base64 of both alphabets, padded or not, as protobuf does. The SDK sends URL-safe."""
     text = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -87,7 +87,7 @@ def _last_user_turn(contents: Sequence[object]) -> object:
 
 
 def _member[T](parent: object, name: str, kind: type[T], absent: Any) -> Any:
-    """Return a member of a JSON object under its camelCase or snake_case name, as protobuf does."""
+    """Return a member of a JSON object by its camelCase or snake_case name, as protobuf does."""
     if not isinstance(parent, dict):
         raise invalid_argument(f"Invalid value: the parent of {name!r} is not an object")
     snake = re.sub(r"([A-Z])", lambda letter: "_" + letter[1].lower(), name)
@@ -99,7 +99,7 @@ def _member[T](parent: object, name: str, kind: type[T], absent: Any) -> Any:
     return value
 
 
-# How it can be answered
+# Replies
 
 
 def invalid_argument(message: str, details: Sequence[Json] = ()) -> GoogleError:
@@ -124,7 +124,7 @@ def _oversize(ask: Ask) -> Json:
 
 @cache
 def oversize_image() -> str:
-    """Return, in base64, a PNG over 10 MiB that decodes: stored noise, which nothing shrinks."""
+    """Return a valid PNG over 10 MiB in base64: noise, stored without compression."""
     side = 1900
     noise = random.Random(0).randbytes(side * side * 3)
     stream = io.BytesIO()
@@ -181,6 +181,9 @@ def _reply(ask: Ask, candidates: list[Json], candidates_tokens: int) -> Json:
         "modelVersion": ask.model,
         "responseId": uuid.uuid4().hex[:22],
     }
+
+
+# Errors
 
 
 def _throttle(ask: Ask) -> GoogleError:
@@ -275,7 +278,10 @@ BEHAVIOURS = (*REPLIES, *ERRORS, *SILENCES)
 
 
 def answer(ask: Ask, behave: str, retry_delay_s: float | None = None) -> Json:
-    """Return the body of a 200 or raise the GoogleError of a spoken behaviour."""
+    """Return the body of a 200, or raise the GoogleError of the behaviour.
+
+    The silent behaviours, `stall` and `drop`, have no answer.
+    """
     if behave in REPLIES:
         return REPLIES[behave](ask)
     error = ERRORS[behave](ask)

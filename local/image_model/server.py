@@ -1,11 +1,11 @@
-"""A stand-in for Google's image model: Gemini's REST, painted locally, with failures on demand.
+"""A stand-in for Google's image model: Gemini's REST interface, with failures on demand.
 
 `python -m local.image_model --port 8081` serves
     POST /v1/models/{model}:generateContent   (and /v1beta/…), as Gemini does
     POST /_control   {"rules": [{"match", "behave", "times"?, "delay_ms"?, "retry_delay_s"?}]}
     GET  /_calls     every call since the start, oldest first
-A rule applies to the prompts its regular expression is found in; the first one with times left
-wins, and a call that no rule matches is painted.
+A rule applies to a prompt if its regular expression is found in it. The first such rule with
+`times` left decides the answer. Without one, the answer is an image.
 """
 
 import argparse
@@ -44,15 +44,15 @@ IDLE_SECONDS = 120
 
 
 class RuleError(ValueError):
-    """A rule that /_control refuses; the message says which and why."""
+    """The body of /_control is not valid; the message names the place and the reason."""
 
 
-# Rules, and the memory of calls
+# Rules and calls
 
 
 @dataclass(slots=True)
 class Rule:
-    """What /_control asked for; `times` counts down, None never runs out."""
+    """One rule of /_control. `times` counts down; None means always."""
 
     match: re.Pattern[str]
     behave: str
@@ -62,7 +62,7 @@ class Rule:
 
 
 def read_rules(body: bytes) -> list[Rule]:
-    """Parse a /_control body; RuleError unless all rules are valid. Null counts as absent."""
+    """Parse a /_control body; RuleError if a rule is not valid. A null member counts as absent."""
     try:
         control = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -105,7 +105,7 @@ def _read_number(where: str, rule: Mapping[str, object], name: str, most: float)
 
 
 class Model:
-    """The rules in force and every call ever made. Safe to use from many threads."""
+    """The current rules and every call since the start. Safe for concurrent threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -117,7 +117,7 @@ class Model:
             self._rules = list(rules)
 
     def admit(self, prompt: str, model: str, api_key: str) -> Rule:
-        """Log a call on arrival and return the rule for it, having used up one of its times."""
+        """Log a call on arrival, count it against the rule that applies, and return that rule."""
         with self._lock:
             rule = next((rule for rule in self._rules if self._applies(rule, prompt)), PAINT)
             if rule.times is not None:
@@ -126,7 +126,7 @@ class Model:
         return rule
 
     def admit_refused(self, model: str, api_key: str, behave: str) -> None:
-        """Log a call that is refused before its prompt could be read."""
+        """Log a call whose prompt could not be read."""
         with self._lock:
             self._log("", model, api_key, behave)
 
@@ -158,7 +158,7 @@ PAINT = Rule(re.compile(""), "ok")
 
 
 class ModelServer(ThreadingHTTPServer):
-    """Serves one Model, a thread for each connection."""
+    """Serves one Model, with one thread for each connection."""
 
     daemon_threads = True
     request_queue_size = 1024
@@ -168,18 +168,18 @@ class ModelServer(ThreadingHTTPServer):
         super().__init__(address, Handler)
 
     def server_bind(self) -> None:
-        # HTTPServer's own also looks up the host's name, which can take seconds.
+        # HTTPServer.server_bind also looks up the host's name, which can take seconds.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that hangs up early is what stalls and timeouts are about, not an error here.
+        # A closed connection is expected: stalls and timeouts end that way.
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one connection; a request may follow another on it."""
+    """Answers the requests of one connection."""
 
     protocol_version = "HTTP/1.1"
     server_version = "stand-in-model"
@@ -248,7 +248,7 @@ class Handler(BaseHTTPRequestHandler):
         return header or parse_qs(urlsplit(self.path).query).get("key", [""])[0]
 
     def _read_body(self) -> bytes | None:
-        """Return the body, or None after refusing one of unknown or absurd length."""
+        """Return the body; None after an error reply if its length is unknown or over 64 MiB."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
             self.close_connection = True
@@ -262,7 +262,7 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def _wait_for_hang_up(self) -> None:
-        """Return once the client has closed its side, and not before."""
+        """Wait until the other side closes the connection."""
         self.connection.settimeout(None)
         while self.connection.recv(65536):
             pass
@@ -284,11 +284,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent: /_calls is the log."""
+        """Log nothing: /_calls is the log."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until interrupted or terminated."""
+    """Serve until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m local.image_model", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--host", default="127.0.0.1")

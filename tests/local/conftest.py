@@ -1,4 +1,4 @@
-"""Throwaway functions in real execution environments, and the AWS process that invokes them."""
+"""Small functions in real execution environments, and the AWS process that invokes them."""
 
 import json
 import os
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
+from local.aws.clients import client
+from local.aws.lambda_api import InnerEndpoints
 from local.aws.pool import FunctionPool, Pools
 from local.aws.resources import ACCOUNT, REGION, LambdaFunction
 from local.processes import children
-from local.processes.servers import InnerEndpoints, ThreadedServer
+from local.processes.servers import ThreadedServer
 from local.processes.services import Service
 from local.settings import ROOT
 
@@ -22,7 +23,7 @@ HANDLERS = '''
 import os, time
 
 class ProviderThrottled(Exception):
-    """By name."""
+    """Reported by this name."""
 
 def act(event, context):
     time.sleep(event.get("sleep", 0))
@@ -45,18 +46,18 @@ def note(event, context):
 
 @dataclass(frozen=True)
 class Task:
-    """A directory of throwaway code that functions can be made of."""
+    """A directory with the code of test functions."""
 
     directory: Path
 
     def function(self, name: str, *, handler: str = "handlers.act", timeout: int = 5) -> Any:
-        """A function on this code."""
+        """Return a function that runs this code."""
         return LambdaFunction(name, name.lower(), handler, self.directory, (), timeout, 128, {})
 
 
 @pytest.fixture(scope="session")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    """The handlers above."""
+    """The directory with HANDLERS."""
     directory = tmp_path_factory.mktemp("task")
     (directory / "handlers.py").write_text(HANDLERS)
     return Task(directory)
@@ -64,13 +65,13 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 @pytest.fixture
 def variables() -> dict[str, str]:
-    """The least environment a function needs."""
+    """The smallest environment that a function needs."""
     return {"PATH": os.environ["PATH"], "AWS_REGION": REGION}
 
 
 @pytest.fixture
 def pool(task: Task, variables: dict[str, str], tmp_path: Path) -> Iterator[FunctionPool]:
-    """Four environments of a function that has two seconds."""
+    """A pool of four environments. Its function has a timeout of two seconds."""
     pool = FunctionPool(task.function("Act", timeout=2), variables, tmp_path / "act.log", 4)
     yield pool
     pool.close()
@@ -78,7 +79,7 @@ def pool(task: Task, variables: dict[str, str], tmp_path: Path) -> Iterator[Func
 
 @dataclass
 class Aws:
-    """The AWS process with its clients; `configuration` is what it was started with."""
+    """The AWS process, its configuration and its clients. `notes` is the file of function Note."""
 
     service: Service
     configuration: dict[str, Any]
@@ -86,22 +87,16 @@ class Aws:
     start_seconds: float
 
     def client(self, name: str) -> Any:
-        """A boto3 client of it."""
-        return boto3.client(
-            name,  # pyright: ignore
-            endpoint_url=self.service.url,
-            region_name=REGION,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-        )
+        """Return a boto3 client of the process."""
+        return client(name, self.service.url)
 
     def machine_arn(self, name: str) -> str:
-        """The ARN of one of its state machines."""
+        """Return the ARN of a state machine."""
         return f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
 
 
 def map_machine(concurrency: int) -> dict[str, Any]:
-    """A machine of our own one's shape: a Distributed Map over `$.items`."""
+    """Return a machine like the project's: a Distributed Map over `$.items`."""
     invoke = "arn:aws:states:::lambda:invoke"
     act = {
         "Type": "Task",
@@ -134,7 +129,7 @@ def map_machine(concurrency: int) -> dict[str, Any]:
 
 
 def task_machine() -> dict[str, Any]:
-    """One task and no Catch."""
+    """Return a machine of one task without Catch."""
     task = {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",

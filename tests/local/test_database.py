@@ -1,17 +1,17 @@
-"""Whose databases the local stack takes for its own."""
+"""The local stack changes no database that serves a deployment."""
 
 from pathlib import Path
 
 import pytest
 
 from local import database
+from local.errors import StackError
 from local.keys import Keys
-from local.processes.children import StackError
 from sql.tools.identity_key import trusts_another_key
 from tests.support.databases import IDENTITY_KEY, Server, Urls
 
 
-def test_a_database_elsewhere_that_serves_a_deployment_is_left_alone(
+def test_a_deployments_database_on_another_machine_stays_unchanged(
     fresh_database: Urls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert not database._is_elsewhere(fresh_database.migrator)
@@ -21,7 +21,7 @@ def test_a_database_elsewhere_that_serves_a_deployment_is_left_alone(
     assert not trusts_another_key(fresh_database.migrator, IDENTITY_KEY)
 
 
-def test_one_that_serves_nobody_may_be_taken(server: Server) -> None:
+def test_an_empty_database_may_be_used(server: Server) -> None:
     urls = server.create_empty_database()
     try:
         assert not trusts_another_key(urls.migrator, IDENTITY_KEY)

@@ -1,6 +1,5 @@
-"""The demo against a small API of its own, so that every way it can go is quick to try."""
+"""The demo against a small fake API, so that each outcome is tested quickly."""
 
-import io
 import json
 import os
 import signal
@@ -12,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-from rich.console import Console
 
-from local.demo import api_client
+from local.demo import api_client, execution
 from local.demo import run as demo
-from local.demo.contact_sheet import Tile, draw_contact_sheet
+from local.errors import StackError
 from local.image_model.painter import paint
-from local.processes.children import StackError
+from local.settings import ROOT
+from tests.local.pictures import decode
 
 EXECUTION = "7b0e5a52-6a55-4a3e-8a3c-0f6f6a4c2f11"
 WORKFLOW = "5d5b1f0e-52f9-4a41-9a43-3f0f7b8f3d10"
@@ -27,7 +25,7 @@ pytestmark = pytest.mark.timeout(60)
 
 
 class FakeApi(ThreadingHTTPServer):
-    """Answers like the API; prompts that say "fail" fail, and `status` is how it ends."""
+    """Answers like the API. A prompt that contains "fail" fails."""
 
     daemon_threads = True
 
@@ -53,7 +51,7 @@ class FakeApi(ThreadingHTTPServer):
         self.image_headers: list[dict[str, str]] = []
         self.polls = 0
         self.polls_until_done = 2
-        self.hiccups = 0
+        self.temporary_errors = 0
 
     @property
     def url(self) -> str:
@@ -109,8 +107,8 @@ class FakeHandler(BaseHTTPRequestHandler):
         api: FakeApi = self.server
         path, _, query = self.path.partition("?")
         *_, last = path.split("/")
-        if api.hiccups:
-            api.hiccups -= 1
+        if api.temporary_errors:
+            api.temporary_errors -= 1
             self.reply(503, {"title": "Unwell"})
         elif path.startswith("/bucket/"):
             api.image_headers.append(dict(self.headers))
@@ -148,7 +146,7 @@ class FakeHandler(BaseHTTPRequestHandler):
 
 
 class FakeStack:
-    """Counts what the demo does to the stack."""
+    """Counts the calls of `up` and `down`."""
 
     def __init__(self, api: FakeApi) -> None:
         self.api, self.running, self.ups, self.downs = api, False, 0, 0
@@ -189,7 +187,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("STAY", "GEMINI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
-    monkeypatch.setattr(api_client, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(api_client, "RETRY_SECONDS", 0.2)
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red kite\na will to fail\na blue boat\n")
     monkeypatch.setenv("PROMPTS", str(prompts))
@@ -198,43 +196,6 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def summary(tmp_path: Path) -> dict[str, Any]:
     return json.loads((tmp_path / "demo" / "summary.json").read_text())
-
-
-def decode(path: Path) -> Image.Image:
-    image = Image.open(io.BytesIO(path.read_bytes()))
-    image.load()
-    return image
-
-
-# Prompts
-
-
-@pytest.mark.parametrize(
-    ("text", "prompts"),
-    [
-        ("one\ntwo\n", ["one", "two"]),
-        ("one", ["one"]),
-        ("\n\n one \n\n\ntwo\n\n", ["one", "two"]),
-        ("one\r\ntwo\r\n", ["one", "two"]),
-        ("one\n  more\n\ntwo\n", ["one\n  more", "two"]),
-        ("one\nmore\n \t\ntwo\nmore", ["one\nmore", "two\nmore"]),
-        (" \n\t\n", []),
-        ("", []),
-    ],
-)
-def test_prompts_are_lines_or_blocks(text: str, prompts: list[str]) -> None:
-    assert demo.split_prompts(text) == prompts
-
-
-def test_the_examples_are_twelve_distinct_prompts() -> None:
-    prompts = demo.read_prompts(demo.EXAMPLE_PROMPTS)
-    assert len(prompts) == len(set(prompts)) == 12
-
-
-def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
-    path = tmp_path / "bom.txt"
-    path.write_bytes(b"\xef\xbb\xbfone\n")
-    assert demo.read_prompts(path) == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +228,7 @@ def test_an_unusable_prompt_file_ends_the_demo_before_it_starts(
 # A run
 
 
-def test_a_run_leaves_images_a_sheet_and_a_summary(
+def test_a_run_writes_images_a_contact_sheet_and_a_summary(
     tmp_path: Path, api: FakeApi, stack: FakeStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert demo.main([], stack) == 0
@@ -278,12 +239,12 @@ def test_a_run_leaves_images_a_sheet_and_a_summary(
     assert record["output_data"] == {"successful": 2, "failed": 1, "total": 3}
     assert record["seconds"] >= 0
     folder = tmp_path / "demo" / EXECUTION
-    assert [demo.ROOT / path for path in record["images"]] == [
-        demo.ROOT / os.path.relpath(folder / name, demo.ROOT) for name in ("000.png", "002.png")
+    assert [ROOT / path for path in record["images"]] == [
+        ROOT / os.path.relpath(folder / name, ROOT) for name in ("000.png", "002.png")
     ]
     assert (folder / "002.png").read_bytes() == paint("a blue boat")
     for sheet in (folder / "contact_sheet.png", tmp_path / "demo" / "contact_sheet.png"):
-        assert decode(sheet).width > 600
+        assert decode(sheet.read_bytes()).width > 600
     printed = capsys.readouterr().out
     for expected in ("content_blocked", "The model refused.", "a will to fail", "1,200"):
         assert expected in printed
@@ -291,7 +252,7 @@ def test_a_run_leaves_images_a_sheet_and_a_summary(
     assert "\x1b" not in printed
 
 
-def test_the_submission_carries_workflow_key_and_idempotency_key(
+def test_the_submission_has_workflow_api_key_and_idempotency_key(
     api: FakeApi, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert demo.main([], stack) == 0
@@ -306,21 +267,21 @@ def test_the_submission_carries_workflow_key_and_idempotency_key(
     assert len(keys) == 2
 
 
-def test_a_presigned_url_never_sees_the_token(api: FakeApi, stack: FakeStack) -> None:
+def test_a_presigned_url_never_receives_the_token(api: FakeApi, stack: FakeStack) -> None:
     assert demo.main([], stack) == 0
     assert len(api.image_headers) == 2
     assert not any("Authorization" in headers for headers in api.image_headers)
 
 
-def test_a_passing_hiccup_is_outlasted(
+def test_a_temporary_error_is_retried(
     api: FakeApi, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_client, "PATIENCE_SECONDS", 10)
-    api.hiccups = 2
+    monkeypatch.setattr(api_client, "RETRY_SECONDS", 10)
+    api.temporary_errors = 2
     assert demo.main([], stack) == 0
 
 
-def test_an_execution_that_fails_is_reported_and_fails_the_demo(
+def test_a_failed_execution_fails_the_demo(
     tmp_path: Path, environment: Path, stack: FakeStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment.write_text("fail one\nfail two\n")
@@ -328,11 +289,11 @@ def test_an_execution_that_fails_is_reported_and_fails_the_demo(
     record = summary(tmp_path)
     assert (record["status"], record["images"]) == ("failed", [])
     assert "ended as failed" in capsys.readouterr().err
-    assert decode(tmp_path / "demo" / "contact_sheet.png")
+    assert decode((tmp_path / "demo" / "contact_sheet.png").read_bytes())
     assert stack.downs == 1
 
 
-def test_a_refused_submission_is_one_line_with_the_problems_detail(
+def test_a_refused_submission_prints_one_line_with_the_details(
     tmp_path: Path, api: FakeApi, stack: FakeStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     demo.main([], stack)
@@ -347,10 +308,10 @@ def test_a_refused_submission_is_one_line_with_the_problems_detail(
     (line,) = capsys.readouterr().err.splitlines()
     for expected in ("Unprocessable", "The body is not valid.", "/prompts at most 100 prompts"):
         assert expected in line
-    assert not (tmp_path / "demo" / "summary.json").exists(), "an old summary would mislead"
+    assert not (tmp_path / "demo" / "summary.json").exists(), "an old summary is left"
 
 
-def test_no_workflow_to_run_is_said(
+def test_a_missing_workflow_is_reported(
     api: FakeApi, stack: FakeStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     api.workflows = api.workflows[:1]
@@ -358,13 +319,13 @@ def test_no_workflow_to_run_is_said(
     assert "no active nano_banana workflow" in capsys.readouterr().err
 
 
-def test_an_execution_that_stands_still_ends_the_demo(
+def test_an_execution_without_progress_ends_the_demo(
     api: FakeApi,
     stack: FakeStack,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(demo, "NO_PROGRESS_SECONDS", 0.5)
+    monkeypatch.setattr(execution, "NO_PROGRESS_SECONDS", 0.5)
     api.polls_until_done = 1_000_000
     assert demo.main([], stack) == 1
     assert "made no progress" in capsys.readouterr().err
@@ -383,10 +344,10 @@ def test_an_unreachable_api_ends_the_demo(
     assert "no answer" in capsys.readouterr().err
 
 
-# The stack around it
+# The stack
 
 
-def test_the_stack_is_taken_down_only_if_the_demo_started_it(stack: FakeStack) -> None:
+def test_the_demo_stops_only_a_stack_that_it_started(stack: FakeStack) -> None:
     demo.main([], stack)
     assert (stack.ups, stack.downs) == (1, 1)
     stack.running = True
@@ -394,7 +355,7 @@ def test_the_stack_is_taken_down_only_if_the_demo_started_it(stack: FakeStack) -
     assert (stack.ups, stack.downs) == (2, 1)
 
 
-def test_stay_leaves_the_stack_up_and_prints_calls_to_try(
+def test_stay_leaves_the_stack_running_and_prints_calls(
     stack: FakeStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STAY", "1")
@@ -406,7 +367,7 @@ def test_stay_leaves_the_stack_up_and_prints_calls_to_try(
     assert WORKFLOW in printed
 
 
-def test_a_stack_that_does_not_start_is_one_line(
+def test_a_stack_that_does_not_start_prints_one_line(
     stack: FakeStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse() -> None:
@@ -419,7 +380,7 @@ def test_a_stack_that_does_not_start_is_one_line(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("was_running", [False, True])
-def test_an_interrupt_takes_down_what_the_demo_started(
+def test_an_interrupted_demo_stops_only_a_stack_that_it_started(
     api: FakeApi,
     stack: FakeStack,
     monkeypatch: pytest.MonkeyPatch,
@@ -441,51 +402,3 @@ def test_an_interrupt_takes_down_what_the_demo_started(
     assert demo.main([], stack) == demo.INTERRUPTED
     thread.join(5)
     assert stack.downs == (0 if was_running else 1)
-
-
-# What is shown
-
-
-def test_a_long_table_shows_the_first_rows_and_every_failure() -> None:
-    rows = [
-        {
-            "batch_index": index,
-            "prompt_text": f"prompt-{index} [bold]",
-            "status": "failed" if index in (3, 90) else "completed",
-            "error_code": "no_image" if index in (3, 90) else None,
-            "error_message": None,
-            "processing_time_ms": None,
-        }
-        for index in range(100)
-    ]
-    console = Console(file=io.StringIO(), width=120)
-    with console.capture() as capture:
-        console.print(demo._results_table(rows, 120))
-    printed = capture.get()
-    assert "prompt-29 [bold]" in printed
-    assert "prompt-30 " not in printed
-    assert "prompt-90 " in printed
-    assert printed.count("no_image") == 2
-    assert "69 more" in printed
-
-
-@pytest.mark.parametrize("count", [0, 1, 12, 300, 2000])
-def test_a_contact_sheet_is_an_image_of_sane_size(tmp_path: Path, count: int) -> None:
-    picture = tmp_path / "picture.png"
-    Image.new("RGB", (40, 30), "red").save(picture)
-    tiles = [
-        Tile(index, "w" * 500, picture) if index % 3 else Tile(index, "", failure="no_image")
-        for index in range(count)
-    ]
-    sheet = draw_contact_sheet("a title", tiles)
-    assert 40 < sheet.width <= 4000
-    assert 40 < sheet.height <= 4500
-
-
-def test_a_file_that_is_no_image_is_a_failure_on_the_sheet(tmp_path: Path) -> None:
-    broken = tmp_path / "000.png"
-    broken.write_bytes(b"nothing of the kind")
-    unpainted = draw_contact_sheet("", [Tile(0, "a kite", failure="not_an_image")])
-    found = draw_contact_sheet("", [Tile(0, "a kite", broken)])
-    assert found.size == unpainted.size
-    assert found.getpixel((60, 120)) == unpainted.getpixel((60, 120)) == (247, 227, 223)

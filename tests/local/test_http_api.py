@@ -1,4 +1,4 @@
-"""The HTTP API in front of a function does what API Gateway does, where SAM CLI's own does not."""
+"""The HTTP API in front of a function behaves like API Gateway."""
 
 import base64
 import http.client
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(30)
 
 
 class Gateway:
-    """An API in front of a function that records its event and answers as told."""
+    """An API in front of a function that records its event and returns `answer`."""
 
     def __init__(self) -> None:
         self.forget()
@@ -88,14 +88,14 @@ def test_every_method_and_path_reaches_the_function(
     assert context["requestId"]
 
 
-def test_path_arrives_decoded_and_query_both_ways(gateway: Gateway) -> None:
+def test_the_path_is_decoded_and_the_query_is_both_raw_and_decoded(gateway: Gateway) -> None:
     gateway.request("GET", "/a%20b/%C3%A9?q=x%20y&tag=1&tag=2%2C3&empty=")
     assert gateway.event["rawPath"] == "/a b/é"
     assert gateway.event["rawQueryString"] == "q=x%20y&tag=1&tag=2%2C3&empty="
     assert gateway.event["queryStringParameters"] == {"q": "x y", "tag": "1,2,3", "empty": ""}
 
 
-def test_what_is_empty_is_absent(gateway: Gateway) -> None:
+def test_empty_members_are_left_out(gateway: Gateway) -> None:
     gateway.request("GET", "/")
     assert not {"body", "cookies", "queryStringParameters"} & gateway.event.keys()
     assert gateway.event["isBase64Encoded"] is False
@@ -103,7 +103,7 @@ def test_what_is_empty_is_absent(gateway: Gateway) -> None:
     assert "body" not in gateway.event
 
 
-def test_header_names_are_lower_case_and_repeated_ones_joined(gateway: Gateway) -> None:
+def test_header_names_are_lower_case_and_repeated_headers_are_joined(gateway: Gateway) -> None:
     gateway.request(
         headers=[
             ("X-Thing", "1"),
@@ -119,26 +119,26 @@ def test_header_names_are_lower_case_and_repeated_ones_joined(gateway: Gateway) 
     assert all(name == name.lower() for name in headers)
 
 
-def test_cookies_are_a_list_and_no_header(gateway: Gateway) -> None:
+def test_cookies_are_a_list_and_not_a_header(gateway: Gateway) -> None:
     gateway.request(headers=[("Cookie", "a=1; b=2")])
     assert gateway.event["cookies"] == ["a=1", "b=2"]
     assert "cookie" not in gateway.event["headers"]
 
 
-def test_text_arrives_as_text(gateway: Gateway) -> None:
+def test_a_text_body_arrives_as_text(gateway: Gateway) -> None:
     gateway.request("POST", "/", '{"é": 1}'.encode(), [("Content-Type", "application/json")])
     assert gateway.event["body"] == '{"é": 1}'
     assert gateway.event["isBase64Encoded"] is False
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "image/png", "text/plain"])
-def test_bytes_that_are_no_text_arrive_in_base64(gateway: Gateway, media_type: str) -> None:
+def test_a_binary_body_arrives_in_base64(gateway: Gateway, media_type: str) -> None:
     gateway.request("POST", "/", b"\xff\x00\x80", [("Content-Type", media_type)])
     assert gateway.event["isBase64Encoded"] is True
     assert base64.b64decode(gateway.event["body"]) == b"\xff\x00\x80"
 
 
-def test_chunked_body_arrives_whole(gateway: Gateway) -> None:
+def test_a_chunked_body_arrives_whole(gateway: Gateway) -> None:
     chunked = [("Transfer-Encoding", "chunked"), ("Content-Type", "text/plain")]
     connection = http.client.HTTPConnection(urlsplit(gateway.server.url).netloc, timeout=20)
     connection.request("POST", "/", iter([b"ab", b"cd"]), dict(chunked), encode_chunked=True)
@@ -148,7 +148,7 @@ def test_chunked_body_arrives_whole(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("size", [BODY_LIMIT + 1, 20 * 1024 * 1024, 7 * 1024 * 1024])
-def test_body_over_the_gateways_or_lambdas_limit_is_refused(gateway: Gateway, size: int) -> None:
+def test_a_body_over_the_gateways_or_lambdas_limit_is_refused(gateway: Gateway, size: int) -> None:
     status, _, body = gateway.request("POST", "/", b"x" * size, [("Content-Type", "text/plain")])
     assert status == 413
     assert json.loads(body) == {"message": "Request Entity Too Large"}
@@ -170,7 +170,7 @@ def test_status_headers_and_cookies_reach_the_caller(gateway: Gateway) -> None:
     assert headers.get_all("Set-Cookie") == ["a=1; Path=/", "b=2"]
 
 
-def test_base64_answer_reaches_the_caller_as_bytes(gateway: Gateway) -> None:
+def test_a_base64_answer_reaches_the_caller_as_bytes(gateway: Gateway) -> None:
     gateway.answer = {
         "statusCode": 200,
         "headers": {"Content-Type": "image/png"},
@@ -180,14 +180,14 @@ def test_base64_answer_reaches_the_caller_as_bytes(gateway: Gateway) -> None:
     assert gateway.request()[2] == b"\x89PNG\xff"
 
 
-def test_answers_without_a_body_have_none(gateway: Gateway) -> None:
+def test_no_body_is_sent_for_204_and_head(gateway: Gateway) -> None:
     gateway.answer = {"statusCode": 204, "headers": {"content-length": "5"}}
     assert gateway.request("DELETE")[::2] == (204, b"")
     gateway.answer = {"statusCode": 200, "body": "never sent"}
     assert gateway.request("HEAD")[::2] == (200, b"")
 
 
-def test_bare_value_is_the_body_of_a_200(gateway: Gateway) -> None:
+def test_a_value_without_status_is_the_body_of_a_200(gateway: Gateway) -> None:
     gateway.answer = {"no": "status"}
     status, headers, body = gateway.request()
     assert (status, json.loads(body)) == (200, {"no": "status"})
@@ -203,13 +203,13 @@ def test_bare_value_is_the_body_of_a_200(gateway: Gateway) -> None:
         {"statusCode": 200, "body": "!", "isBase64Encoded": True},
     ],
 )
-def test_answer_that_makes_no_sense_is_a_500(gateway: Gateway, answer: Any) -> None:
+def test_a_malformed_answer_is_a_500(gateway: Gateway, answer: Any) -> None:
     gateway.answer = answer
     status, _, body = gateway.request()
     assert (status, json.loads(body)) == (500, {"message": "Internal Server Error"})
 
 
-def test_error_of_the_function_is_a_500_that_tells_nothing(gateway: Gateway) -> None:
+def test_an_error_of_the_function_is_a_500_without_details(gateway: Gateway) -> None:
     gateway.answer, gateway.failed = {"errorType": "Oops", "errorMessage": "secret"}, True
     status, _, body = gateway.request()
     assert (status, json.loads(body)) == (500, {"message": "Internal Server Error"})

@@ -1,8 +1,7 @@
-"""The stand-in model, as the real SDK and plain HTTP see it."""
+"""The stand-in model, called by the real SDK and over plain HTTP."""
 
 import base64
 import hashlib
-import io
 import json
 import socket
 import threading
@@ -16,11 +15,11 @@ from typing import Any
 import pytest
 from google import genai
 from google.genai import errors, types
-from PIL import Image
 
 from local.image_model.painter import paint
 from local.image_model.replies import BEHAVIOURS
 from local.image_model.server import ModelServer
+from tests.local.pictures import a_picture, decode
 
 KEY = "a-demo-key-of-some-length"
 SDK_TIMEOUT_MS = 1500
@@ -82,28 +81,11 @@ def image_of(reply: Any) -> bytes:
     return reply.candidates[0].content.parts[0].inline_data.data
 
 
-def decode(png: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(png))
-    image.load()
-    return image
-
-
-def pixels(image: Image.Image) -> Iterator[tuple[int, int, int]]:
-    raw = image.convert("RGB").tobytes()
-    return zip(raw[0::3], raw[1::3], raw[2::3], strict=True)
-
-
-def a_picture(colour: str, format: str = "PNG") -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (64, 48), colour).save(stream, format)
-    return stream.getvalue()
-
-
-# The SDK against every behaviour
+# Every behaviour, called by the SDK
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta"])
-def test_sdk_receives_a_png_with_usage(url: str, version: str) -> None:
+def test_the_sdk_receives_a_png_with_usage(url: str, version: str) -> None:
     reply = ask_sdk(url, "a lighthouse in the fog", version=version)
     assert image_of(reply) == paint("a lighthouse in the fog")
     assert reply.candidates[0].content.parts[0].inline_data.mime_type == "image/png"
@@ -115,7 +97,7 @@ def test_sdk_receives_a_png_with_usage(url: str, version: str) -> None:
     assert reply.response_id
 
 
-def test_sdk_sees_references_and_aspect_ratio(url: str) -> None:
+def test_references_and_aspect_ratio_reach_the_painter(url: str) -> None:
     red = types.Part.from_bytes(data=a_picture("red"), mime_type="image/png")
     reply = ask_sdk(
         url, red, "a mug", image_config=types.ImageConfig(aspect_ratio="16:9")
@@ -135,7 +117,7 @@ SDK_ERRORS = {
 
 
 @pytest.mark.parametrize("behave", SDK_ERRORS)
-def test_sdk_raises_googles_error(url: str, behave: str) -> None:
+def test_the_sdk_raises_googles_error(url: str, behave: str) -> None:
     code, status, detail = SDK_ERRORS[behave]
     control(url, {"match": ".", "behave": behave})
     with pytest.raises(errors.APIError) as raised:
@@ -154,7 +136,7 @@ def details_of(error: errors.APIError) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("behave", "period"), [("throttle", "PerMinute"), ("quota", "PerDay")]
 )  # fmt: skip
-def test_only_the_daily_quota_names_a_day(url: str, behave: str, period: str) -> None:
+def test_throttle_names_a_minute_and_quota_names_a_day(url: str, behave: str, period: str) -> None:
     control(url, {"match": ".", "behave": behave, "retry_delay_s": 7})
     with pytest.raises(errors.ClientError) as raised:
         ask_sdk(url, "a kite")
@@ -164,14 +146,14 @@ def test_only_the_daily_quota_names_a_day(url: str, behave: str, period: str) ->
     assert details["RetryInfo"]["retryDelay"] == "7s"
 
 
-def test_invalid_key_says_so_in_its_reason(url: str) -> None:
+def test_an_invalid_key_has_googles_reason(url: str) -> None:
     control(url, {"match": ".", "behave": "invalid_key"})
     with pytest.raises(errors.ClientError) as raised:
         ask_sdk(url, "a kite")
     assert details_of(raised.value)[0]["reason"] == "API_KEY_INVALID"
 
 
-def test_blocked_prompt_has_feedback_and_no_candidate(url: str) -> None:
+def test_a_blocked_prompt_has_feedback_and_no_candidate(url: str) -> None:
     control(url, {"match": ".", "behave": "prompt_blocked"})
     reply = ask_sdk(url, "a kite")
     assert reply.prompt_feedback.block_reason == types.BlockedReason.PROHIBITED_CONTENT
@@ -185,14 +167,14 @@ def test_blocked_content_has_a_reason_and_no_image(url: str) -> None:
     assert candidate.content is None
 
 
-def test_no_image_answers_with_words_alone(url: str) -> None:
+def test_no_image_answers_with_text_only(url: str) -> None:
     control(url, {"match": ".", "behave": "no_image"})
     (part,) = ask_sdk(url, "a kite").candidates[0].content.parts
     assert part.text
     assert part.inline_data is None
 
 
-def test_garbage_is_labelled_png_and_is_none(url: str) -> None:
+def test_garbage_is_labelled_png_but_is_not_an_image(url: str) -> None:
     control(url, {"match": ".", "behave": "garbage"})
     reply = ask_sdk(url, "a kite")
     assert reply.candidates[0].content.parts[0].inline_data.mime_type == "image/png"
@@ -217,7 +199,7 @@ def test_drop_closes_without_an_answer(url: str) -> None:
     assert time.monotonic() - started < SDK_TIMEOUT_MS / 1000
 
 
-def test_stall_lasts_until_the_client_gives_up_and_leaves_no_thread(url: str) -> None:
+def test_stall_lasts_until_the_sdk_gives_up_and_leaves_no_thread(url: str) -> None:
     control(url, {"match": "stuck", "behave": "stall"})
     before = threading.active_count()
     started = time.monotonic()
@@ -227,7 +209,7 @@ def test_stall_lasts_until_the_client_gives_up_and_leaves_no_thread(url: str) ->
     until(lambda: threading.active_count() <= before)
 
 
-def test_many_stalled_calls_hold_up_nobody(url: str) -> None:
+def test_a_hundred_stalled_calls_do_not_delay_others(url: str) -> None:
     control(url, {"match": "stuck", "behave": "stall"})
     before = threading.active_count()
     port = int(url.rpartition(":")[2])
@@ -257,7 +239,7 @@ def until(met: Any, seconds: float = 5) -> None:
 # Rules
 
 
-def test_every_behaviour_is_accepted_as_a_rule(url: str) -> None:
+def test_a_rule_may_name_every_behaviour(url: str) -> None:
     assert set(BEHAVIOURS) == {
         *("ok", "throttle", "quota", "unavailable", "prompt_blocked", "content_blocked"),
         *("no_image", "invalid_key", "bad_request", "not_found", "stall", "garbage"),
@@ -313,7 +295,7 @@ def test_the_first_rule_with_times_left_wins(url: str) -> None:
     assert generate(url, "a hen")[0] == 200
 
 
-def test_times_are_counted_once_each_under_concurrency(url: str) -> None:
+def test_concurrent_calls_use_each_time_of_a_rule_once(url: str) -> None:
     control(url, {"match": ".", "behave": "throttle", "times": 37})
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda n: generate(url, f"number {n}")[0], range(80)))
@@ -321,7 +303,7 @@ def test_times_are_counted_once_each_under_concurrency(url: str) -> None:
     assert answers.count(200) == 43
 
 
-def test_a_delay_is_waited_for(url: str) -> None:
+def test_a_rules_delay_delays_the_answer(url: str) -> None:
     control(url, {"match": ".", "behave": "not_found", "delay_ms": 300})
     started = time.monotonic()
     generate(url, "a kite")
@@ -374,7 +356,7 @@ def test_the_prompt_is_the_text_of_the_last_user_turn(url: str) -> None:
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
-def test_either_base64_alphabet_is_understood(url: str, encode: Any) -> None:
+def test_both_base64_alphabets_are_decoded(url: str, encode: Any) -> None:
     picture = a_picture("red")
     reference = picture + bytes(-len(picture) % 3) + b"\xfb\xef\xbe\xff\xff\xff\x00"
     blob = encode(reference).decode().rstrip("=")
@@ -385,7 +367,7 @@ def test_either_base64_alphabet_is_understood(url: str, encode: Any) -> None:
     assert base64.b64decode(painted) == paint("a mug", [reference])
 
 
-# What is no proper call
+# Malformed calls
 
 
 BAD_BODIES: dict[str, Any] = {
@@ -419,68 +401,7 @@ def test_a_call_without_a_key_is_refused(url: str) -> None:
     assert (status, reply["error"]["status"]) == (403, "PERMISSION_DENIED")
 
 
-def test_an_unknown_path_is_404_in_googles_shape(url: str) -> None:
+def test_an_unknown_path_gets_googles_404(url: str) -> None:
     for path, body in (("/v2/models/m:generateContent", {}), ("/", None), ("/_control", None)):
         status, reply = http(url + path, body)
         assert (status, reply["error"]["status"]) == (404, "NOT_FOUND")
-
-
-# Painting
-
-
-def test_each_prompt_has_its_own_picture_and_keeps_it() -> None:
-    prompts = [f"prompt number {n}" for n in range(40)]
-    pictures = [paint(prompt) for prompt in prompts]
-    assert len(set(pictures)) == 40
-    assert len({decode(each).convert("RGB").tobytes() for each in pictures}) == 40
-    assert pictures == [paint(prompt) for prompt in prompts]
-
-
-@pytest.mark.parametrize(
-    ("ratio", "expected"),
-    [(None, 1.0), ("1:1", 1.0), ("16:9", 16 / 9), ("9:16", 9 / 16), ("21:9", 21 / 9), ("8:1", 8.0)],
-)
-def test_the_picture_has_the_asked_shape(ratio: str | None, expected: float) -> None:
-    image = decode(paint("a long prompt " * 50, [a_picture("red")], ratio))
-    assert image.format == "PNG"
-    assert image.width / image.height == pytest.approx(expected, rel=0.01)
-    assert min(image.size) >= 512
-
-
-@pytest.mark.parametrize("ratio", ["", "16x9", "0:1", "1:9", "-1:2", "1:1:1", "99999:1"])
-def test_a_nonsensical_shape_is_refused(ratio: str) -> None:
-    with pytest.raises(ValueError, match="aspect ratio"):
-        paint("a mug", aspect_ratio=ratio)
-
-
-def test_references_are_visible_in_the_picture() -> None:
-    plain = decode(paint("a mug")).convert("RGB")
-    red = decode(paint("a mug", [a_picture("#ff0000", "JPEG")])).convert("RGB")
-    blue = decode(paint("a mug", [a_picture("#0000ff", "WEBP")])).convert("RGB")
-    assert len({image.tobytes() for image in (plain, red, blue)}) == 3
-    reddish = sum(r > 240 and g < 15 and b < 15 for r, g, b in pixels(red))
-    assert reddish > 5000
-
-
-def test_many_or_broken_references_are_no_obstacle() -> None:
-    many = [a_picture(colour) for colour in ("red", "green", "blue", "black", "white", "pink")]
-    assert paint("a mug", many) != paint("a mug", many[:5])
-    broken = [b"\x89PNG\r\n\x1a\n and no more"]
-    assert decode(paint("a mug", broken)).size == decode(paint("a mug")).size
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    ["x", "é ñ ø 日本 🦊", "\ud800 lone", "tab\there\nline\x00null", "w" * 10_000, "a b " * 2_500],
-)
-def test_any_text_can_be_painted(prompt: str) -> None:
-    assert decode(paint(prompt)).size == (640, 640)
-    assert len({paint(prompt), paint(prompt + "!")}) == 2
-
-
-def test_painting_is_cheap() -> None:
-    paint("warm up")
-    started = time.process_time()
-    for n in range(40):
-        paint(f"A hand-thrown cup on a counter, steam curling, minimal campaign, number {n}")
-    assert (time.process_time() - started) / 40 < 0.025

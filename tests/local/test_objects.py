@@ -1,4 +1,4 @@
-"""S3 objects are on disk before they are answered, and survive the process that holds them."""
+"""S3 objects are on disk before the answer, and survive the process."""
 
 import io
 import os
@@ -29,7 +29,7 @@ def prefix() -> str:
 
 
 def kill_and_revive(aws: Aws) -> None:
-    """SIGKILL, and what the supervisor does then."""
+    """Kill the process, and start it again as the supervisor does."""
     process = aws.service._process
     assert process is not None
     process.send_signal(signal.SIGKILL)
@@ -38,7 +38,7 @@ def kill_and_revive(aws: Aws) -> None:
     aws.service.wait_until_ready()
 
 
-def test_objects_survive_sigkill_with_all_they_have(aws: Aws, s3: Any, prefix: str) -> None:
+def test_objects_and_their_metadata_survive_sigkill(aws: Aws, s3: Any, prefix: str) -> None:
     metadata = {"sha256": "abc", "usage": '{"tokens": 1}'}
     put = s3.put_object(
         Bucket="private",
@@ -66,7 +66,7 @@ def test_objects_survive_sigkill_with_all_they_have(aws: Aws, s3: Any, prefix: s
     assert secret["SecretString"] == "its value"
 
 
-def test_copy_multi_delete_and_multipart_upload_are_on_disk_too(
+def test_copies_multi_deletes_and_multipart_uploads_survive_sigkill(
     aws: Aws, s3: Any, prefix: str
 ) -> None:
     s3.put_object(Bucket="private", Key=f"{prefix}a", Body=b"a", Metadata={"m": "1"})
@@ -83,7 +83,7 @@ def test_copy_multi_delete_and_multipart_upload_are_on_disk_too(
     assert s3.head_object(Bucket="private", Key=f"{prefix}large")["ContentLength"] == 9_000_000
 
 
-def test_replaced_and_deleted_bodies_leave_no_file(aws: Aws, s3: Any, prefix: str) -> None:
+def test_replaced_and_deleted_objects_leave_no_file(aws: Aws, s3: Any, prefix: str) -> None:
     directory = Path(aws.configuration["directory"]) / "private"
     before = len(list(directory.iterdir()))
     for body in (b"1", b"2", b"3"):
@@ -103,7 +103,7 @@ def test_objects_are_not_held_in_memory(aws: Aws, s3: Any, prefix: str) -> None:
     before = resident_megabytes()
     for number in range(120):
         s3.put_object(Bucket="private", Key=f"{prefix}{number}", Body=os.urandom(2_000_000))
-    # 240 MB went through; what stays is the allocator's, and grows no further.
+    # 240 MB were written. The allocator keeps a part of that, which does not grow.
     assert resident_megabytes() - before < 120
 
 
@@ -116,7 +116,7 @@ def test_a_thousand_objects_load_within_a_second(aws: Aws, s3: Any, prefix: str)
         (directory / f"{number:064}.json").write_text(record.replace(f"{prefix}0", name))
     start = time.monotonic()
     kill_and_revive(aws)
-    # The first start, of empty buckets, also paid for compiling what it imports.
+    # The first start, of empty buckets, also compiled the imported modules.
     assert time.monotonic() - start < aws.start_seconds + 1
     keys = [
         item["Key"]
@@ -126,7 +126,7 @@ def test_a_thousand_objects_load_within_a_second(aws: Aws, s3: Any, prefix: str)
     assert len(keys) == 1000
 
 
-def test_presigned_url_needs_no_header(s3: Any, prefix: str) -> None:
+def test_a_presigned_url_needs_no_header(s3: Any, prefix: str) -> None:
     s3.put_object(Bucket="private", Key=f"{prefix}k", Body=b"image", ContentType="image/png")
     url = s3.generate_presigned_url(
         "get_object", Params={"Bucket": "private", "Key": f"{prefix}k"}, ExpiresIn=60
@@ -147,7 +147,7 @@ def test_only_a_public_bucket_answers_unsigned_requests(aws: Aws, s3: Any, prefi
     refused.value.close()
 
 
-def test_browser_form_upload_is_stored(aws: Aws, s3: Any, prefix: str) -> None:
+def test_a_form_upload_from_a_browser_is_stored(aws: Aws, s3: Any, prefix: str) -> None:
     post = s3.generate_presigned_post(
         "private", f"{prefix}up.png", Fields={"Content-Type": "image/png"}, ExpiresIn=60
     )

@@ -1,4 +1,4 @@
-"""Functions run as on Lambda: real timeouts, real error names, one environment per invoke."""
+"""Functions run as in Lambda: timeouts, error names, one environment for each invoke."""
 
 import json
 import os
@@ -32,11 +32,11 @@ def failed(pool: FunctionPool, **event: Any) -> Any:
     return json.loads(result.payload)
 
 
-def test_environment_is_reused_warm(pool: FunctionPool) -> None:
+def test_a_warm_environment_is_reused(pool: FunctionPool) -> None:
     assert returned(pool)["pid"] == returned(pool)["pid"]
 
 
-def test_exception_is_reported_by_its_class_name(pool: FunctionPool) -> None:
+def test_an_exception_is_reported_by_its_class_name(pool: FunctionPool) -> None:
     before = returned(pool)["pid"]
     error = failed(pool, **{"raise": True})
     assert error["errorType"] == "ProviderThrottled"
@@ -45,12 +45,12 @@ def test_exception_is_reported_by_its_class_name(pool: FunctionPool) -> None:
     assert returned(pool)["pid"] == before
 
 
-def test_result_that_looks_like_an_error_is_a_result(pool: FunctionPool) -> None:
+def test_a_result_that_looks_like_an_error_is_a_result(pool: FunctionPool) -> None:
     answer = {"errorMessage": "x", "errorType": "y"}
     assert returned(pool, **{"return": answer}) == answer
 
 
-def test_late_handler_is_ended_and_its_environment_discarded(pool: FunctionPool) -> None:
+def test_a_handler_past_its_timeout_loses_its_environment(pool: FunctionPool) -> None:
     before = returned(pool)["pid"]
     start = time.monotonic()
     assert failed(pool, sleep=30)["errorType"] == "Sandbox.Timedout"
@@ -58,13 +58,15 @@ def test_late_handler_is_ended_and_its_environment_discarded(pool: FunctionPool)
     assert returned(pool)["pid"] != before
 
 
-def test_dying_handler_is_an_exit_error_and_its_environment_discarded(pool: FunctionPool) -> None:
+def test_an_exiting_handler_is_an_exit_error_and_loses_its_environment(
+    pool: FunctionPool,
+) -> None:
     before = returned(pool)["pid"]
     assert failed(pool, exit=True)["errorType"] == "Runtime.ExitError"
     assert returned(pool)["pid"] != before
 
 
-def test_missing_handler_is_a_runtime_error(task: Task, variables: Any, tmp_path: Path) -> None:
+def test_a_missing_handler_is_a_runtime_error(task: Task, variables: Any, tmp_path: Path) -> None:
     pool = FunctionPool(task.function("No", handler="nowhere.no"), variables, tmp_path / "log", 1)
     try:
         assert failed(pool)["errorType"].startswith("Runtime.")
@@ -72,7 +74,7 @@ def test_missing_handler_is_a_runtime_error(task: Task, variables: Any, tmp_path
         pool.close()
 
 
-def test_invokes_run_side_by_side_up_to_the_capacity(pool: FunctionPool) -> None:
+def test_invokes_run_concurrently_up_to_the_capacity(pool: FunctionPool) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: returned(pool), range(8)))
         start = time.monotonic()
@@ -83,22 +85,22 @@ def test_invokes_run_side_by_side_up_to_the_capacity(pool: FunctionPool) -> None
     assert 0.95 < time.monotonic() - start < 4
 
 
-def test_event_over_lambdas_limit_is_refused(pool: FunctionPool) -> None:
+def test_an_event_over_lambdas_limit_is_refused(pool: FunctionPool) -> None:
     with pytest.raises(PayloadTooLarge):
         invoke(pool, padding="x" * PAYLOAD_LIMIT)
 
 
-def test_event_just_under_the_limit_arrives_whole(pool: FunctionPool) -> None:
+def test_an_event_just_under_the_limit_arrives_whole(pool: FunctionPool) -> None:
     length = PAYLOAD_LIMIT - 100
     assert returned(pool, padding="x" * length)["length"] == length
 
 
 @pytest.mark.parametrize("size", [PAYLOAD_LIMIT, PAYLOAD_LIMIT + 1_000_000])
-def test_answer_over_the_limit_is_an_error_not_a_cut(pool: FunctionPool, size: int) -> None:
+def test_an_answer_over_the_limit_is_an_error_and_is_not_cut(pool: FunctionPool, size: int) -> None:
     assert failed(pool, size=size)["errorType"] == "Function.ResponseSizeTooLarge"
 
 
-def test_closed_pool_leaves_no_process_and_takes_no_invoke(pool: FunctionPool) -> None:
+def test_a_closed_pool_leaves_no_process_and_refuses_invokes(pool: FunctionPool) -> None:
     pid = returned(pool)["pid"]
     pool.close()
     with pytest.raises(PoolClosed):
@@ -109,7 +111,7 @@ def test_closed_pool_leaves_no_process_and_takes_no_invoke(pool: FunctionPool) -
         time.sleep(0.02)
 
 
-def test_edited_source_is_used_without_disturbing_what_runs(tmp_path: Path) -> None:
+def test_edited_source_is_used_and_running_invokes_finish(tmp_path: Path) -> None:
     source = tmp_path / "code" / "handlers.py"
     source.parent.mkdir()
     text = "import time\ndef act(event, context):\n    time.sleep(event['sleep'])\n    return {}\n"
@@ -123,7 +125,7 @@ def test_edited_source_is_used_without_disturbing_what_runs(tmp_path: Path) -> N
             running = thread.submit(returned, pools["Act"], sleep=2.5)
             time.sleep(0.2)
             source.write_text(text.format(2))
-            # Python tells bytecode's age in whole seconds.
+            # Python compares the age of bytecode in whole seconds.
             os.utime(source, (time.time() + 10, time.time() + 10))
             deadline = time.monotonic() + 10
             while returned(pools["Act"], sleep=0) != 2:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL runs as anybody, anywhere, and survives whatever ends it."""
+"""The embedded PostgreSQL runs for every user in every directory, and survives SIGKILL."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from local.processes.children import StackError
+from local.errors import StackError
 from local.processes.postgres import PostgresServer
 from local.settings import ROOT
 
@@ -23,7 +23,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root must drop i
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Below a directory that nobody else may enter; one for all, as unpacking takes time."""
+    """A directory below a private one. All tests share it, because unpacking takes time."""
     private = tmp_path_factory.mktemp("postgres") / "private"
     private.mkdir(mode=0o700)
     yield private / "checkout" / "postgres"
@@ -43,7 +43,7 @@ def wait_until_gone(pid: int) -> None:
         time.sleep(0.02)
 
 
-def test_server_is_private_and_keeps_its_data(directory: Path) -> None:
+def test_the_server_is_private_and_keeps_its_data(directory: Path) -> None:
     with PostgresServer(directory) as url:
         execute(url, "CREATE TABLE kept AS SELECT 1 AS one")
         settings = execute(
@@ -72,7 +72,7 @@ def test_committed_data_survives_sigkill(directory: Path) -> None:
     server.stop()
 
 
-def test_stale_pid_file_that_names_a_living_stranger_is_no_obstacle(directory: Path) -> None:
+def test_the_server_starts_over_a_pid_file_of_another_living_process(directory: Path) -> None:
     server = PostgresServer(directory)
     server.start()
     server.stop()
@@ -82,7 +82,7 @@ def test_stale_pid_file_that_names_a_living_stranger_is_no_obstacle(directory: P
     server.stop()
 
 
-def test_server_dies_with_the_process_that_started_it(directory: Path) -> None:
+def test_the_server_ends_with_the_process_that_started_it(directory: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path\n"
         "from local.processes.postgres import PostgresServer\n"
@@ -99,7 +99,7 @@ def test_server_dies_with_the_process_that_started_it(directory: Path) -> None:
 
 
 @needs_root
-def test_root_needs_no_change_of_others_permissions(directory: Path) -> None:
+def test_root_changes_no_permission_of_existing_directories(directory: Path) -> None:
     before = stat.S_IMODE(directory.parent.parent.stat().st_mode)
     server = PostgresServer(directory)
     server.start()
@@ -113,7 +113,7 @@ def test_root_needs_no_change_of_others_permissions(directory: Path) -> None:
 
 
 @needs_root
-def test_cluster_of_a_deleted_directory_is_replaced(directory: Path) -> None:
+def test_the_cluster_of_a_deleted_directory_is_replaced(directory: Path) -> None:
     server = PostgresServer(directory)
     execute(server.start(), "CREATE TABLE old (i int)")
     server.stop()
@@ -127,7 +127,7 @@ def test_cluster_of_a_deleted_directory_is_replaced(directory: Path) -> None:
         successor.stop()
 
 
-def test_destroy_leaves_nothing_anywhere(directory: Path) -> None:
+def test_destroy_deletes_every_directory(directory: Path) -> None:
     server = PostgresServer(directory)
     server.start()
     server.destroy()
@@ -136,11 +136,11 @@ def test_destroy_leaves_nothing_anywhere(directory: Path) -> None:
 
 
 @needs_root
-def test_place_that_somebody_else_prepared_is_not_used(directory: Path, tmp_path: Path) -> None:
+def test_a_directory_of_another_user_is_not_used(directory: Path, tmp_path: Path) -> None:
     server = PostgresServer(directory)
     server.home.symlink_to(tmp_path)
     try:
-        with pytest.raises(StackError, match="belongs to somebody else"):
+        with pytest.raises(StackError, match="belongs to another user"):
             server.start()
     finally:
         server.home.unlink()

@@ -1,4 +1,4 @@
-"""`make sam-local`: the whole job in Lambda's own containers. Needs Docker and AWS' base image."""
+"""`make sam-local` paints prompts in Lambda's own containers. Needs Docker and the base image."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ def docker(*arguments: str, seconds: float = 30) -> subprocess.CompletedProcess[
 
 @pytest.fixture(scope="module")
 def containers() -> None:
-    """Docker with the base image; skips where there is none."""
+    """Skip without Docker or without the base image."""
     try:
         if docker("info").returncode:
             pytest.skip("no Docker daemon answers here")
@@ -39,12 +39,12 @@ def containers() -> None:
     if docker("image", "inspect", IMAGE).returncode:
         pulled = docker("pull", IMAGE, seconds=240)
         if pulled.returncode:
-            pytest.skip(f"{IMAGE} is not here and cannot be pulled: {pulled.stderr.strip()[:120]}")
+            pytest.skip(f"{IMAGE} is missing and cannot be pulled: {pulled.stderr.strip()[:120]}")
 
 
 @pytest.fixture(scope="module")
 def sam(containers: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """stack.json of a stack behind SAM, with `sam_url`."""
+    """stack.json of a stack behind SAM, and `sam_url`."""
     directory = tmp_path_factory.mktemp("sam")
     build = directory / "build"
     architecture = f"Architecture={MACHINE}"
@@ -81,7 +81,7 @@ def sam(containers: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         assert running() == before
         with contextlib.suppress(requests.ConnectionError):
             requests.get(stack["base_url"] + "/health", timeout=5)
-            pytest.fail("the stack outlived its end")
+            pytest.fail("the stack still answers after its end")
     finally:
         process.kill()
         command = [sys.executable, "-m", "local", "clean"]
@@ -117,7 +117,7 @@ def test_prompts_become_images_in_lambdas_containers(sam: dict[str, Any]) -> Non
     assert image.content.startswith(b"\x89PNG")
 
 
-def test_another_tenant_gets_404_from_containers_too(sam: dict[str, Any]) -> None:
+def test_another_tenant_gets_404_from_containers(sam: dict[str, Any]) -> None:
     headers = {"Authorization": f"Bearer {sam['tokens']['client_b']}"}
     seeded = "def45678-e89b-12d3-a456-426614174004"
     answer = requests.get(f"{sam['sam_url']}/v1/executions/{seeded}", headers=headers, timeout=90)

@@ -1,4 +1,4 @@
-"""The whole stack comes up, stays up, goes down, and never leaves a process behind."""
+"""The whole stack starts, keeps running, stops, and never leaves a process behind."""
 
 import contextlib
 import http.client
@@ -40,13 +40,13 @@ KEYS = {
 
 
 class Stack:
-    """A stack in a directory that only we may enter."""
+    """A stack in a private directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """One command, with pipes that hang if a child of the stack keeps them open."""
+        """Run one command. Its pipes hang if a child of the stack keeps them open."""
         return subprocess.run(
             [sys.executable, "-m", "local", *arguments],
             cwd=ROOT,
@@ -58,18 +58,18 @@ class Stack:
         )
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Ours without what would change the stack."""
+        """Return this environment without variables that configure the stack, and with `more`."""
         theirs = {"PORT", "CONCURRENCY", "DATABASE_URL", "GEMINI_API_KEY", "SWEEP_SECONDS"}
         kept = {name: value for name, value in os.environ.items() if name not in theirs}
         return {**kept, "LOCAL_DIR": str(self.directory), **more}
 
     @property
     def description(self) -> dict[str, Any]:
-        """stack.json."""
+        """The content of stack.json."""
         return json.loads((self.directory / "stack.json").read_text())
 
     def get(self, path: str, user: str = "admin") -> Any:
-        """JSON that the API answers with."""
+        """Return the JSON answer of the API."""
         request = urllib.request.Request(
             self.description["base_url"] + path,
             headers={"Authorization": f"Bearer {self.description['tokens'][user]}"},
@@ -90,7 +90,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def family(pid: int) -> set[int]:
-    """The process and every descendant."""
+    """Return the pids of the process and of every descendant."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -130,7 +130,7 @@ def test_up_describes_a_stack_that_answers(stack: Stack) -> None:
     assert stack.get("/v1/me", "client_a")["role"] == "client"
 
 
-def test_demo_datas_images_can_be_fetched(stack: Stack) -> None:
+def test_images_of_the_demo_data_can_be_downloaded(stack: Stack) -> None:
     description = stack.description
     with psycopg.connect(description["database_url"]) as connection:
         rows = connection.execute(
@@ -159,19 +159,19 @@ def test_up_on_a_running_stack_changes_nothing(stack: Stack) -> None:
     assert stack.description == before
 
 
-def test_up_on_another_port_says_where_the_stack_is(stack: Stack) -> None:
+def test_up_on_another_port_names_the_port_of_the_stack(stack: Stack) -> None:
     before = stack.description
     port = int(before["base_url"].rpartition(":")[2])
     elsewhere = stack.run("up", PORT=str(port + 1))
     assert elsewhere.returncode == 1
     assert elsewhere.stderr == (
-        f"The stack runs on port {port} already; `make down` lets it move.\n"
+        f"The stack runs on port {port} already; run `make down` first to use another one.\n"
     )
     assert stack.run("up", PORT=str(port)).returncode == 0
     assert stack.description == before
 
 
-def test_token_by_name_id_and_address(stack: Stack) -> None:
+def test_token_takes_a_name_an_id_or_an_email(stack: Stack) -> None:
     with psycopg.connect(stack.description["database_url"]) as connection:
         row = connection.execute("SELECT id::text, email FROM public.users LIMIT 1").fetchone()
     assert row is not None
@@ -202,7 +202,7 @@ def test_dead_services_are_started_again(stack: Stack) -> None:
     assert stack.get("/v1/me")["role"] == "admin"
 
 
-def test_a_killed_database_is_started_again_where_everybody_looks_for_it(stack: Stack) -> None:
+def test_a_killed_database_is_started_again_on_the_same_port(stack: Stack) -> None:
     [postmaster] = [
         pid
         for pid in family(stack.description["pid"])
@@ -216,7 +216,7 @@ def test_a_killed_database_is_started_again_where_everybody_looks_for_it(stack: 
     assert stack.get("/v1/me")["role"] == "admin"
 
 
-def test_killed_supervisor_takes_everything_along_and_up_recovers(stack: Stack) -> None:
+def test_a_killed_supervisor_leaves_no_process_and_up_recovers(stack: Stack) -> None:
     before = stack.description
     pids = family(before["pid"])
     assert len(pids) > 5
@@ -225,7 +225,7 @@ def test_killed_supervisor_takes_everything_along_and_up_recovers(stack: Stack) 
     again = stack.run("up")
     assert again.returncode == 0, again.stderr
     assert stack.description["pid"] != before["pid"]
-    # Whoever held on to URLs and tokens can go on using them.
+    # Old URLs and tokens stay valid.
     assert stack.description["base_url"] == before["base_url"]
     (stack.directory / "stack.json").write_text(
         json.dumps({**stack.description, "tokens": before["tokens"]})
@@ -243,7 +243,7 @@ def test_down_leaves_no_process_and_keeps_the_data(stack: Stack) -> None:
     assert stack.run("down").stdout == "No stack was running.\n"
 
 
-def test_interrupted_up_leaves_no_process(stack: Stack) -> None:
+def test_an_interrupted_up_leaves_no_process(stack: Stack) -> None:
     lock = stack.directory / "supervisor.lock"
     lock.write_text("")
     with subprocess.Popen(
@@ -259,7 +259,7 @@ def test_interrupted_up_leaves_no_process(stack: Stack) -> None:
     wait_until_gone(pids)
 
 
-def test_ups_at_once_start_one_stack(stack: Stack) -> None:
+def test_concurrent_ups_start_one_stack(stack: Stack) -> None:
     stack.run("down")
     with ThreadPoolExecutor(4) as threads:
         ups = list(threads.map(lambda _: stack.run("up"), range(4)))
@@ -268,7 +268,7 @@ def test_ups_at_once_start_one_stack(stack: Stack) -> None:
     assert stack.run("down").returncode == 0
 
 
-def test_who_reads_the_first_line_only_is_not_told_of_a_broken_pipe(stack: Stack) -> None:
+def test_a_closed_pipe_causes_no_error_message(stack: Stack) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "local", "token"],
         cwd=ROOT,
@@ -283,15 +283,15 @@ def test_who_reads_the_first_line_only_is_not_told_of_a_broken_pipe(stack: Stack
         assert token.wait(30) == 128 + signal.SIGPIPE
 
 
-def test_port_in_use_is_one_clear_line(stack: Stack) -> None:
+def test_a_busy_port_prints_one_line(stack: Stack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         up = stack.run("up", PORT=str(port))
     assert up.returncode == 1
-    assert up.stderr == f"PORT {port} is in use; choose another, or none.\n"
+    assert up.stderr == f"PORT {port} is in use; choose another one or leave PORT unset.\n"
 
 
-def test_clean_deletes_our_files_and_nobody_elses(stack: Stack) -> None:
+def test_clean_deletes_the_stacks_files_only(stack: Stack) -> None:
     theirs = stack.directory / "notes.txt"
     theirs.write_text("mine")
     assert stack.run("clean").returncode == 0

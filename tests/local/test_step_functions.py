@@ -1,4 +1,4 @@
-"""One test for each thing mended in moto's Step Functions."""
+"""One test for each change to moto's Step Functions."""
 
 import json
 import time
@@ -38,7 +38,7 @@ def finish(machines: Any, arn: str, seconds: float = 60) -> dict[str, Any]:
 
 
 def noted(aws: Aws, arn: str) -> list[str]:
-    """Events about this execution that reached the rule's function."""
+    """Return the events about this execution that the rule's function received."""
     lines = aws.notes.read_text().splitlines() if aws.notes.exists() else []
     return [line for line in lines if arn in line]
 
@@ -51,7 +51,7 @@ def await_note(aws: Aws, arn: str) -> str:
     return noted(aws, arn)[0]
 
 
-def test_task_invokes_the_real_function(machines: Any, aws: Aws) -> None:
+def test_a_task_invokes_the_function(machines: Any, aws: Aws) -> None:
     execution = finish(machines, start(machines, aws, "task", {"return": {"answer": 42}}))
     assert json.loads(execution["output"])["Payload"] == {"answer": 42}
 
@@ -68,34 +68,32 @@ def test_errors_keep_their_names(machines: Any, aws: Aws, event: Any, name: str)
     assert (execution["status"], execution["error"]) == ("FAILED", name)
 
 
-def test_retry_and_catch_see_the_error_name_inside_a_map(machines: Any, aws: Aws) -> None:
+def test_catch_matches_the_error_name_inside_a_map(machines: Any, aws: Aws) -> None:
     items = {"items": [{}, {"raise": True}, {}]}
     execution = finish(machines, start(machines, aws, "parallel", items))
     assert json.loads(execution["output"]) == [0, "caught", 0]
 
 
-def test_unreachable_lambda_is_a_service_exception() -> None:
+def test_an_unreachable_lambda_is_a_service_exception() -> None:
     with pytest.raises(ClientError) as caught:
         LambdaEndpoint("http://127.0.0.1:1").invoke("Act", b"{}")
     assert caught.value.response["Error"]["Code"] == "ServiceException"  # pyright: ignore
 
 
-def test_unknown_function_is_not_found(aws: Aws) -> None:
+def test_an_unknown_function_is_not_found(aws: Aws) -> None:
     endpoint = LambdaEndpoint(aws.configuration["lambda_url"])
     with pytest.raises(ClientError) as caught:
         endpoint.invoke("Nobody", b"{}")
     assert caught.value.response["Error"]["Code"] == "ResourceNotFoundException"  # pyright: ignore
 
 
-def test_one_worker_gets_through_more_items_than_pythons_stack_is_deep(
-    machines: Any, aws: Aws
-) -> None:
+def test_one_worker_runs_more_items_than_pythons_stack_is_deep(machines: Any, aws: Aws) -> None:
     execution = finish(machines, start(machines, aws, "one-by-one", {"items": [{}] * 1100}))
     assert execution["status"] == "SUCCEEDED"
     assert len(json.loads(execution["output"])) == 1100
 
 
-def test_item_costs_little_and_leaves_no_thread_behind(machines: Any, aws: Aws) -> None:
+def test_an_item_takes_less_than_10_ms_of_cpu_and_leaves_no_thread(machines: Any, aws: Aws) -> None:
     def status() -> tuple[float, int]:
         assert aws.service._process is not None
         fields = Path(f"/proc/{aws.service._process.pid}/stat").read_text().split()
@@ -109,13 +107,13 @@ def test_item_costs_little_and_leaves_no_thread_behind(machines: Any, aws: Aws) 
     assert threads_after <= threads + 3
 
 
-def test_unnamed_executions_are_told_apart(machines: Any, aws: Aws) -> None:
+def test_executions_without_a_name_get_different_names(machines: Any, aws: Aws) -> None:
     arns = [start(machines, aws, "task", {}) for _ in range(3)]
     assert len(set(arns)) == 3
     assert {finish(machines, arn)["status"] for arn in arns} == {"SUCCEEDED"}
 
 
-def test_one_name_at_once_is_one_execution(machines: Any, aws: Aws) -> None:
+def test_concurrent_starts_with_one_name_are_one_execution(machines: Any, aws: Aws) -> None:
     name = str(uuid.uuid4())
     with ThreadPoolExecutor(10) as threads:
         arns = list(
@@ -126,7 +124,7 @@ def test_one_name_at_once_is_one_execution(machines: Any, aws: Aws) -> None:
     assert [execution["name"] for execution in listed].count(name) == 1
 
 
-def test_stop_takes_effect_at_once_and_is_reported(machines: Any, aws: Aws) -> None:
+def test_stop_takes_effect_at_once_and_emits_an_event(machines: Any, aws: Aws) -> None:
     arn = start(machines, aws, "parallel", {"items": [{"sleep": 1.5}] * 10})
     time.sleep(0.5)
     machines.stop_execution(executionArn=arn)
@@ -137,7 +135,7 @@ def test_stop_takes_effect_at_once_and_is_reported(machines: Any, aws: Aws) -> N
     assert len(noted(aws, arn)) == 1
 
 
-def test_failure_is_reported_as_eventbridge_does(machines: Any, aws: Aws) -> None:
+def test_a_failure_emits_eventbridges_event(machines: Any, aws: Aws) -> None:
     arn = start(machines, aws, "task", {"raise": True})
     note = await_note(aws, arn)
     assert "'source': 'aws.states'" in note
@@ -147,7 +145,7 @@ def test_failure_is_reported_as_eventbridge_does(machines: Any, aws: Aws) -> Non
     assert len(noted(aws, arn)) == 1
 
 
-def test_success_and_failed_items_of_a_map_are_not_reported(machines: Any, aws: Aws) -> None:
+def test_success_and_failed_items_of_a_map_emit_no_event(machines: Any, aws: Aws) -> None:
     arn = start(machines, aws, "parallel", {"items": [{"exit": True}, {}]})
     finish(machines, arn)
     later = start(machines, aws, "task", {"raise": True})
@@ -155,7 +153,7 @@ def test_success_and_failed_items_of_a_map_are_not_reported(machines: Any, aws: 
     assert noted(aws, arn) == []
 
 
-def test_killed_process_forgets_its_executions(machines: Any, aws: Aws) -> None:
+def test_a_killed_process_forgets_its_executions(machines: Any, aws: Aws) -> None:
     arn = start(machines, aws, "task", {})
     finish(machines, arn)
     assert aws.service._process is not None
@@ -167,7 +165,7 @@ def test_killed_process_forgets_its_executions(machines: Any, aws: Aws) -> None:
         machines.describe_execution(executionArn=arn)
 
 
-def test_event_pattern_selects_by_every_field() -> None:
+def test_an_event_pattern_compares_every_field() -> None:
     pattern = {"source": ["aws.states"], "detail": {"status": ["FAILED", "ABORTED"]}}
     assert matches(pattern, {"source": "aws.states", "detail": {"status": "FAILED"}})
     assert not matches(pattern, {"source": "aws.s3", "detail": {"status": "FAILED"}})

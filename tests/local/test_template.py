@@ -1,15 +1,11 @@
-"""SAM CLI's providers still tell us what the stack runs; they are internal to SAM CLI."""
+"""SAM CLI's internal providers still return every part of the template that the stack runs."""
 
 import json
-import os
-import stat
-from pathlib import Path
 
 import pytest
 
 from local.aws.resources import ACCOUNT, REGION, Template
 from local.aws.template import read_template, seconds_of
-from local.processes.children import StackError
 from local.settings import ROOT, Settings
 from local.wiring import function_variables, template_parameters
 
@@ -41,7 +37,7 @@ def test_every_request_goes_to_the_api(template: Template) -> None:
     assert template.default_route == "ApiFunction"
 
 
-def test_machine_has_its_deployed_name_and_every_substitution(template: Template) -> None:
+def test_the_machine_has_its_deployed_name_and_every_substitution(template: Template) -> None:
     (machine,) = template.state_machines
     assert machine.name == "masstock-local-execution"
     assert "${" not in machine.definition
@@ -50,14 +46,14 @@ def test_machine_has_its_deployed_name_and_every_substitution(template: Template
     )
 
 
-def test_rule_and_schedule_are_read(template: Template) -> None:
+def test_the_rule_and_the_schedule_are_read(template: Template) -> None:
     (rule,), (schedule,) = template.event_rules, template.schedules
     assert rule.function == schedule.function == "FinalizeFunction"
     assert rule.pattern["detail"]["stateMachineArn"] == [template.state_machines[0].arn]
     assert (schedule.seconds, json.loads(schedule.event)) == (60, {"sweep": True})
 
 
-def test_function_gets_the_templates_variables_with_the_stacks_values(template: Template) -> None:
+def test_a_function_gets_the_templates_variables_with_the_stacks_values(template: Template) -> None:
     functions = {function.logical_id: function for function in template.functions}
     api, generate, fanout = (
         function_variables(functions[name], aws_url="http://aws", model_url="http://model")
@@ -74,12 +70,12 @@ def test_function_gets_the_templates_variables_with_the_stacks_values(template: 
     assert generate["AWS_ENDPOINT_URL_S3"] == "http://aws"
     assert generate["GOOGLE_GEMINI_BASE_URL"] == "http://model"
     assert fanout["MAX_CONCURRENCY_DEFAULT"] == fanout["MAX_CONCURRENCY_LIMIT"] == "7"
-    # What the template does not give a function, it does not get here either.
+    # A function gets no variable of a resource that the template does not give it.
     assert "SEALING_SECRET_ID" not in fanout
     assert "RESULTS_BUCKET" not in fanout
 
 
-def test_own_credentials_and_profile_stay_out_of_functions(
+def test_a_function_gets_no_credentials_of_the_developer(
     template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "mine")
@@ -92,36 +88,5 @@ def test_own_credentials_and_profile_stay_out_of_functions(
     ("expression", "seconds"),
     [("rate(1 minute)", 60), ("rate(5 minutes)", 300), ("rate(1 day)", 86400)],
 )
-def test_rates_in_seconds(expression: str, seconds: float) -> None:
+def test_a_rate_is_converted_to_seconds(expression: str, seconds: float) -> None:
     assert seconds_of(expression) == seconds
-
-
-@pytest.mark.parametrize("name", ["PORT", "CONCURRENCY", "SWEEP_SECONDS"])
-@pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "99999999"])
-def test_nonsense_in_the_environment_is_named(name: str, value: str) -> None:
-    with pytest.raises(StackError, match=name):
-        Settings.from_environment({name: value})
-
-
-def test_keys_are_private_and_stay_the_same(tmp_path: Path) -> None:
-    import jwt
-
-    from local.keys import AUDIENCE, ISSUER, KEY_ID, USERS, Keys
-
-    keys = Keys(tmp_path / "keys")
-    token = keys.mint(USERS["admin"])
-    secret = keys.secret("identity-key")
-    again = Keys(tmp_path / "keys")
-    assert again.secret("identity-key") == secret
-    assert len(secret) == 64
-    assert secret.isalnum()
-    (key,) = again.key_set()["keys"]
-    assert key["kid"] == jwt.get_unverified_header(token)["kid"] == KEY_ID
-    assert "d" not in key
-    claims = jwt.decode(
-        token, jwt.PyJWK(key), algorithms=["ES256"], audience=AUDIENCE, issuer=ISSUER
-    )
-    assert claims["sub"] == USERS["admin"]
-    assert claims["exp"] - claims["iat"] >= 7 * 86400
-    for path in (tmp_path / "keys").iterdir():
-        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600

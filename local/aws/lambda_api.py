@@ -1,0 +1,84 @@
+"""Lambda's Invoke API in front of the pools, and the token issuer's key set beside it."""
+
+import json
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
+from werkzeug.wrappers import Request, Response
+
+from local.aws.pool import FunctionPool, PayloadTooLarge, PoolClosed, Pools
+
+logger = logging.getLogger(__name__)
+
+INVOKE_PATH = "/2015-03-31/functions/{}/invocations"
+
+
+class InnerEndpoints:
+    """WSGI application for the stack's own processes: Invoke, and GET /jwks.json."""
+
+    def __init__(self, pools: Pools, key_set: dict[str, Any]) -> None:
+        self._pools = pools
+        self._key_set = key_set
+        self._routes = Map(
+            [
+                Rule(INVOKE_PATH.format("<name>"), methods=["POST"], endpoint=self._invoke),
+                Rule("/jwks.json", methods=["GET"], endpoint=self._keys),
+            ]
+        )
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable) -> Any:
+        """Answer one request."""
+        request = Request(environ)
+        try:
+            endpoint, arguments = self._routes.bind_to_environ(environ).match()
+            response = endpoint(request, **arguments)
+        except HTTPException as error:
+            response = error.get_response(environ)
+        return response(environ, start_response)
+
+    def _keys(self, request: Request) -> Response:
+        return Response(json.dumps(self._key_set), content_type="application/json")
+
+    def _invoke(self, request: Request, name: str) -> Response:
+        pool = self._pools.find(name)
+        if pool is None:
+            return _lambda_error(HTTPStatus.NOT_FOUND, "ResourceNotFoundException")
+        event = request.get_data()
+        if request.headers.get("x-amz-invocation-type") == "Event":
+            threading.Thread(target=run_in_background, args=(pool, event), daemon=True).start()
+            return Response(status=HTTPStatus.ACCEPTED)
+        try:
+            result = pool.invoke(event)
+        except PayloadTooLarge:
+            return _lambda_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestTooLargeException")
+        except PoolClosed:
+            return _lambda_error(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceException")
+        response = Response(result.payload, content_type="application/json")
+        response.headers["x-amzn-requestid"] = str(uuid.uuid4())
+        if result.failed:
+            response.headers["x-amz-function-error"] = "Unhandled"
+        return response
+
+
+def run_in_background(pool: FunctionPool, event: bytes) -> None:
+    """Run an asynchronous invoke. Its caller has left, so failures are logged and not raised."""
+    try:
+        result = pool.invoke(event)
+    except PoolClosed:
+        pass
+    except Exception:
+        logger.exception("%s could not be invoked", pool.function.name)
+    else:
+        if result.failed:
+            logger.error("%s failed: %s", pool.function.name, result.payload.decode())
+
+
+def _lambda_error(status: HTTPStatus, code: str) -> Response:
+    body = json.dumps({"__type": code, "Message": code})
+    return Response(body, status=status, content_type="application/json")

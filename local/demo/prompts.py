@@ -1,0 +1,50 @@
+"""The prompts of the demo, from a text file."""
+
+import re
+from pathlib import Path
+
+from local.errors import DemoError
+from local.settings import ROOT
+
+EXAMPLE_PROMPTS = ROOT / "examples" / "prompts.txt"
+LARGEST_FILE = 4 * 1024 * 1024
+LONGEST_PROMPT = 10_000
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Return the prompts of a file; DemoError if it has none or cannot be used."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise DemoError(f"cannot read the prompts in {path}: {error.strerror}") from None
+    if len(raw) > LARGEST_FILE:
+        raise DemoError(f"{path} is too long: over {LARGEST_FILE // 1024**2} MB of prompts")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DemoError(f"{path} is not UTF-8 text") from None
+    prompts = split_prompts(text)
+    if not prompts:
+        raise DemoError(f"{path} contains no prompt")
+    for number, prompt in enumerate(prompts, 1):
+        if len(prompt) > LONGEST_PROMPT:
+            raise DemoError(
+                f"{path}: prompt {number} is too long:"
+                f" {len(prompt):,} characters, {LONGEST_PROMPT:,} are allowed"
+            )
+    return prompts
+
+
+def split_prompts(text: str) -> list[str]:
+    """Return one prompt for each line.
+
+    If blank lines separate blocks and one block has several lines, each block is one prompt.
+    """
+    text = re.sub(r"\r\n?", "\n", text).strip()
+    blocks = [block.strip() for block in re.split(r"\n\s*\n", text)]
+    if len(blocks) > 1 and any("\n" in block for block in blocks):
+        prompts = blocks
+    else:
+        prompts = [line.strip() for line in text.split("\n")]
+    return [prompt for prompt in prompts if prompt]

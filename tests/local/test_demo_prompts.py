@@ -1,0 +1,35 @@
+"""A text file is split into its prompts."""
+
+from pathlib import Path
+
+import pytest
+
+from local.demo.prompts import EXAMPLE_PROMPTS, read_prompts, split_prompts
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ("one\ntwo\n", ["one", "two"]),
+        ("one", ["one"]),
+        ("\n\n one \n\n\ntwo\n\n", ["one", "two"]),
+        ("one\r\ntwo\r\n", ["one", "two"]),
+        ("one\n  more\n\ntwo\n", ["one\n  more", "two"]),
+        ("one\nmore\n \t\ntwo\nmore", ["one\nmore", "two\nmore"]),
+        (" \n\t\n", []),
+        ("", []),
+    ],
+)
+def test_prompts_are_lines_or_blocks(text: str, prompts: list[str]) -> None:
+    assert split_prompts(text) == prompts
+
+
+def test_the_examples_are_twelve_distinct_prompts() -> None:
+    prompts = read_prompts(EXAMPLE_PROMPTS)
+    assert len(prompts) == len(set(prompts)) == 12
+
+
+def test_a_byte_order_mark_is_not_part_of_a_prompt(tmp_path: Path) -> None:
+    path = tmp_path / "bom.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\n")
+    assert read_prompts(path) == ["one"]
