@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from masstock import errors
-from masstock.schemas import example_ids, requests, responses
+from masstock.schemas import requests, responses
 from masstock_api.app import OPERATIONS
 from masstock_api.operation import Answer, Operation
 from masstock_api.parameters import Parameter, a_uuid
@@ -25,6 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # What is deployed; docs/openapi.json is a link to it.
 TARGET = ROOT / "functions/api/masstock_api/openapi.json"
 SCHEMAS = "#/components/schemas/"
+# Bodies by model and title, and answers about the demo data by model.
+REQUESTS: dict[str, dict[str, Any]] = json.loads((ROOT / "examples/requests.json").read_text())
+RESPONSES: dict[str, dict[str, Any]] = json.loads((ROOT / "examples/responses.json").read_text())
 
 ABOUT = """\
 Turns lists of prompts into images, for many tenants.
@@ -88,13 +91,13 @@ RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
 }
 # Values of path parameters in examples.
 EXAMPLE_IDS = {
-    "user_id": example_ids.JOHN,
-    "client_id": example_ids.ACME,
-    "workflow_id": example_ids.WORKFLOW,
-    "request_id": example_ids.REQUEST,
-    "execution_id": example_ids.EXECUTION,
-    "ticket_id": example_ids.TICKET,
-    "batch_index": 0,
+    "user_id": RESPONSES["User"]["id"],
+    "client_id": RESPONSES["Client"]["id"],
+    "workflow_id": RESPONSES["Workflow"]["id"],
+    "request_id": RESPONSES["WorkflowRequest"]["id"],
+    "execution_id": RESPONSES["Execution"]["id"],
+    "ticket_id": RESPONSES["SupportTicket"]["id"],
+    "batch_index": RESPONSES["BatchResult"]["batch_index"],
 }
 PROBLEM_HEADERS = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 
@@ -187,8 +190,8 @@ def _operation(
                 "application/json": {
                     "schema": {"$ref": SCHEMAS + operation.body},
                     "examples": {
-                        key: {"value": example}
-                        for key, example in _request_model(operation.body).EXAMPLES.items()
+                        title: {"value": example}
+                        for title, example in REQUESTS[operation.body].items()
                     },
                 }
             },
@@ -323,8 +326,8 @@ def _schemas() -> dict[str, Any]:
     for name, schema in schemas.items():
         _tidy(schema)
         schema.pop("title", None)
-        if "example" in schema:
-            schema["examples"] = [schema.pop("example")]
+        if name in RESPONSES:
+            schema["examples"] = [RESPONSES[name]]
         schemas[name] = schema
     return dict(sorted(schemas.items()))
 

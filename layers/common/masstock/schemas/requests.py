@@ -4,14 +4,12 @@ Loaded only by the routes that read a body. What callers get is built by Postgre
 is `masstock.schemas.responses`.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from masstock.limits import PROMPTS_LIMIT
-from masstock.schemas.example_ids import ACME, WORKFLOW
 from masstock.schemas.workflow_config import WHOLE, WorkflowConfig
 
 PROMPT_LENGTH = 10_000
@@ -64,8 +62,6 @@ type TicketStatus = Literal["open", "in_progress", "resolved", "closed"]
 type TicketPriority = Literal["low", "medium", "high", "urgent"]
 type WorkflowStatus = Literal["active", "inactive"]
 
-type Examples = Mapping[str, Mapping[str, Any]]
-
 # For PATCH: a field may be left out, and its absence is no value of it.
 UNSET: Any = Field(default_factory=lambda: None)
 ForAdmins: Any = Field(
@@ -75,9 +71,6 @@ ForAdmins: Any = Field(
 
 class RequestBody(BaseModel):
     """A JSON object."""
-
-    # Bodies by title, for the OpenAPI document.
-    EXAMPLES: ClassVar[Examples] = {}
 
     # Strict: "1", 1.0 and true are no integers, and a schema's reader would not expect it.
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, strict=True)
@@ -89,20 +82,6 @@ class RequestBody(BaseModel):
 
 class UserCreate(RequestBody):
     """An account; `id` is the identity provider's `sub`, made up where it is left out."""
-
-    EXAMPLES: ClassVar[Examples] = {
-        "client user": {
-            "email": "mary@client.com",
-            "name": "Mary Major",
-            "role": "client",
-            "client_id": ACME,
-        },
-        "administrator": {
-            "email": "bob@masstock.example",
-            "name": "Bob Boss",
-            "role": "admin",
-        },
-    }
 
     id: Id | None = None
     email: Email
@@ -116,8 +95,6 @@ class UserCreate(RequestBody):
 class UserUpdate(RequestBody):
     """Changes of an account."""
 
-    EXAMPLES: ClassVar[Examples] = {"suspend": {"status": "suspended"}}
-
     email: Email = UNSET
     name: Name = UNSET
     role: Role = UNSET
@@ -127,10 +104,6 @@ class UserUpdate(RequestBody):
 
 class ClientCreate(RequestBody):
     """A client organization."""
-
-    EXAMPLES: ClassVar[Examples] = {
-        "client": {"name": "Acme Corporation", "email": "contact@acme.com"}
-    }
 
     name: Name
     email: Email
@@ -144,8 +117,6 @@ class ClientCreate(RequestBody):
 class ClientUpdate(RequestBody):
     """Changes of a client."""
 
-    EXAMPLES: ClassVar[Examples] = {"suspend": {"status": "suspended"}}
-
     name: Name = UNSET
     email: Email = UNSET
     status: AccountStatus = UNSET
@@ -156,18 +127,6 @@ class ClientUpdate(RequestBody):
 class WorkflowCreate(RequestBody):
     """A workflow definition."""
 
-    EXAMPLES: ClassVar[Examples] = {
-        "nano banana": {
-            "name": "Nano Banana - Image Generation",
-            "description": "Generate AI images using Gemini 2.5 Flash",
-            "config": {
-                "workflow_type": "nano_banana",
-                "model": "gemini-2.5-flash-image",
-                "requires_api_key": True,
-            },
-        }
-    }
-
     name: Name
     description: Notes | None = None
     status: WorkflowStatus = "active"
@@ -176,8 +135,6 @@ class WorkflowCreate(RequestBody):
 
 class WorkflowUpdate(RequestBody):
     """Changes of a workflow; `config` is replaced as a whole."""
-
-    EXAMPLES: ClassVar[Examples] = {"retire": {"status": "inactive"}}
 
     name: Name = UNSET
     description: Notes | None = UNSET
@@ -188,13 +145,6 @@ class WorkflowUpdate(RequestBody):
 class WorkflowRequestCreate(RequestBody):
     """Asks for a workflow."""
 
-    EXAMPLES: ClassVar[Examples] = {
-        "request": {
-            "workflow_id": WORKFLOW,
-            "notes": "Need 50 product images for Q2 campaign",
-        }
-    }
-
     workflow_id: Id
     client_id: Id | None = ForAdmins
     notes: Notes | None = None
@@ -203,25 +153,12 @@ class WorkflowRequestCreate(RequestBody):
 class WorkflowRequestUpdate(RequestBody):
     """Changes of a request: `notes` while it is pending; `status` by administrators only."""
 
-    EXAMPLES: ClassVar[Examples] = {
-        "approve": {"status": "approved"},
-        "edit": {"notes": "Need 60 product images"},
-    }
-
     notes: Notes | None = UNSET
     status: RequestStatus = UNSET
 
 
 class SupportTicketCreate(RequestBody):
     """A support ticket."""
-
-    EXAMPLES: ClassVar[Examples] = {
-        "ticket": {
-            "subject": "Unable to upload reference images",
-            "description": "When I try to upload images > 5MB, I get an error...",
-            "priority": "high",
-        }
-    }
 
     client_id: Id | None = ForAdmins
     subject: Name
@@ -231,11 +168,6 @@ class SupportTicketCreate(RequestBody):
 
 class SupportTicketUpdate(RequestBody):
     """Changes of a ticket while it is open; `status` by administrators only."""
-
-    EXAMPLES: ClassVar[Examples] = {
-        "more urgent": {"priority": "urgent"},
-        "answer": {"status": "in_progress"},
-    }
 
     subject: Name = UNSET
     description: Notes = UNSET
@@ -266,14 +198,6 @@ SubmittedPrompt = Annotated[
 
 class ExecutionCreate(RequestBody):
     """Submits prompts to a workflow: `prompts`, or the key of an uploaded list of them."""
-
-    EXAMPLES: ClassVar[Examples] = {
-        "two prompts": {
-            "workflow_id": WORKFLOW,
-            "prompts": ["a cat wearing sunglasses", "a dog in a spaceship"],
-            "api_key": "the-image-models-key",
-        }
-    }
 
     workflow_id: Id
     client_id: Id | None = ForAdmins
@@ -311,13 +235,9 @@ class ExecutionCreate(RequestBody):
 class EmptyBody(RequestBody):
     """Nothing is asked for but the operation itself."""
 
-    EXAMPLES: ClassVar[Examples] = {"nothing": {}}
-
 
 class ExecutionRetry(RequestBody):
     """Which failed prompts to paint again."""
-
-    EXAMPLES: ClassVar[Examples] = {"all": {}, "retryable ones": {"only_retryable": True}}
 
     only_retryable: bool = Field(
         default=False, description="Leave out those whose outcome another try could not change."
@@ -327,11 +247,6 @@ class ExecutionRetry(RequestBody):
 class UploadCreate(RequestBody):
     """One file to upload: a reference image (10 MB), or a list of prompts (50 MB) as JSON Lines,
     each line a prompt as in `prompts`."""
-
-    EXAMPLES: ClassVar[Examples] = {
-        "image": {"content_type": "image/png"},
-        "prompts": {"kind": "prompts"},
-    }
 
     client_id: Id | None = ForAdmins
     kind: Literal["reference_image", "prompts"] = "reference_image"

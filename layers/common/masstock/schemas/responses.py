@@ -6,20 +6,11 @@ The examples are the schema document's example rows, as sql/seed.sql has them.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from masstock.schemas.example_ids import (
-    ACME,
-    EXECUTION,
-    JOHN,
-    REQUEST,
-    RESULT,
-    TICKET,
-    WORKFLOW,
-)
 from masstock.schemas.requests import (
     AccountStatus,
     RequestStatus,
@@ -39,23 +30,8 @@ class Resource(BaseModel):
     """A JSON object. Fields may be added; those that are here stay."""
 
 
-def _example(**values: Any) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"example": values})
-
-
 class Profile(Resource):
     """The caller, with the client they belong to."""
-
-    model_config = _example(
-        id=JOHN,
-        email="john@client.com",
-        name="John Doe",
-        role="client",
-        status="active",
-        client_id=ACME,
-        client_name="Acme Corporation",
-        client_email="contact@acme.com",
-    )
 
     id: UUID
     email: str
@@ -70,18 +46,6 @@ class Profile(Resource):
 class User(Resource):
     """An account."""
 
-    model_config = _example(
-        id=JOHN,
-        email="john@client.com",
-        name="John Doe",
-        role="client",
-        status="active",
-        client_id=ACME,
-        created_at="2025-01-15T10:00:00+00:00",
-        updated_at="2025-01-20T14:30:00+00:00",
-        last_login="2025-11-23T09:15:00+00:00",
-    )
-
     id: UUID
     email: str
     name: str
@@ -95,18 +59,6 @@ class User(Resource):
 
 class Client(Resource):
     """A client organization."""
-
-    model_config = _example(
-        id=ACME,
-        name="Acme Corporation",
-        email="contact@acme.com",
-        status="active",
-        created_at="2025-01-10T12:00:00+00:00",
-        updated_at="2025-01-10T12:00:00+00:00",
-        monthly_budget_microusd=None,
-        webhook_url=None,
-        webhook_secret_version=1,
-    )
 
     id: UUID
     name: str
@@ -135,22 +87,6 @@ class WebhookSecret(Resource):
 class Workflow(Resource):
     """A workflow definition."""
 
-    model_config = _example(
-        id=WORKFLOW,
-        name="Nano Banana - Image Generation",
-        description="Generate AI images using Gemini 2.5 Flash",
-        status="active",
-        config={
-            "model": "gemini-2.5-flash-image",
-            "max_prompts": 100,
-            "workflow_type": "nano_banana",
-            "requires_api_key": True,
-            "supports_reference_images": True,
-        },
-        created_at="2025-01-05T08:00:00+00:00",
-        updated_at="2025-01-05T08:00:00+00:00",
-    )
-
     id: UUID
     name: str
     description: str | None
@@ -163,16 +99,6 @@ class Workflow(Resource):
 class WorkflowRequest(Resource):
     """A client's request for a workflow."""
 
-    model_config = _example(
-        id=REQUEST,
-        client_id=ACME,
-        workflow_id=WORKFLOW,
-        status="approved",
-        notes="Need 50 product images for Q2 campaign",
-        created_at="2025-11-20T10:00:00+00:00",
-        updated_at="2025-11-21T14:30:00+00:00",
-    )
-
     id: UUID
     client_id: UUID
     workflow_id: UUID
@@ -184,18 +110,6 @@ class WorkflowRequest(Resource):
 
 class SupportTicket(Resource):
     """A support ticket."""
-
-    model_config = _example(
-        id=TICKET,
-        client_id=ACME,
-        user_id=JOHN,
-        subject="Unable to upload reference images",
-        description="When I try to upload images > 5MB, I get an error...",
-        status="in_progress",
-        priority="high",
-        created_at="2025-11-22T15:00:00+00:00",
-        updated_at="2025-11-23T09:00:00+00:00",
-    )
 
     id: UUID
     client_id: UUID
@@ -251,33 +165,8 @@ class Progress(Resource):
     processing: Count
 
 
-EXECUTION_SUMMARY: dict[str, Any] = {
-    "id": EXECUTION,
-    "workflow_id": WORKFLOW,
-    "client_id": ACME,
-    "user_id": JOHN,
-    "status": "completed",
-    "output_data": {"successful": 2, "failed": 0, "total": 2},
-    "started_at": "2025-11-23T10:00:00+00:00",
-    "completed_at": "2025-11-23T10:05:30+00:00",
-    "duration_seconds": 330,
-    "error_code": None,
-    "error_message": None,
-    "created_at": "2025-11-23T10:00:00+00:00",
-    "deadline_at": None,
-    "prompt_count": 2,
-    "estimate_microusd": None,
-    "cost_microusd": None,
-    "workflow_name": "Nano Banana - Image Generation",
-    "user_name": "John Doe",
-    "client_name": "Acme Corporation",
-}
-
-
 class ExecutionSummary(Resource):
     """An execution as lists show it."""
-
-    model_config = _example(**EXECUTION_SUMMARY)
 
     id: UUID
     workflow_id: UUID
@@ -309,15 +198,6 @@ class ExecutionSummary(Resource):
 class Execution(ExecutionSummary):
     """An execution with its input and progress."""
 
-    model_config = _example(
-        **EXECUTION_SUMMARY,
-        input_data={"prompts": ["cat with hat", "dog in car"]},
-        progress={"total": 2, "successful": 2, "failed": 0, "processing": 0},
-        webhook_url=None,
-        webhook_delivered_at=None,
-        webhook_error=None,
-    )
-
     input_data: InputData
     progress: Progress
     webhook_url: str | None
@@ -327,17 +207,6 @@ class Execution(ExecutionSummary):
 
 class Estimate(Resource):
     """What a submission would cost; nothing was stored."""
-
-    model_config = _example(
-        dry_run=True,
-        workflow_id=WORKFLOW,
-        client_id=ACME,
-        model="gemini-2.5-flash-image",
-        prompts=2,
-        estimate_microusd=78000,
-        budget_left_microusd=None,
-        fits_budget=True,
-    )
 
     dry_run: Literal[True]
     workflow_id: UUID
@@ -355,29 +224,6 @@ class Estimate(Resource):
 
 class BatchResult(Resource):
     """What became of one prompt."""
-
-    model_config = _example(
-        id=RESULT,
-        execution_id=EXECUTION,
-        client_id=ACME,
-        batch_index=0,
-        prompt_text="a cat wearing sunglasses",
-        custom_id=None,
-        status="completed",
-        result_url=f"https://example.com/workflow-results/{EXECUTION}/0_1763892000.png",
-        result_storage_path=f"{EXECUTION}/0_1763892000.png",
-        error_code=None,
-        error_message=None,
-        retryable=None,
-        processing_time_ms=3500,
-        mime_type="image/png",
-        size_bytes=None,
-        image_sha256=None,
-        attempts=1,
-        cost_microusd=None,
-        created_at="2025-11-23T10:00:00+00:00",
-        completed_at="2025-11-23T10:00:03+00:00",
-    )
 
     id: UUID
     execution_id: UUID
@@ -409,13 +255,6 @@ class BatchResult(Resource):
 class Upload(Resource):
     """A form: POST `fields` and then the content, as `file`, to `url` as multipart/form-data."""
 
-    model_config = _example(
-        key=f"{ACME}/references/0f8fad5b-d9cb-469f-a165-70867728950e.png",
-        url="https://uploads.example.com/",
-        fields={"Content-Type": "image/png", "policy": "…", "x-amz-signature": "…"},
-        expires_at="2025-11-23T10:15:00+00:00",
-    )
-
     key: str = Field(description="Names the upload in a submission.")
     url: str
     fields: dict[str, str]
@@ -424,14 +263,6 @@ class Upload(Resource):
 
 class ClientUsage(Resource):
     """How one client's executions ended."""
-
-    model_config = _example(
-        client_name="Acme Corporation",
-        total_executions=1,
-        successful=1,
-        failed=0,
-        success_rate_percent=100,
-    )
 
     client_name: str
     total_executions: Count
@@ -442,13 +273,6 @@ class ClientUsage(Resource):
 
 class WorkflowUsage(Resource):
     """How often one workflow was used."""
-
-    model_config = _example(
-        workflow_name="Nano Banana - Image Generation",
-        execution_count=1,
-        avg_duration_seconds=330,
-        successful_count=1,
-    )
 
     workflow_name: str
     execution_count: Count
@@ -489,16 +313,6 @@ class FieldProblem(Resource):
 
 class Problem(Resource):
     """Why a request was refused or failed (RFC 9457)."""
-
-    model_config = _example(
-        type="https://masstock.dev/errors#not_found",
-        title="There is no such resource, or it is not yours.",
-        status=404,
-        detail="There is no such resource, or it is not yours.",
-        instance=f"/v1/executions/{EXECUTION}",
-        code="not_found",
-        request_id="0b9fc2a4-6b3b-4c0e-9d3c-0a8e7c3b1f52",
-    )
 
     type: str
     title: str
