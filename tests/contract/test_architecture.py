@@ -167,3 +167,24 @@ def test_heavy_imports_stay_inside_functions() -> None:
                 names = [node.module or ""]
             heavy = {"boto3", "botocore", "aws_xray_sdk"}
             assert not heavy & {name.split(".")[0] for name in names}, path
+
+
+PRODUCT = [
+    *(ROOT / name for name in ("functions", "layers", "local", "sql", "deploy", "tools", "bench"))
+]
+
+
+@pytest.mark.parametrize("path", sources(*PRODUCT), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 450
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, node.name
+
+
+def test_rooms_of_the_local_stack_import_one_way() -> None:
+    """`processes` starts and ends processes of any kind; it imports nothing of AWS or the demo."""
+    for path in sources(ROOT / "local/processes"):
+        rooms = {name.split(".")[1] for name in imported(path) if name.startswith("local.")}
+        assert rooms <= {"processes", "errors"}, path
