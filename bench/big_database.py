@@ -20,16 +20,10 @@ from bench.environment import SCRATCH
 from local.database import create_database, prepare, with_login
 from local.keys import Keys
 from local.processes.postgres import PostgresServer
-from local.settings import ROOT
-
-sys.path.insert(0, str(ROOT / "layers" / "common"))
-from masstock import imports_done
 from masstock.database.connection import BEGIN_READ_ONLY, COMMIT, Database, Row, Statement
 from masstock.database.tenants import TenantReader
 from masstock.database.worker import Worker
 from masstock.services.tokens import Principal
-
-imports_done()
 
 BENCH = Path(__file__).parent
 BIGGEST_CLIENT, SMALL_CLIENT = 1, 900

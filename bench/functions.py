@@ -125,7 +125,7 @@ def fastapi(scene: Stage) -> Function:
         {
             **scene.variables("ApiFunction"),
             "SECRETS_EXTENSION_URL": scene.stand_in.url,
-            "PYTHONPATH": f"{PEERS}:{packages}:{_models()}",
+            "PYTHONPATH": f"{PEERS}:{packages}:{_schemas()}",
             "RUNTIME_PACKAGES": str(_runtime()),
         },
     )
@@ -138,13 +138,12 @@ def calls_alone(scene: Stage) -> Function:
     return Function("genai_and_put", {**generate.variables, "PYTHONPATH": path})
 
 
-def _models() -> Path:
-    """Our models for the peer, as built but without our package's own beginning, which pauses the
-    collector: that is our doing, not theirs."""
-    package = SCRATCH / "models" / "masstock"
+def _schemas() -> Path:
+    """A directory with only the schemas of our built layer: the peer finds none of its packages."""
+    package = SCRATCH / "schemas" / "masstock"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").touch()
-    _link(package, LAYER / "masstock", ("models", "limits.py"))
+    _link(package, LAYER / "masstock", ("schemas", "limits.py"))
     return package.parent
 
 

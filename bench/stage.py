@@ -2,7 +2,6 @@
 else that they call, and their environment as the template has it."""
 
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,12 +25,7 @@ from local.database import DatabaseUrls
 from local.keys import AUDIENCE, ISSUER, USERS, Keys
 from local.processes.postgres import PostgresServer
 from local.settings import ROOT, Settings
-
-sys.path.insert(0, str(ROOT / "layers" / "common"))
-from masstock import imports_done
 from masstock.services import sealing
-
-imports_done()
 
 LAYER = environment.BUILD / "CommonLayer" / "python"
 # The seed's.
