@@ -26,8 +26,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table. `ratio` is ours ÷ reference. If the row was not measured, `ratio` is None
-    and `reason` says why. `details` holds further figures, such as the other clock's times."""
+    """One row of the table. `ratio` is ours ÷ reference. If it was not measured, `ratio` is None and
+    `reason` says why. `details` holds further figures, such as the other clock's times."""
 
     name: str
     ours: float | None
