@@ -26,7 +26,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table. `ratio` is ours ÷ reference. If it was not measured, `ratio` is None and
+    """One row of the table. `ratio` is ours ÷ reference. It is None without a measurement, and then
     `reason` says why. `details` holds further figures, such as the other clock's times."""
 
     name: str

@@ -57,7 +57,7 @@ def arq() -> Peer:
 
 
 def bullmq() -> Peer:
-    """BullMQ with one Node process and twenty concurrent jobs. Installs it if the lock file changed."""
+    """BullMQ, one Node process, twenty concurrent jobs. Installs it if the lock file changed."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         raise CannotRun("BullMQ needs Node and npm")

@@ -88,7 +88,8 @@ class Stage:
         return jwt.encode(claims, self.stand_in.secrets[JWT_SECRET], "HS256")
 
     def submit(self, status: str = "pending", *, prompts: str | None = None) -> UUID:
-        """Inserts an execution in this status, and its result rows if `prompts` gives their status."""
+        """Inserts an execution in this status. `prompts` is the status of its result rows; None
+        inserts no result rows."""
         execution_id = uuid4()
         api_key = sealing.seal(
             "a-key-for-the-stand-in", TENANT, execution_id, self.keys.sealing_keys()
