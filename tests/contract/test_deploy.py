@@ -1,4 +1,4 @@
-"""`make deploy` reaches the change set: as far as one can go without an account."""
+"""`make deploy` reaches the change set, the last step that needs no AWS account."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def endpoint() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
-    # moto takes the first label of a host for a bucket, of 127.0.0.1 too.
+    # moto reads the first label of the host as a bucket, even in 127.0.0.1.
     yield f"http://localhost:{port}"
     server.stop()
 
@@ -32,7 +32,7 @@ def endpoint() -> Iterator[str]:
 def test_a_change_set_of_every_resource_is_made(build: Path, endpoint: str) -> None:
     clients = {"endpoint_url": endpoint, "region_name": REGION, **CREDENTIALS}
     boto3.client("s3", **clients).create_bucket(Bucket="artifacts")
-    # moto does not finish the bucket that sam would make for itself (--resolve-s3).
+    # moto cannot create the bucket that sam would make with --resolve-s3.
     options = ["--no-resolve-s3", "--s3-bucket", "artifacts"]
     options += ["--no-execute-changeset", "--no-confirm-changeset"]
     command = release.deploy_command(build, ROOT / "samconfig.toml", "staging", options)

@@ -1,4 +1,4 @@
-"""The lock files are what their inputs resolve to, and name no hosts."""
+"""The lock files match their inputs and contain no host names."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ LOCKS = (
 
 
 def requirements(path: Path) -> dict[str, str]:
-    """Name → pinned version of every requirement in a lock file."""
+    """Maps the name of every requirement in a lock file to its pinned version."""
     pins = re.findall(
         r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)", path.read_text(), re.MULTILINE
     )

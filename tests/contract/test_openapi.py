@@ -1,4 +1,4 @@
-"""docs/openapi.json says what the API does, and generates a client as it is."""
+"""docs/openapi.json describes the API correctly, and a client can be generated from it."""
 
 import json
 import os
@@ -106,7 +106,7 @@ def test_a_client_is_generated_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_describing_costs_no_request_anything() -> None:
-    """The models of answers are for this document; the api never imports them."""
+    """The schemas of answers serve this document only. The api does not import them."""
     program = "import api, sys; print('masstock.schemas.responses' in sys.modules)"
     paths = [str(ROOT / "functions/api"), str(ROOT / "layers/common")]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`make package`: what is deployed is complete, lean, precompiled and reproducible."""
+"""`make package` builds artifacts that are complete, lean, precompiled and reproducible."""
 
 import marshal
 import os
@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 @pytest.fixture(scope="module")
 def build_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another checkout, at another time, for the other architecture."""
+    """A build from another checkout, at another time, for the other architecture."""
     root = tmp_path_factory.mktemp("checkout")
     for name in ("layers", "functions", "statemachine"):
         shutil.copytree(ROOT / name, root / name, copy_function=shutil.copyfile)
@@ -100,8 +100,8 @@ def test_wheels_are_of_one_architecture(which: str, request: pytest.FixtureReque
 
 
 def test_the_same_inputs_give_the_same_bytes(build: Path, build_elsewhere: Path) -> None:
-    """Our own code and every pure package, for another architecture in another place; what has
-    compiled parts is compared by its Python files."""
+    """Compares our code and every pure package with the other build, byte by byte. In a package
+    with compiled parts, it compares the Python files."""
 
     def hashes(root: Path) -> dict[str, bytes]:
         return {
@@ -145,7 +145,7 @@ def test_a_build_is_deployed_for_its_own_architecture_only(build: Path, tmp_path
     assert after.count(other) == before.count(other) - (1 if HERE == "arm64" else 2)
 
 
-# Fails where importing compiles a source.
+# Fails if an import compiles a source file.
 IMPORT = """
 import sys
 sys.path[:0] = {paths!r}
@@ -160,7 +160,7 @@ reached = []
 sys.addaudithook(lambda event, arguments: event == "socket.connect" and reached.append(arguments))
 import {module}
 assert not compiled, compiled
-# What a snapshot would keep for ever.
+# A snapshot would keep an open connection.
 assert not reached, reached
 foreign = [m.__file__ for m in list(sys.modules.values())
            if getattr(m, "__file__", None) and "site-packages" in m.__file__]
@@ -169,10 +169,10 @@ assert not foreign, foreign
 
 
 def import_cpu(build: Path, function: str) -> float:
-    """Seconds of CPU of a process that imports what a cold start imports, and nothing else."""
+    """Seconds of CPU of a process with only the imports of a cold start."""
     paths = [str(build / function), str(build / "CommonLayer/python")]
     script = f"import sys; sys.path[:0] = {paths!r}\nimport {HANDLERS[function]}"
-    # -S: nothing but the artifacts; -B: no bytecode for the next run.
+    # -S: import from the artifacts only. -B: write no bytecode for the next run.
     arguments = [sys.executable, "-I", "-S", "-B", "-c", script]
     pid = os.posix_spawn(sys.executable, arguments, ENVIRONMENT)
     _, status, usage = os.wait4(pid, 0)
@@ -225,7 +225,7 @@ def test_bytecode_makes_a_cold_import_at_least_1_7_times_cheaper(
 ) -> None:
     bare = tmp_path / "without bytecode"
     shutil.copytree(build, bare, ignore=shutil.ignore_patterns("__pycache__"))
-    # Interleaved, and the least of each: what else the machine does hits both.
+    # Alternating runs and the minimum of each, because other load on the machine affects both.
     with_bytecode, without = zip(
         *((import_cpu(build, "ApiFunction"), import_cpu(bare, "ApiFunction")) for _ in range(3)),
         strict=True,

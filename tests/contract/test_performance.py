@@ -1,5 +1,7 @@
-"""docs/performance.md, bench/results.json and the plots tell of the same rows, as committed: a run
-of one's own replaces the results, and need not agree with what is published."""
+"""docs/performance.md, bench/results.json and the plots show the same measurements.
+
+The tests read the committed files. A later run replaces the results and can differ.
+"""
 
 import json
 import re
@@ -17,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def committed(path: str) -> str:
-    """A file as the last commit has it; as it is where there is no repository."""
+    """The committed content of a file. Without a repository, its current content."""
     shown = subprocess.run(
         ["git", "show", f"HEAD:{path}"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The README promises only what the Makefile has, and CI runs what it promises."""
+"""The README names only targets of the Makefile, and CI runs the commands of the README."""
 
 import re
 
@@ -16,7 +16,7 @@ def test_every_make_target_in_the_readme_exists() -> None:
 
 
 def test_ci_runs_commands_of_the_readme_and_no_others() -> None:
-    # The rest is run by tests/e2e/test_readme.py.
+    # tests/e2e/test_readme.py runs the other commands.
     assert set(readme.ci_commands()) == {
         "make check",
         "make demo",

@@ -1,5 +1,5 @@
-"""What the migrations make holds everything that the product's schema document names; what they
-add to it stands in nobody's way who knows only the document."""
+"""The migrated schema contains everything in the product's schema document. Our additions do not
+affect statements that use only the document's tables and columns."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ TABLES = list(SEED)
 WITH_UPDATED_AT = [table for table in TABLES if "updated_at" in SEED[table]["columns"]]
 CHECKS = [(table, column) for table in TABLES for column in SEED[table]["checks"]]
 
-# A row of every table as somebody writes it who knows the document only: what it demands, no more.
+# For every table a row with only the columns that the document requires.
 LEAST: dict[str, dict[str, object]] = {
     "users": {"email": "x@x.example", "name": "x", "role": "client"},
     "clients": {"name": "x", "email": "x@x.example"},
@@ -50,7 +50,7 @@ LEAST: dict[str, dict[str, object]] = {
 
 @pytest.fixture
 def superuser(database: Urls) -> Iterator[psycopg.Connection]:
-    """In a transaction that leaves nothing."""
+    """A superuser's connection in a transaction that is rolled back."""
     with connected(database.superuser) as connection, connection.transaction(force_rollback=True):
         yield connection
 
@@ -84,7 +84,7 @@ def columns_of(connection: psycopg.Connection, table: str) -> dict[str, list[str
 
 
 def constraints_of(connection: psycopg.Connection, table: str, kind: str) -> list[tuple[Any, ...]]:
-    """(columns, the table referred to) of each constraint of a kind."""
+    """The columns of each constraint of a kind, and the table that it references."""
     return connection.execute(
         "SELECT (SELECT array_agg(a.attname::text ORDER BY k.position)"
         "  FROM unnest(c.conkey) WITH ORDINALITY AS k (number, position)"
@@ -151,7 +151,7 @@ def test_every_key_is_as_the_document_says(superuser: psycopg.Connection, table:
     unique = [columns for (columns,) in rows]
     for columns in SEED[table]["unique"]:
         assert columns in unique
-    # Ours may not refuse what the document allows: they contain a column that is unique anyhow.
+    # Our own keys refuse no row that the document allows, because each contains the unique id.
     for columns in unique:
         assert columns in SEED[table]["unique"] or "id" in columns
 

@@ -1,4 +1,4 @@
-"""statemachine/execution.asl.json: what the interpreter would not tell us until it runs."""
+"""statemachine/execution.asl.json has no mistake that would show only at run time."""
 
 import json
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def test_nothing_retries_everything() -> None:
 
 
 def test_every_retryable_outcome_has_a_retrier_with_room_for_it() -> None:
-    """The row counts the retries; the machine must allow at least as many."""
+    """The database row counts the retries. The state machine must allow at least as many."""
     paint = MACHINE["States"]["Generate"]["ItemProcessor"]["States"]["Paint"]
     allowed = {e: r["MaxAttempts"] for r in paint["Retry"] for e in r["ErrorEquals"]}
     for outcome in errors.outcomes().values():
@@ -85,9 +85,10 @@ def test_every_task_catches_what_is_left_except_the_last() -> None:
 
 
 def test_only_ids_and_counts_travel() -> None:
-    """No prompt and no key: the Map's items are numbers, and each child leaves one digit."""
+    """The state contains no prompt and no key. The Map's items are numbers, and each child returns
+    one digit."""
     generate = MACHINE["States"]["Generate"]
     assert set(generate["ItemSelector"]) == {"execution_id.$", "batch_index.$"}
     assert generate["ItemProcessor"]["States"]["Done"]["Result"] == 0
-    # 10,000 indices of up to four digits, and as many results, with commas.
+    # 10,000 indices of up to four digits and 10,000 results, with commas.
     assert 10_000 * 5 < 256 * 1024

@@ -1,7 +1,7 @@
-"""template.yaml: what CloudFormation will make of it, as far as that shows without an account.
+"""The resources that CloudFormation will make of template.yaml, tested without an AWS account.
 
-The transformed template is deployed to moto, and what moto made is read back. What moto passes over
-in silence, though it says CREATE_COMPLETE, is checked in the transformed template.
+The tests deploy the transformed template to moto and read the created resources back. moto ignores
+some properties and still reports CREATE_COMPLETE. These are checked in the transformed template.
 """
 
 import ast
@@ -45,7 +45,7 @@ SKIPPED_BY_MOTO = {
     "AWS::SQS::QueuePolicy",
     "AWS::SecretsManager::Secret",
 }
-# On an alias, which moto does not know.
+# These belong to an alias, which moto does not support.
 REFUSED_BY_MOTO = {"AWS::Lambda::Permission"}
 BUCKETS = {
     "ResultsBucket": f"masstock-test-workflow-results-{ACCOUNT}",
@@ -70,7 +70,7 @@ def stack() -> Stack:
 @pytest.fixture(scope="module")
 def aws(stack: Stack) -> Iterator[boto3.Session]:
     with mock_aws(), warnings.catch_warnings():
-        # SKIPPED_BY_MOTO says which.
+        # SKIPPED_BY_MOTO lists the resources that moto does not make.
         warnings.filterwarnings("ignore", "Tried to parse AWS::")
         session = boto3.Session(
             aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION
@@ -96,7 +96,7 @@ def aws(stack: Stack) -> Iterator[boto3.Session]:
 
 
 def for_moto(stack: Stack) -> dict[str, Any]:
-    """The transformed template without permissions, and with aliases by name."""
+    """The transformed template without permissions, and with names in place of alias ARNs."""
     template = deepcopy(stack.transformed)
     template["Resources"] = {
         name: resource
@@ -135,7 +135,7 @@ def test_functions_are_made_as_described(stack: Stack, aws: boto3.Session) -> No
 
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS")
 def test_roles_are_made_with_the_same_permissions(stack: Stack, aws: boto3.Session) -> None:
-    """Also a check of how the tests themselves resolve the template."""
+    """This also checks how `tests.support.template` resolves the template."""
     iam = aws.client("iam")
     summaries = aws.client("cloudformation").list_stack_resources(StackName="masstock-test")
     physical = {
@@ -146,14 +146,14 @@ def test_roles_are_made_with_the_same_permissions(stack: Stack, aws: boto3.Sessi
         role = physical[logical_id]
         [name] = iam.list_role_policies(RoleName=role)["PolicyNames"]
         text = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        # What CloudFormation made, moto returns as Python wrote it.
+        # moto returns this policy in Python's notation.
         policy = ast.literal_eval(text)
         made = {
             (action, resource)
             for statement in policy["Statement"]
             for action in listed(statement["Action"])
             for resource in listed(statement["Resource"])
-            # A secret, which moto does not make, has no name there; a log group another ARN.
+            # moto makes no secrets, so they have no name there. Its ARNs of log groups differ.
             if isinstance(resource, str) and not action.startswith("logs:")
         }
         assert made
@@ -223,7 +223,7 @@ def test_the_dashboard_can_be_drawn(aws: boto3.Session) -> None:
 # --- in the transformed template -----------------------------------------------------------------
 
 
-# moto's CloudFormation makes buckets, and passes over these properties of theirs.
+# moto's CloudFormation makes buckets but ignores these properties.
 @pytest.mark.parametrize("logical_id", BUCKETS)
 def test_buckets_are_private_and_kept(logical_id: str, stack: Stack) -> None:
     bucket = stack.properties(logical_id)
@@ -388,7 +388,7 @@ def test_what_can_be_generated_is(stack: Stack) -> None:
         "masstock/test/webhook-secret",
     }
     for name, secret in secrets.items():
-        # 64 characters without punctuation: 380 bits, and what `make identity-key` takes.
+        # 64 characters without punctuation: 380 bits, in a form that `make identity-key` accepts.
         assert secret["GenerateSecretString"]["PasswordLength"] == 64
         assert secret["GenerateSecretString"]["ExcludePunctuation"] is True
         assert stack.resources[name]["DeletionPolicy"] == "Retain"
@@ -456,7 +456,7 @@ def test_alarms_watch_metrics_that_somebody_emits(stack: Stack) -> None:
     assert "StuckExecutions" in emitted
     stuck = stack.properties("ExecutionsStuckAlarm")
     assert (stuck["Namespace"], stuck["MetricName"]) == ("MasStock", "StuckExecutions")
-    # Silence is bad news from a sweep that should speak every minute.
+    # The sweep reports every minute, so missing data is an alarm.
     assert stuck["TreatMissingData"] == "breaching"
     service = stack.properties("FinalizeFunction")["Environment"]["Variables"]
     assert stuck["Dimensions"] == [{"Name": "service", "Value": service["POWERTOOLS_SERVICE_NAME"]}]
@@ -475,7 +475,7 @@ def test_no_permission_is_a_wildcard_that_could_be_narrower(stack: Stack) -> Non
             for action in listed(statement["Action"]):
                 assert "*" not in action, f"{role}: {action}"
             if "*" in listed(statement["Resource"]):
-                # AWS knows no resources for these; a comment above each says so.
+                # AWS defines no resources for these. A comment in the template says so at each.
                 sid = statement["Sid"]
                 assert sid in {"Trace", "AttachToSubnets", "ServiceOnly", "DeliverLogs"}
                 for place in re.finditer(rf"\n( +)- Sid: {sid}\n", TEMPLATE):
@@ -484,8 +484,8 @@ def test_no_permission_is_a_wildcard_that_could_be_narrower(stack: Stack) -> Non
 
 
 def test_no_role_carries_a_policy_of_aws(stack: Stack) -> None:
-    """AWSLambdaBasicExecutionRole, which SAM attaches where a function has no role of its own, may
-    write to every log group of the account."""
+    """SAM attaches AWSLambdaBasicExecutionRole to a function without its own role. That policy
+    permits writing to every log group of the account."""
     for name in FUNCTIONS:
         role = name.removesuffix("Function") + "Role"
         assert stack.properties(name)["Role"] == f"arn:aws:iam::{ACCOUNT}:role/{role}"
@@ -495,7 +495,7 @@ def test_no_role_carries_a_policy_of_aws(stack: Stack) -> None:
 
 
 def test_the_map_may_start_and_follow_its_children(stack: Stack) -> None:
-    """No call of ours shows this: Step Functions acts with the machine's own role."""
+    """Our recorded calls cannot show this: Step Functions itself uses the machine's role."""
     grants = stack.grants("MachineRole")
     own = {g for g in grants if g.action.startswith("states:")}
     assert Grant("states:StartExecution", MACHINE) in own
@@ -542,8 +542,8 @@ def test_times_fit_into_each_other(stack: Stack) -> None:
 
 
 def test_rules_use_what_rules_may_use() -> None:
-    """cfn-lint takes any function there; CloudFormation takes these and refuses the template else
-    (Template Reference, "Rule functions")."""
+    """CloudFormation refuses a template whose rules use other functions (Template Reference, "Rule
+    functions"). cfn-lint accepts any function there."""
     allowed = {"Ref", *(f"Fn::{name}" for name in ("And", "Or", "Not", "Equals", "Contains"))}
     rules = source()["Rules"]
     assert rules
@@ -567,7 +567,7 @@ def test_outputs_say_what_a_person_needs_next(stack: Stack) -> None:
 
 
 def test_the_machine_is_well_formed_amazon_states_language(tmp_path: Path) -> None:
-    """By the schema that cfn-lint carries, which looks at definitions inside templates only."""
+    """Uses cfn-lint's schema directly: cfn-lint itself checks only definitions in templates."""
     definition = json.loads((ROOT / "statemachine/execution.asl.json").read_text())
 
     def mistakes(definition: dict[str, Any]) -> list[str]:

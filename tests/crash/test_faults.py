@@ -1,4 +1,4 @@
-"""A model that throttles, fails and refuses: what it costs, exactly."""
+"""The exact number of model calls when the model throttles, fails and refuses."""
 
 import random
 import re

@@ -1,4 +1,5 @@
-"""Nothing lost, nobody billed twice: faults, cancelling, retrying, budgets, webhooks over HTTP."""
+"""No result is lost and no image is paid for twice: faults, cancelling, retries, budgets and
+webhooks over HTTP."""
 
 import json
 import re
@@ -45,7 +46,7 @@ def test_after_a_cancellation_nothing_is_claimed_and_images_are_kept(stack: Stac
     others = [row for row in results if row["status"] != "completed"]
     assert {row["error_code"] for row in others} == {"cancelled"}
     assert counts(execution) == {"successful": len(painted), "failed": len(others), "total": 60}
-    # What was claimed when it returned may still have been on its way to the model.
+    # Prompts that were claimed before the cancellation can still reach the model.
     assert all(call["time"] < moment + 5 for call in stack.calls("long "))
     assert len(stack.calls("long ")) == len(painted) < 60
     for row in painted:
@@ -67,7 +68,7 @@ def test_a_retry_paints_the_failed_prompts_only(stack: Stack) -> None:
     execution_id = stack.submit([f"again {n}" for n in range(8)])
     first = stack.wait(execution_id, 90)
     assert counts(first) == {"successful": 6, "failed": 2, "total": 8}
-    # "no image" is tried once more by itself.
+    # The engine itself retries "no image" once.
     assert len(stack.calls("again ")) == 9
     path = f"/v1/executions/{execution_id}"
     stack.rule()
@@ -191,7 +192,7 @@ def test_a_submission_over_budget_is_refused_and_one_within_is_not(stack: Stack)
     globex = stack.call("client_b", "GET", "/v1/me").json()["client_id"]
     path = f"/v1/clients/{globex}"
     room = 3 * 38_700 + 1_000
-    # Other tests have spent of it already.
+    # Other tests have already spent part of the budget.
     vast = 10**12
     stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": vast})
     dry = BODY | {"prompts": ["costly"]}
@@ -243,7 +244,7 @@ def test_an_unchanged_execution_is_not_sent_again(stack: Stack) -> None:
         assert first.headers["Retry-After"] == "2"
         headers = {"If-None-Match": first.headers["ETag"]}
         again = stack.call("client_a", "GET", path, headers=headers)
-        # The version of results turns with the signing window of their URLs.
+        # The ETag of results changes when their URLs are signed for a new time window.
         if again.status_code != 304:
             again = stack.call(
                 "client_a", "GET", path, headers={"If-None-Match": again.headers["ETag"]}

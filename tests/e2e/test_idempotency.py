@@ -1,4 +1,4 @@
-"""Submitting with an Idempotency-Key: repeated, at once or later, it happens once."""
+"""A submission with an Idempotency-Key happens once, also if it is repeated at once or later."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +22,8 @@ def submit(stack: Stack, who: str, key: str, prompt: str) -> requests.Response:
 
 
 def submit_until_answered(stack: Stack, key: str, prompt: str) -> requests.Response:
-    """What the key is for: twenty cold starts at once may time out on a busy machine, and whoever
-    got no answer asks again."""
+    """Submits with the same key until there is an answer: on a busy machine, some of twenty
+    simultaneous cold starts can time out."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -51,7 +51,7 @@ def test_twenty_at_once_are_one_execution(stack: Stack) -> None:
     assert len(stack.calls(prompt)) == 1
     listed = stack.call("client_a", "GET", "/v1/executions", params={"limit": 200}).json()["items"]
     assert [item["id"] for item in listed].count(execution_id) == 1
-    # And again, long after it has ended.
+    # Repeat after the execution has ended.
     assert submit(stack, "client_a", key, prompt).json()["id"] == execution_id
 
 

@@ -1,4 +1,4 @@
-"""Prompts in over HTTP, images out."""
+"""Prompts are submitted over HTTP and become images."""
 
 import re
 from io import BytesIO

@@ -1,7 +1,7 @@
-"""A newcomer types the README's commands, all of them, in a checkout of their own.
+"""All commands of the README succeed in a fresh checkout.
 
-What CI runs on a fresh clone (.ci/run) is not run again: it includes these tests. Every other
-command is, so that a new one is run unasked, and fails here if it cannot be.
+The tests skip the commands that CI runs on a fresh clone (.ci/run), because those run these tests.
+They run every other command of the README, so a new command is tested automatically.
 """
 
 import json
@@ -22,10 +22,10 @@ from tests.support.readme import ROOT, ci_commands, commands
 pytestmark = pytest.mark.timeout(900)
 
 SESSION_SECONDS = 600
-# What a newcomer puts in their place.
+# The values of the README's placeholders.
 DATABASE_URL = "postgresql://migrator@host/db"
 PROMPTS = "my-prompts.txt"
-# What is not part of a clone, or is as good as a fresh one.
+# Not part of a clone. The environment is linked instead of copied.
 NOT_CLONED = shutil.ignore_patterns(
     ".git",
     ".venv",
@@ -37,7 +37,7 @@ NOT_CLONED = shutil.ignore_patterns(
     ".hypothesis",
     "node_modules",
 )
-# Nothing of ours steers the commands, and none finds an account to do harm in.
+# The commands get none of our settings and no AWS account.
 KEPT_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "PYENV_ROOT")
 NO_ACCOUNT = {
     "AWS_CONFIG_FILE": os.devnull,
@@ -67,10 +67,10 @@ def empty_database(server: Server) -> Iterator[Urls]:
 
 @pytest.fixture(scope="module")
 def session(checkout: Path, empty_database: Urls) -> list[tuple[str, str]]:
-    """Each command and what it printed, all typed into one shell that stops at the first error."""
+    """Each command with its output. One shell runs all commands and stops at the first error."""
     typed = [command for command in commands() if command not in ci_commands()]
     again = [command for command in typed if command.startswith("make test")]
-    assert not again, "these tests would run themselves; let CI run it, or take it out"
+    assert not again, "it would run these tests again: let CI run it, or remove it from the README"
     script = "set -eu\n" + "".join(f"printf '{MARK}'\n{command}\n" for command in typed)
     script = script.replace(DATABASE_URL, empty_database.migrator)
     shell = subprocess.Popen(
@@ -99,7 +99,7 @@ def environment() -> dict[str, str]:
 
 
 def printed_by(session: list[tuple[str, str]], pattern: str) -> str:
-    """What the one command that matches printed."""
+    """The output of the only command that matches."""
     [printed] = [printed for command, printed in session if re.search(pattern, command)]
     return printed
 

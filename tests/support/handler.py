@@ -1,5 +1,5 @@
-"""The api's real handler in this process, behind the gateway's own shape of events and answers;
-Postgres, S3, Secrets Manager and Step Functions are other processes, as they would be."""
+"""The api's real handler in this process, called with the gateway's events. Postgres, S3, Secrets
+Manager and Step Functions run in other processes."""
 
 import json
 import time
@@ -56,8 +56,8 @@ SECRETS = {
 
 @contextmanager
 def aws_services(directory: Path) -> Iterator[str]:
-    """The url of S3, Secrets Manager and Step Functions, as the local stack runs them. Machines
-    start and have nothing to do."""
+    """Runs S3, Secrets Manager and Step Functions as the local stack does, and yields their URL.
+    State machines start and end immediately."""
     configuration = {
         "directory": str(directory / "s3"),
         "calls": str(directory / "calls.jsonl"),
@@ -91,7 +91,7 @@ def aws_services(directory: Path) -> Iterator[str]:
 
 @dataclass
 class Context:
-    """What Lambda says of an invocation."""
+    """Lambda's context object."""
 
     function_name: str = "api"
     memory_limit_in_mb: int = 1024
@@ -100,13 +100,13 @@ class Context:
 
 
 def invoke(payload: bytes) -> InvokeResult:
-    """One invocation of the handler; what it raises is raised here."""
+    """Invokes the handler. Its exceptions are not caught."""
     answer = api.lambda_handler(json.loads(payload), Context())  # pyright: ignore
     return InvokeResult(json.dumps(answer).encode())
 
 
 def token(user_id: UUID | str, **claims: Any) -> str:
-    """A bearer token as the issuer would make it."""
+    """A bearer token as the issuer makes it, with changed claims if given."""
     now = int(time.time())
     usual = {
         "sub": str(user_id),
@@ -119,7 +119,7 @@ def token(user_id: UUID | str, **claims: Any) -> str:
 
 
 class Api:
-    """HTTP to the handler, as one of the demo data's users; `None` sends no token."""
+    """HTTP requests to the handler as a user of the demo data. `None` sends no token."""
 
     def __init__(self) -> None:
         self.application = HttpApi(invoke)
@@ -140,7 +140,8 @@ class Api:
 
 @contextmanager
 def environment(urls: Urls, aws_url: str) -> Iterator[pytest.MonkeyPatch]:
-    """A cold start of the function with this environment; another one when it ends."""
+    """Sets the api's environment variables, with a cold start at the begin and at the end of the
+    block."""
     secret_id = f"database {urls.name}"
     boto3.client(
         "secretsmanager",
@@ -183,7 +184,7 @@ def environment(urls: Urls, aws_url: str) -> Iterator[pytest.MonkeyPatch]:
 
 
 def forget() -> None:
-    """Makes the next request a cold start's."""
+    """Drops every cached object, so that the next request is a cold start."""
     if session._database is not None:
         session._database.close()
     session._database = None

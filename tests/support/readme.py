@@ -1,4 +1,4 @@
-"""The commands that the README tells a newcomer to type, in their order."""
+"""The commands of the README, in their order."""
 
 import re
 import subprocess
@@ -8,12 +8,12 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 FENCES = re.compile(r"^```(?P<language>.*)\n(?P<block>(?s:.*?))^```$", re.MULTILINE)
 PROGRAMS = r"(?:make|python3?|curl|aws|git|uv|pip|sam|docker)"
-# A block of commands, or a command within a sentence.
+# A block of commands, or a command in a sentence.
 COMMANDS = re.compile(rf"{FENCES.pattern}|`(?P<inline>{PROGRAMS} [^`]+)`", re.MULTILINE)
 
 
 def commands() -> list[str]:
-    """Every command, the ones within sentences too; comments are left out."""
+    """Every command, also those in sentences, without comments."""
     found: list[str] = []
     for match in COMMANDS.finditer(README.read_text()):
         if match["inline"]:
@@ -24,13 +24,13 @@ def commands() -> list[str]:
 
 
 def unmarked_commands() -> list[str]:
-    """Lines that look like commands in blocks that are not marked as such."""
+    """Lines that look like commands but stand in blocks that are not marked as `sh`."""
     others = [m["block"] for m in FENCES.finditer(README.read_text()) if m["language"] != "sh"]
     return re.findall(rf"^[$ ]*{PROGRAMS} .*", "\n".join(others), re.MULTILINE)
 
 
 def statements(script: str) -> list[str]:
-    """The script's top-level statements; one that bash finds incomplete goes on."""
+    """The script's top-level statements. A statement can have several lines."""
     found: list[str] = []
     begun = ""
     for line in script.splitlines(keepends=True):
@@ -48,11 +48,11 @@ def _is_complete(text: str) -> bool:
     if text.endswith("\\\n"):
         return False
     parsed = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False)
-    # A here-document without its end is only warned of.
+    # For a here-document without its end, bash only prints a warning.
     return parsed.returncode == 0 and not parsed.stderr
 
 
 def ci_commands() -> list[str]:
-    """What CI runs on a fresh clone."""
+    """The commands that CI runs on a fresh clone."""
     script = (ROOT / ".ci/run").read_text()
     return re.findall(r"^make .+$", script, re.MULTILINE)
