@@ -50,7 +50,7 @@ def test_the_layer_imports_downwards(path: Path) -> None:
             assert target == room or floor_of(target) < floor_of(room), name
 
 
-def test_no_module_imports_itself_through_others() -> None:
+def test_no_import_is_circular() -> None:
     folders = (LAYER, *(ROOT / "functions" / name for name in FUNCTIONS))
     modules = {module_name(path, folder): path for folder in folders for path in sources(folder)}
     graph = {
@@ -111,7 +111,7 @@ def test_only_the_handlers_import_coldstart_and_they_do_so_first() -> None:
             assert first.module == "masstock.coldstart"
 
 
-def test_nothing_deployed_imports_what_is_not_deployed() -> None:
+def test_deployed_code_imports_only_deployed_code() -> None:
     for path in sources(ROOT / "functions", LAYER):
         assert not {"local", "tests", "sql", "bench", "tools", "deploy"} & {
             n.split(".")[0] for n in imported(path)
@@ -127,7 +127,7 @@ def test_nothing_deployed_imports_what_is_not_deployed() -> None:
         ("cryptography", {"layers/common/masstock/services/sealing.py"}),
     ],
 )
-def test_each_dependency_has_one_room(package: str, room: set[str]) -> None:
+def test_each_dependency_is_imported_in_one_room(package: str, room: set[str]) -> None:
     users = {
         str(path.relative_to(ROOT))
         for path in sources(ROOT / "functions", LAYER)
@@ -143,7 +143,7 @@ def test_only_tenants_sets_the_callers_identity() -> None:
         assert "request.jwt.claims" not in path.read_text(), path
 
 
-def test_sql_stands_in_the_database_room_only() -> None:
+def test_only_the_database_room_contains_sql() -> None:
     verbs = ("SELECT ", "INSERT INTO", "UPDATE public", "DELETE FROM")
     for path in sources(ROOT / "functions", LAYER):
         if path.is_relative_to(LAYER / "database"):

@@ -54,7 +54,7 @@ def test_every_function_and_the_layer_are_built(build: Path) -> None:
     artifacts.refuse_undeployable(artifacts.read_artifacts(build))
 
 
-def test_every_module_has_bytecode_that_is_never_checked_against_its_source(build: Path) -> None:
+def test_every_module_has_unchecked_bytecode(build: Path) -> None:
     for source in sources(build):
         compiled = (source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc").read_bytes()
         flags = int.from_bytes(compiled[4:8], "little")
@@ -65,13 +65,13 @@ def test_every_module_has_bytecode_that_is_never_checked_against_its_source(buil
         assert code.co_filename == "/".join([unpacked, *inside])
 
 
-def test_nothing_ships_that_is_only_for_development(build: Path) -> None:
+def test_artifacts_contain_no_development_files(build: Path) -> None:
     for path in build.rglob("*"):
         assert path.name not in {"tests", "test", "boto3", "botocore", "requirements.txt", "bin"}
         assert path.suffix not in {".pyi", ".h", ".pxd"}, path
 
 
-def test_each_package_ships_once(build: Path) -> None:
+def test_each_package_is_in_one_artifact(build: Path) -> None:
     layer = distributions(build / "CommonLayer/python")
     generate = distributions(build / "GenerateFunction")
     assert any(name.startswith("pydantic-") for name in layer)
@@ -86,7 +86,7 @@ def test_each_package_ships_once(build: Path) -> None:
 
 
 @pytest.mark.parametrize("which", ["build", "build_elsewhere"])
-def test_wheels_are_of_one_architecture(which: str, request: pytest.FixtureRequest) -> None:
+def test_all_wheels_have_the_same_architecture(which: str, request: pytest.FixtureRequest) -> None:
     wanted = HERE if which == "build" else next(name for name in ELF_MACHINES if name != HERE)
     libraries = [
         path
@@ -118,7 +118,7 @@ def test_the_same_inputs_give_the_same_bytes(build: Path, build_elsewhere: Path)
             assert path.stat().st_mtime == 315532800, path
 
 
-def test_the_report_tells_two_builds_apart_by_content_alone(build: Path, tmp_path: Path) -> None:
+def test_the_report_hash_depends_only_on_content(build: Path, tmp_path: Path) -> None:
     copy = tmp_path / "FanoutFunction"
     shutil.copytree(build / "FanoutFunction", copy, copy_function=shutil.copyfile)
     original = artifacts.Artifact(build / "FanoutFunction")
@@ -135,7 +135,7 @@ def test_a_module_without_bytecode_is_refused(build: Path, tmp_path: Path) -> No
         artifacts.refuse_undeployable([artifacts.Artifact(copy)])
 
 
-def test_a_build_is_deployed_for_its_own_architecture_only(build: Path, tmp_path: Path) -> None:
+def test_a_build_can_be_deployed_only_for_its_architecture(build: Path, tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     shutil.copy(build / "template.yaml", template)
     artifacts.fix_architecture(template, HERE)
@@ -181,9 +181,7 @@ def import_cpu(build: Path, function: str) -> float:
 
 
 @pytest.mark.parametrize("function", HANDLERS)
-def test_imports_come_from_bytecode_and_from_the_artifacts_alone(
-    build: Path, function: str
-) -> None:
+def test_imports_use_only_bytecode_of_the_artifacts(build: Path, function: str) -> None:
     paths = [str(build / function), str(build / "CommonLayer/python")]
     script = IMPORT.format(paths=paths, module=HANDLERS[function])
     done = subprocess.run(
@@ -197,7 +195,7 @@ def test_imports_come_from_bytecode_and_from_the_artifacts_alone(
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_processes_restored_from_one_snapshot_do_not_share_their_randomness() -> None:
+def test_processes_restored_from_one_snapshot_draw_different_random_numbers() -> None:
     script = (
         "import random, masstock.coldstart, snapshot_restore_py as hooks\n"
         "masstock.coldstart.imports_done()\n"

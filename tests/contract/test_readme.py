@@ -15,7 +15,7 @@ def test_every_make_target_in_the_readme_exists() -> None:
     assert mentioned <= TARGETS
 
 
-def test_ci_runs_commands_of_the_readme_and_no_others() -> None:
+def test_ci_runs_only_commands_of_the_readme() -> None:
     # tests/e2e/test_readme.py runs the other commands.
     assert set(readme.ci_commands()) == {
         "make check",
@@ -27,7 +27,7 @@ def test_ci_runs_commands_of_the_readme_and_no_others() -> None:
     assert set(readme.ci_commands()) <= set(readme.commands())
 
 
-def test_every_command_in_the_readme_is_marked_as_one() -> None:
+def test_every_command_block_in_the_readme_is_marked() -> None:
     assert readme.unmarked_commands() == []
 
 

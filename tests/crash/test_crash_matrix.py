@@ -74,7 +74,7 @@ def executions(stack: Stack) -> dict[Case, dict[str, Any]]:
             {
                 "match": f"^{re.escape(case.prefix)} ",
                 "behave": BEHAVIOUR[case.step],
-                # `release` needs one failure of each prompt. The other steps need every call to fail.
+                # `release` needs one failure per prompt. The other steps need every call to fail.
                 "times": PROMPTS if case.step == "release" else None,
             }
             for case in CASES
@@ -127,7 +127,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.prefix
 
 
 @every_case
-def test_every_prompt_is_accounted_for_once(
+def test_every_prompt_has_exactly_one_result(
     stack: Stack, executions: dict[Case, dict[str, Any]], case: Case
 ) -> None:
     execution = executions[case]
@@ -150,7 +150,7 @@ def test_every_prompt_is_accounted_for_once(
 
 
 @every_case
-def test_nobody_pays_for_more_than_the_prompts_and_the_crashes(
+def test_model_calls_do_not_exceed_prompts_plus_crashes(
     executions: dict[Case, dict[str, Any]], calls: Counter[str], case: Case
 ) -> None:
     made = sum(calls[prompt] for prompt in case.prompts)
@@ -159,7 +159,7 @@ def test_nobody_pays_for_more_than_the_prompts_and_the_crashes(
 
 
 @every_case
-def test_a_crash_alone_costs_no_image(executions: dict[Case, dict[str, Any]], case: Case) -> None:
+def test_a_crash_alone_fails_no_prompt(executions: dict[Case, dict[str, Any]], case: Case) -> None:
     """The step is repeated."""
     if case.step in ("fail", "stop"):
         pytest.skip("these prompts fail by themselves")
@@ -177,7 +177,7 @@ def test_one_submission_is_one_execution(
     assert rows == []
 
 
-def test_no_row_is_left_over_and_nothing_stays_reserved(
+def test_no_row_and_no_reservation_is_left_over(
     stack: Stack, executions: dict[Case, dict[str, Any]]
 ) -> None:
     with psycopg.connect(stack.access["database_url"]) as connection:

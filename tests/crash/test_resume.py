@@ -99,7 +99,7 @@ def until_stored(directory: Path, execution_id: str, number: int) -> None:
     wait_until(lambda: len(stored_prompts(directory, execution_id)) >= number, RESUME_SECONDS)
 
 
-def test_a_batch_survives_the_death_of_everything(directory: Path) -> None:
+def test_a_batch_survives_the_kill_of_every_process(directory: Path) -> None:
     stack = start(directory)
     execution_id = stack.submit(PROMPTS)
     stored: set[str] = set()

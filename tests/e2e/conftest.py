@@ -25,9 +25,9 @@ class Stack:
         self.access: dict[str, Any] = json.loads((directory / "stack.json").read_text())
 
     def call(self, who: str, method: str, path: str, **options: Any) -> requests.Response:
-        """Sends a request with the token of `who`. "nobody" sends no token."""
+        """Sends a request with the token of `who`. "anonymous" sends no token."""
         headers = {}
-        if who != "nobody":
+        if who != "anonymous":
             headers["Authorization"] = f"Bearer {self.access['tokens'][who]}"
         return requests.request(
             method,

@@ -25,7 +25,7 @@ OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 ROWS: list[dict[str, Any]] = yaml.safe_load((HERE / "access.yaml").read_text())
 CHANGES = ("delete_execution", "retry_execution", "cancel_execution")
-CALLERS = ("nobody", "client_b", "client_a", "admin")
+CALLERS = ("anonymous", "client_b", "client_a", "admin")
 
 SUBMISSION = {"workflow_id": WORKFLOW, "prompts": ["a key"], "api_key": "demo-key-0123"}
 CONFIG = {"workflow_type": "nano_banana", "model": "gemini-2.5-flash-image"}
@@ -185,7 +185,7 @@ def title(row: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=title)
-def test_everybody_may_do_what_the_table_says(
+def test_every_operation_answers_as_the_table_says(
     stack: Stack, things: Things, row: dict[str, Any]
 ) -> None:
     for who in CALLERS:

@@ -47,7 +47,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         del sys.modules[name]
 
 
-def test_a_request_is_approved_submitted_polled_and_fetched(stack: Stack, generated: Any) -> None:
+def test_a_generated_client_gets_a_first_image(stack: Stack, generated: Any) -> None:
     stack.rule()
     models = generated("models")
 

@@ -37,7 +37,7 @@ def submit_until_answered(stack: Stack, key: str, prompt: str) -> requests.Respo
         time.sleep(1)
 
 
-def test_twenty_at_once_are_one_execution(stack: Stack) -> None:
+def test_twenty_simultaneous_submissions_are_one_execution(stack: Stack) -> None:
     stack.rule()
     key, prompt = str(uuid4()), f"only once {uuid4()}"
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -63,7 +63,7 @@ def test_the_same_key_with_another_body_is_refused(stack: Stack) -> None:
     assert (second.status_code, second.json()["code"]) == (422, "idempotency_key_reused")
 
 
-def test_a_key_is_its_users_own(stack: Stack) -> None:
+def test_two_users_can_send_the_same_key(stack: Stack) -> None:
     key = str(uuid4())
     first = submit(stack, "client_a", key, "one")
     second = submit(stack, "client_b", key, "two")
@@ -71,7 +71,7 @@ def test_a_key_is_its_users_own(stack: Stack) -> None:
     assert first.json()["id"] != second.json()["id"]
 
 
-def test_a_refused_request_does_not_use_its_key_up(stack: Stack) -> None:
+def test_a_refused_request_leaves_its_key_unused(stack: Stack) -> None:
     key = str(uuid4())
     assert submit(stack, "client_a", key, " ").status_code == 422
     assert submit(stack, "client_a", key, "one").status_code == 202

@@ -184,7 +184,7 @@ def surplus(grants: set[Grant], calls: set[Call]) -> set[Grant]:
 
 
 @pytest.mark.parametrize("function", ROLES)
-def test_a_function_may_do_what_it_does_and_nothing_else(
+def test_a_function_has_exactly_the_permissions_that_it_uses(
     function: str, seen: dict[str, set[Call]], granted: dict[str, set[Grant]]
 ) -> None:
     assert missing(granted[function], seen[function]) == set()
@@ -192,7 +192,7 @@ def test_a_function_may_do_what_it_does_and_nothing_else(
 
 
 @pytest.mark.parametrize("function", ROLES)
-def test_one_grant_less_or_more_is_noticed(
+def test_a_missing_or_surplus_grant_is_detected(
     function: str, seen: dict[str, set[Call]], granted: dict[str, set[Grant]]
 ) -> None:
     for grant in granted[function]:
@@ -207,7 +207,7 @@ def test_one_grant_less_or_more_is_noticed(
         assert surplus(granted[function] | {more}, seen[function]) == {more}
 
 
-def test_every_call_was_one_that_iam_knows(seen: dict[str, set[Call]]) -> None:
+def test_every_recorded_call_is_an_iam_action(seen: dict[str, set[Call]]) -> None:
     known = {
         "s3:GetObject",
         "s3:PutObject",

@@ -103,7 +103,7 @@ def test_every_answer_is_described(case: schemathesis.Case, who: str, api: handl
         case.validate_response(response, headers=headers, excluded_checks=excluded)
 
 
-def test_enough_was_tried() -> None:
+def test_every_operation_was_tried_often_enough() -> None:
     operations = sum(1 for _ in schema.get_all_operations())
     if len(tried) < operations * len(CALLERS):
         pytest.skip("only a part of the cases ran")

@@ -1,4 +1,4 @@
--- Some hundred rows of the document's columns alone.
+-- Some hundred rows with only the document's columns.
 INSERT INTO public.clients (name, email, status)
 SELECT 'Client ' || n, 'client' || n || '@example.com', CASE WHEN n = 7 THEN 'suspended' ELSE 'active' END
 FROM generate_series(1, 9) n;
