@@ -13,7 +13,8 @@ from psycopg import sql
 from psycopg.errors import CheckViolation, NotNullViolation
 from psycopg.types.json import Jsonb
 
-from tests.support.databases import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW
 
 SEED: dict[str, dict[str, Any]] = yaml.safe_load(
     Path(__file__).with_name("seed_schema.yaml").read_text()

@@ -14,7 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
 from tests.e2e.conftest import WORKFLOW, Stack
-from tests.support.databases import ACME, GLOBEX, JOHN_OF_ACME
+from tests.support.demo_data import ACME, GLOBEX, JOHN_OF_ACME
 
 HERE = Path(__file__).parent
 DESCRIPTION: dict[str, Any] = json.loads((HERE.parents[1] / "docs/openapi.json").read_text())

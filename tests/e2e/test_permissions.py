@@ -199,7 +199,7 @@ def test_a_missing_or_surplus_grant_is_detected(
         assert missing(granted[function] - {grant}, seen[function]), grant
     for action, resource in (
         ("s3:DeleteBucket", BUCKETS[RESULTS_BUCKET]),
-        ("s3:GetObject", "arn:aws:s3:::somebody-elses/*"),
+        ("s3:GetObject", "arn:aws:s3:::another-bucket/*"),
         ("states:StopExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:another:*"),
         ("secretsmanager:GetSecretValue", "masstock/local/another"),
     ):

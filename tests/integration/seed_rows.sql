@@ -27,4 +27,4 @@ SELECT u.client_id, u.id, 'Help', 'It hurts' FROM public.users u WHERE u.client_
 INSERT INTO storage.objects (bucket_id, name)
 SELECT 'workflow-results', result_storage_path FROM public.workflow_batch_results
 WHERE result_storage_path IS NOT NULL;
-INSERT INTO storage.objects (bucket_id, name) VALUES ('avatars', 'somebody/face.png');
+INSERT INTO storage.objects (bucket_id, name) VALUES ('avatars', 'someone/face.png');

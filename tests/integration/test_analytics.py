@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.support.databases import ADMIN, JOHN_OF_ACME, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ADMIN, JOHN_OF_ACME
 from tests.support.handler import Api
 from tests.support.seed_queries import SUCCESS_RATE_BY_CLIENT, TOP_WORKFLOWS
 

@@ -17,7 +17,8 @@ from masstock.database.tenants import TenantReader
 from masstock.database.worker import Worker
 from masstock.services.tokens import Principal
 from sql.tools import migrate
-from tests.support.databases import IDENTITY_KEY, JOHN_OF_ACME, MIGRATOR, PASSWORD, Urls, connected
+from tests.support.databases import IDENTITY_KEY, MIGRATOR, PASSWORD, Urls, connected
+from tests.support.demo_data import JOHN_OF_ACME
 
 ROOT = Path(__file__).parents[2]
 LOGINS = ("masstock_api", "masstock_worker")

@@ -12,16 +12,8 @@ from masstock.database.queries.batch_results import Claim
 from masstock.errors import NotFound
 from masstock.schemas.engine import ExecutionRun
 from masstock.services.storage import StoredImage
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    WORKFLOW,
-    Callers,
-    Urls,
-    connected,
-)
+from tests.support.databases import Callers, Urls, connected
+from tests.support.demo_data import ACME, ADMIN, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
 
 EACH = 1000
 

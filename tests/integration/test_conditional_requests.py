@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.databases import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW
+from tests.support.demo_data import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW
 from tests.support.handler import Api
 
 RESOURCES = {

@@ -13,18 +13,8 @@ from masstock.database.tenants import TenantReader, TenantTransaction, tenant_tr
 from masstock.database.worker import Worker
 from masstock.errors import DatabaseUnavailable, OutcomeUnknown
 from masstock.services.tokens import Principal
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    GLOBEX,
-    IDENTITY_KEY,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    MARY_OF_ACME,
-    Callers,
-    Urls,
-    connected,
-)
+from tests.support.databases import IDENTITY_KEY, Callers, Urls, connected
+from tests.support.demo_data import ACME, ADMIN, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, MARY_OF_ACME
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.timeout(60)

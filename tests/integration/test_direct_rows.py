@@ -19,7 +19,8 @@ from masstock.settings import FanoutSettings, GenerateSettings
 from masstock_fanout import fan_out as lay_out
 from masstock_finalize.ending import end_run
 from masstock_generate.painting import settle
-from tests.support.databases import ACME, JOHN_OF_ACME, WORKFLOW, Callers, Urls, connected
+from tests.support.databases import Callers, Urls, connected
+from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
 
 ENVIRONMENT = {
     "DATABASE_SECRET_ID": "worker",

@@ -16,16 +16,8 @@ from masstock.database.tenants import tenant_transaction
 from masstock.database.worker import Worker
 from masstock.errors import IdempotencyKeyReused
 from masstock.services.tokens import Principal
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    IDENTITY_KEY,
-    JOHN_OF_ACME,
-    MARY_OF_ACME,
-    Callers,
-    Urls,
-    connected,
-)
+from tests.support.databases import IDENTITY_KEY, Callers, Urls, connected
+from tests.support.demo_data import ACME, ADMIN, JOHN_OF_ACME, MARY_OF_ACME
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -7,14 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.databases import (
-    IDENTITY_KEY,
-    JOHN_OF_ACME,
-    Server,
-    Urls,
-    connected,
-    signed_identity,
-)
+from tests.support.databases import IDENTITY_KEY, Server, Urls, connected, signed_identity
+from tests.support.demo_data import JOHN_OF_ACME
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.databases import ACME, ADMIN, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, MARY_OF_ACME
+from tests.support.demo_data import ACME, ADMIN, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, MARY_OF_ACME
 from tests.support.handler import Api
 
 TICKET = {"subject": "x", "description": "x"}

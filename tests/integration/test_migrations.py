@@ -15,15 +15,8 @@ import pytest
 from local.processes.postgres import PostgresServer
 from sql.tools import migrate
 from sql.tools.migrate import HistoryEdited, MigrationFailed
-from tests.support.databases import (
-    MIGRATOR,
-    OLDEST,
-    PACKAGED,
-    Server,
-    Urls,
-    connected,
-    oldest_binaries,
-)
+from tests.support.databases import MIGRATOR, Server, Urls, connected
+from tests.support.postgres_versions import OLDEST, PACKAGED, oldest_binaries
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.timeout(120)
@@ -365,8 +358,8 @@ def test_a_failed_command_prints_its_reason_in_one_line() -> None:
     unset = run_make(None)
     assert unset.returncode != 0
     assert unset.stderr.splitlines()[0] == "migrate: set DATABASE_URL"
-    nobody = run_make("postgresql://someone:the-password@127.0.0.1:1/nowhere")
-    assert nobody.returncode != 0
-    assert nobody.stderr.startswith("migrate: connection failed: ")
-    assert "the-password" not in nobody.stderr + nobody.stdout
-    assert "Traceback" not in nobody.stderr
+    unreachable = run_make("postgresql://someone:the-password@127.0.0.1:1/nowhere")
+    assert unreachable.returncode != 0
+    assert unreachable.stderr.startswith("migrate: connection failed: ")
+    assert "the-password" not in unreachable.stderr + unreachable.stdout
+    assert "Traceback" not in unreachable.stderr

@@ -8,15 +8,8 @@ from urllib.parse import urlencode
 import psycopg
 import pytest
 
-from tests.support.databases import (
-    ACME,
-    GLOBEX,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    WORKFLOW,
-    Urls,
-    connected,
-)
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
 from tests.support.handler import Api
 
 ROWS = 1000

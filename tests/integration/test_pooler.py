@@ -26,17 +26,8 @@ from tests.security.test_sealed_identity import (
     what_was_left,
 )
 from tests.support import tenants
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    GLOBEX,
-    IDENTITY_KEY,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    Callers,
-    Urls,
-    connected,
-)
+from tests.support.databases import IDENTITY_KEY, Callers, Urls, connected
+from tests.support.demo_data import ACME, ADMIN, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME
 from tests.support.pgbouncer import PgBouncer, backends
 
 POOL = 10

@@ -9,7 +9,8 @@ from werkzeug.test import TestResponse
 
 from masstock.services import secret_store, storage
 from masstock_api import session
-from tests.support.databases import ACME, JANE_OF_GLOBEX, WORKFLOW, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, JANE_OF_GLOBEX, WORKFLOW
 from tests.support.handler import Api, token
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"

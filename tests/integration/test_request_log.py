@@ -10,21 +10,13 @@ import pytest
 
 from masstock.telemetry import logger
 from tests.integration.test_problems import without_database  # noqa: F401 - a fixture
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    DEMO_EXECUTION,
-    GLOBEX,
-    JANE_OF_GLOBEX,
-    WORKFLOW,
-    Urls,
-    connected,
-)
-from tests.support.databases import JOHN_OF_ACME as JOHN
-from tests.support.databases import MARY_OF_ACME as MARY
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, ADMIN, DEMO_EXECUTION, GLOBEX, JANE_OF_GLOBEX, WORKFLOW
+from tests.support.demo_data import JOHN_OF_ACME as JOHN
+from tests.support.demo_data import MARY_OF_ACME as MARY
 from tests.support.handler import JWT_KEY, Api
 
-SAID = "words-that-are-nobody-elses-business"
+SAID = "words-that-must-not-be-logged"
 
 
 class Log:

@@ -9,7 +9,8 @@ from psycopg.types.json import Jsonb
 from masstock.errors import ApiKeyUnreadable
 from masstock.services import sealing
 from sql.tools import reseal
-from tests.support.databases import ACME, GLOBEX, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, GLOBEX, JOHN_OF_ACME, WORKFLOW
 
 OLD = json.dumps({"current": "k1", "k1": "first"})
 NEW = reseal.with_new_key(OLD)

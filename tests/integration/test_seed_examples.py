@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from masstock.schemas import responses
-from tests.support.databases import DEMO_EXECUTION
+from tests.support.demo_data import DEMO_EXECUTION
 from tests.support.handler import Api
 
 EXAMPLES: dict[str, dict[str, Any]] = json.loads(

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.support.databases import (
+from tests.support.databases import Urls, connected, signed_identity
+from tests.support.demo_data import (
     ACME,
     ADMIN,
     DEMO_EXECUTION,
@@ -17,9 +18,6 @@ from tests.support.databases import (
     JANE_OF_GLOBEX,
     JOHN_OF_ACME,
     MARY_OF_ACME,
-    Urls,
-    connected,
-    signed_identity,
 )
 from tests.support.seed_queries import (
     BATCH_RESULTS,

@@ -22,7 +22,8 @@ from masstock.services.tokens import Principal
 from sql.tools import migrate
 from sql.tools.baseline import TABLES, CannotAdopt
 from sql.tools.identity_key import install_identity_key
-from tests.support.databases import IDENTITY_KEY, OLDEST, PACKAGED, connected, oldest_binaries
+from tests.support.databases import IDENTITY_KEY, connected
+from tests.support.postgres_versions import OLDEST, PACKAGED, oldest_binaries
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -230,9 +231,9 @@ def people(project: Project) -> dict[str, UUID]:
 def test_supabases_api_shows_the_same_rows_as_ours(project: Project, vault: dict[str, str]) -> None:
     vault["supabase"] = project.url("masstock_api")
     database = Database("supabase")
-    everybody = people(project)
-    assert len(everybody) == 4
-    for kind, user in everybody.items():
+    users = people(project)
+    assert len(users) == 4
+    for kind, user in users.items():
         for table in TABLES:
             query = f"SELECT id FROM public.{table} ORDER BY id"
             with project.signed_in(user) as connection:
@@ -249,14 +250,14 @@ def test_supabases_api_shows_the_same_rows_as_ours(project: Project, vault: dict
 
 
 def test_only_the_client_and_admins_see_its_files(project: Project) -> None:
-    everybody = people(project)
+    users = people(project)
     [(all_files,)] = project.rows("SELECT count(*) FROM storage.objects")
     for login in ("authenticator", "supabase_storage_admin"):
         seen = {}
-        for kind, user in everybody.items():
+        for kind, user in users.items():
             with project.signed_in(user, login) as connection:
                 rows = connection.execute("SELECT bucket_id, name FROM storage.objects").fetchall()
-            assert ("avatars", "somebody/face.png") in rows
+            assert ("avatars", "someone/face.png") in rows
             seen[kind] = {name for bucket, name in rows if bucket == "workflow-results"}
         assert len(seen["admin"]) == all_files - 1
         assert seen["suspended Client 7"] == set()
@@ -270,7 +271,7 @@ def test_only_the_client_and_admins_see_its_files(project: Project) -> None:
             " FROM public.workflow_executions e, public.users u"
             " WHERE e.id::text = ANY(%s) AND u.id = %s",
             list(folders),
-            everybody["active Client 1"],
+            users["active Client 1"],
         )
         assert owners == [(True,)]
 

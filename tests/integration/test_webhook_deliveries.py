@@ -16,7 +16,8 @@ from masstock.services import webhooks
 from masstock.settings import FinalizeSettings
 from masstock_finalize.deliveries import WEBHOOK_DELAYS, deliver_webhooks
 from masstock_finalize.ending import end_run
-from tests.support.databases import ACME, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
 from tests.support.receiver import Receiver, listening
 
 ENVIRONMENT = {

@@ -9,15 +9,8 @@ import psycopg
 import pytest
 
 from tests.support import tenants
-from tests.support.databases import (
-    ACME,
-    GLOBEX,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    Callers,
-    Urls,
-    connected,
-)
+from tests.support.databases import Callers, Urls, connected
+from tests.support.demo_data import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME
 
 # Columns with confidential text, and the row of another tenant. Columns with their own index are
 # missing here: docs/security.md names that limit.
@@ -37,7 +30,7 @@ ROWS: dict[str, Any] = {
 }
 PLANNERS = ["", "enable_indexscan", "enable_bitmapscan", "enable_seqscan"]
 SECRET = "only Globex knows this"
-GUESS = "nobody ever wrote that"
+GUESS = "text that no row contains"
 
 
 @pytest.fixture(scope="module")

@@ -15,18 +15,8 @@ import pytest
 from masstock.database.connection import Database, Executor
 from sql.tools.identity_key import install_identity_key
 from tests.support import tenants
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    GLOBEX,
-    IDENTITY_KEY,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    Callers,
-    Urls,
-    connected,
-    signed_identity,
-)
+from tests.support.databases import IDENTITY_KEY, Callers, Urls, connected, signed_identity
+from tests.support.demo_data import ACME, ADMIN, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME
 
 # All visible rows of all tables and views, as (name, key).
 LOOK: LiteralString = """
@@ -172,8 +162,8 @@ ATTACKS: dict[str, Attack] = {
     ),
     # --- the keys, and values made with them
     "the keys": Attack(["SELECT * FROM app_private.keys"], DENIED),
-    "a seal made to order": Attack(["SELECT app_private.seal(%(b)s::text)"], DENIED),
-    "a signature made to order": Attack(["SELECT app_private.mac(1, 'x')"], DENIED),
+    "a seal by the sealing function": Attack(["SELECT app_private.seal(%(b)s::text)"], DENIED),
+    "a signature by the signing function": Attack(["SELECT app_private.mac(1, 'x')"], DENIED),
     "a key of the attacker's": Attack(
         ["SELECT app_private.set_key(1, repeat('x', 32)::bytea)"], DENIED
     ),
@@ -218,7 +208,7 @@ ATTACKS: dict[str, Attack] = {
     "claims for the session": Attack(
         ["SELECT set_config('request.jwt.claims', %(claims)s, false)"]
     ),
-    "claims that are no JSON for the session": Attack(["SET request.jwt.claims = 'not json'"]),
+    "claims that are not JSON for the session": Attack(["SET request.jwt.claims = 'not json'"]),
     "a seal for the session": Attack(
         ["SELECT set_config('app.seal', current_setting('app.seal'), false)"]
     ),
@@ -411,7 +401,7 @@ USER, EXPIRES, MAC = signed_identity(JOHN_OF_ACME, seconds=120)
 _, _, ADMINS_MAC = signed_identity(ADMIN, seconds=120)
 SIGNATURES: dict[str, tuple[UUID | None, int | None, str | None]] = {
     "expired": signed_identity(JOHN_OF_ACME, seconds=-2),
-    "good for more than five minutes": signed_identity(JOHN_OF_ACME, seconds=3600),
+    "valid for more than five minutes": signed_identity(JOHN_OF_ACME, seconds=3600),
     "signed with another key": signed_identity(JOHN_OF_ACME, key="x" * 32),
     "signed with an empty key": signed_identity(JOHN_OF_ACME, key=""),
     "of another user": (ADMIN, EXPIRES, MAC),
@@ -420,7 +410,7 @@ SIGNATURES: dict[str, tuple[UUID | None, int | None, str | None]] = {
     "empty": (USER, EXPIRES, ""),
     "in capitals": (USER, EXPIRES, MAC.upper()),
     "missing": (USER, EXPIRES, None),
-    "without an end": (USER, None, MAC),
+    "without an expiry": (USER, None, MAC),
     "without a user": (None, EXPIRES, MAC),
 }
 

@@ -13,7 +13,8 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.types.json import Json
 
 from tests.support import tenants
-from tests.support.databases import (
+from tests.support.databases import Urls, connected, signed_identity
+from tests.support.demo_data import (
     ACME,
     ADMIN,
     DEMO_EXECUTION,
@@ -22,9 +23,6 @@ from tests.support.databases import (
     JOHN_OF_ACME,
     MARY_OF_ACME,
     WORKFLOW,
-    Urls,
-    connected,
-    signed_identity,
 )
 
 RULES = yaml.safe_load(Path(__file__).with_name("row_security.yaml").read_text())

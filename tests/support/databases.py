@@ -8,12 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import psycopg
-import pytest
 from psycopg import sql
 
 from masstock.database.connection import Database
@@ -35,33 +33,6 @@ OUR_ROLES = (
     "authenticated",
     "service_role",
 )
-
-PACKAGED, OLDEST = 18, 15
-# The directories that Debian and Ubuntu, Red Hat and Homebrew (arm64, x86_64) install it into.
-INSTALLED = [
-    Path(f"/usr/lib/postgresql/{OLDEST}/bin"),
-    Path(f"/usr/pgsql-{OLDEST}/bin"),
-    Path(f"/opt/homebrew/opt/postgresql@{OLDEST}/bin"),
-    Path(f"/usr/local/opt/postgresql@{OLDEST}/bin"),
-]
-
-# Ids of the rows in sql/seed.sql.
-ADMIN = UUID("ad000000-e89b-42d3-a456-426614174010")
-ACME = UUID("456e7890-e89b-12d3-a456-426614174001")
-GLOBEX = UUID("b0b00000-e89b-42d3-a456-426614174011")
-JOHN_OF_ACME = UUID("123e4567-e89b-12d3-a456-426614174000")
-MARY_OF_ACME = UUID("c0c00000-e89b-42d3-a456-426614174013")
-JANE_OF_GLOBEX = UUID("b0b00000-e89b-42d3-a456-426614174012")
-WORKFLOW = UUID("789e1234-e89b-12d3-a456-426614174002")
-DEMO_EXECUTION = UUID("def45678-e89b-12d3-a456-426614174004")
-
-
-def oldest_binaries() -> Path:
-    """The programs of the oldest supported PostgreSQL. Skips the test if it is not installed."""
-    binaries = next((path for path in INSTALLED if (path / "initdb").exists()), None)
-    if binaries is None:
-        pytest.skip(f"PostgreSQL {OLDEST} is not installed here")
-    return binaries
 
 
 @dataclass(frozen=True, slots=True)

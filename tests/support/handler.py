@@ -25,14 +25,8 @@ from local.settings import ROOT
 from masstock import settings
 from masstock.services import secret_store, state_machine, storage
 from masstock_api import session
-from tests.support.databases import (
-    ADMIN,
-    IDENTITY_KEY,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    MARY_OF_ACME,
-    Urls,
-)
+from tests.support.databases import IDENTITY_KEY, Urls
+from tests.support.demo_data import ADMIN, JANE_OF_GLOBEX, JOHN_OF_ACME, MARY_OF_ACME
 
 ISSUER = "https://identity.test"
 AUDIENCE = "authenticated"

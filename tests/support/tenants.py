@@ -5,7 +5,7 @@ from uuid import UUID
 
 import psycopg
 
-from tests.support.databases import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
+from tests.support.demo_data import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
 
 type Key = UUID | str
 

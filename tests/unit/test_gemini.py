@@ -22,7 +22,7 @@ from masstock.services.storage import MAX_IMAGE_BYTES
 from masstock_generate.providers import Painting, PaintRequest, gemini
 from tests.support.web import Web
 
-KEY = "AIza-a-demo-key-that-nobody-may-see"
+KEY = "AIza-a-demo-key-that-stays-secret"
 MODEL = "gemini-2.5-flash-image"
 # The SDK warns about unknown enum values, and Google adds new ones often.
 pytestmark = [
@@ -475,18 +475,18 @@ def outcome_of_google() -> Outcome:
 
 NO_ANSWERS: dict[str, Callable[[Web], None]] = {
     "HTML": lambda web: web.answer(b"<html>Welcome to the hotel's network</html>"),
-    "no text": lambda web: web.answer(b"\xff\xfe"),
-    "no text, 500": lambda web: web.answer(b"\xff\xff", 500),
+    "not text": lambda web: web.answer(b"\xff\xfe"),
+    "not text, 500": lambda web: web.answer(b"\xff\xff", 500),
     "a number": lambda web: web.answer(7),
     "nested too deeply": lambda web: web.answer(b"[" * 100_000),
     "parts of another shape": lambda web: web.answer({"candidates": [{"content": {"parts": 7}}]}),
     "a reason of another shape": lambda web: web.answer({"candidates": [{"finishReason": 7}]}),
-    "data that is no base64": lambda web: web.answer(
+    "data that is not base64": lambda web: web.answer(
         candidate("STOP", {"inlineData": {"mimeType": "image/png", "data": "***"}})
     ),
     "cut short": lambda web: web.answer(image_answer(picture("red")), length=10**6),
     "hangs up": Web.hang_up,
-    "speaks no HTTP": Web.babble,
+    "answers without HTTP": Web.babble,
 }
 
 

@@ -175,7 +175,7 @@ FAILURES: dict[str, Callable[[Web], None]] = {
     "200 cut short": lambda web: web.answer({"SecretString": VALUE}, length=9999),
     "stalls": Web.stall,
     "hangs up": Web.hang_up,
-    "speaks no HTTP": Web.babble,
+    "answers without HTTP": Web.babble,
 }
 
 
