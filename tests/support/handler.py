@@ -134,8 +134,8 @@ class Api:
 
 @contextmanager
 def environment(urls: Urls, aws_url: str) -> Iterator[pytest.MonkeyPatch]:
-    """Sets the api's environment variables, with a cold start at the begin and at the end of the
-    block."""
+    """Sets the api's environment variables for the block, which begins with a cold start. The next
+    request after the block is a cold start too."""
     secret_id = f"database {urls.name}"
     boto3.client(
         "secretsmanager",
