@@ -452,7 +452,8 @@ def test_every_alarm_watches_an_emitted_metric(stack: Stack) -> None:
     emitted = {
         name
         for path in (ROOT / "functions").rglob("*.py")
-        for name in re.findall(r'add_metric\("(\w+)"', path.read_text())
+        for name in re.findall(r'(?:add_metric\("|emit_counts\(|, )(\w+)(?:"|=)', path.read_text())
+        if name[0].isupper()
     }
     watched = re.findall(r'\["MasStock", "(\w+)"|"\.", "(\w+)", "\.", "\."', TEMPLATE)
     assert "StuckExecutions" in emitted
