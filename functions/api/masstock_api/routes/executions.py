@@ -69,7 +69,7 @@ ACCEPTED = Answer(202, "Execution", headers=["Location", "Retry-After"])
 )
 def create_execution(request: Request, body: "ExecutionCreate") -> Response[str]:
     """Stores the submission, then starts its machine: 202 with the execution. `dry_run=true`
-    checks it and answers 200 with an estimate."""
+    stores nothing. It answers 200 with an estimate, or with the problem of the submission."""
     from masstock_api import submissions
 
     if request.query["dry_run"]:
@@ -115,14 +115,12 @@ def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
     body_required=False,
 )
 def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry") -> Response[str]:
-    """202 with the execution, running again for its failed prompts only."""
+    """202 with the execution, running again for its failed prompts only. They must pass the checks
+    of a submission: active workflow, active client, and the budget at today's price."""
     from masstock_api import submissions
 
     codes = retryable_codes() if body.only_retryable else None
-    deadline_seconds = session.settings().execution_deadline_seconds
-    with request.writing() as tx:
-        run = executions.reopen_failed(tx, execution_id, codes, deadline_seconds)
-        answer = executions.fetch_execution(tx, execution_id)
+    run, answer = submissions.retry(request, execution_id, codes)
     submissions.start(run)
     return _accepted(execution_id, answer)
 
