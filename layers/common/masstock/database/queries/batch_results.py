@@ -129,7 +129,7 @@ def list_unfinished(execution_id: UUID) -> Statement:
 # Painting stops earlier, after NotFinished.max_retries. The claims between the two only look for a
 # stored image. The database alone enforces this limit, so it holds even if each claim is killed at
 # once; finalize settles the prompt.
-MAX_FAILURES = 8
+MAX_FAILURES = 6
 
 
 @dataclass(frozen=True, slots=True)
