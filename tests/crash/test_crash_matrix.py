@@ -51,6 +51,12 @@ class Case:
         return self.point.partition(".")[2]
 
 
+EVERY_CALL = Case("generate.paint", "after", "kill", 60)
+EVERY_CLAIM = Case("generate.claim", "after", "kill", 60)
+# The prompts of these get no image.
+HOPELESS = (EVERY_CALL, EVERY_CLAIM)
+CALLS_OF_A_PROMPT = 4
+
 CASES = [
     *(
         Case(f"{function}.{step}", moment, kind)
@@ -59,8 +65,11 @@ CASES = [
         for moment in ("before", "after")
         for kind in ("kill", "raise")
     ),
-    # More often than the number of retries.
+    # Three times for each prompt: the fourth call gets its image.
     Case("generate.paint", "after", "kill", 9),
+    # After every call, and at every claim.
+    EVERY_CALL,
+    EVERY_CLAIM,
     Case("fanout.mark", "after", "kill", 3),
     Case("finalize.finalize", "before", "kill", 5),
 ]
@@ -160,10 +169,21 @@ def test_model_calls_do_not_exceed_prompts_plus_crashes(
 
 @every_case
 def test_a_crash_alone_fails_no_prompt(executions: dict[Case, dict[str, Any]], case: Case) -> None:
-    """The step is repeated."""
-    if case.step in ("fail", "stop"):
+    """The step is simply done again."""
+    if case.step in ("fail", "stop") or case in HOPELESS:
         pytest.skip("these prompts fail by themselves")
     assert executions[case]["output_data"]["successful"] == PROMPTS
+
+
+@pytest.mark.parametrize("case", HOPELESS, ids=lambda case: case.prefix)
+def test_a_prompt_whose_painter_always_dies_ends_with_an_outcome(
+    stack: Stack, executions: dict[Case, dict[str, Any]], calls: Counter[str], case: Case
+) -> None:
+    made = [calls[prompt] for prompt in case.prompts]
+    assert made == [CALLS_OF_A_PROMPT if case is EVERY_CALL else 0] * PROMPTS
+    rows = stack.results(executions[case]["id"])
+    assert [row["error_code"] for row in rows] == ["not_finished"] * PROMPTS
+    assert executions[case]["error_code"] == "not_finished"
 
 
 def test_one_submission_is_one_execution(
@@ -218,6 +238,6 @@ def _unfired(plans: Path) -> list[str]:
     return [
         folder.name
         for folder in plans.iterdir()
-        # Nine crashes are more than all attempts of three prompts.
-        if folder.is_dir() and any(folder.iterdir()) and not folder.name.endswith("_9")
+        # A hopeless case has more crashes than its prompts have claims.
+        if folder.is_dir() and any(folder.iterdir()) and not folder.name.endswith("_60")
     ]
