@@ -14,7 +14,8 @@ FUNCTIONS = ("api", "fanout", "generate", "finalize")
 LAYER = ROOT / "layers/common/masstock"
 # A room of the layer can import rooms on lower floors, and modules of its own room.
 FLOORS = [
-    {"catalogue", "coldstart", "errors", "limits", "telemetry"},
+    {"catalogue", "coldstart", "limits", "telemetry"},
+    {"errors"},
     {"engine_step", "schemas", "settings"},
     {"services"},
     {"database"},

@@ -44,6 +44,7 @@ def paint(prompt: str = "a mug", **changes: Any) -> Painting:
         "model": MODEL,
         "references": [],
         "aspect_ratio": None,
+        "image_size": None,
         "timeout_seconds": 20,
     }
     return gemini.paint(PaintRequest(prompt=prompt, **{**usual, **changes}))

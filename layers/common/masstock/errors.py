@@ -2,7 +2,10 @@
 the docstrings. This module contains no HTTP statuses."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from masstock.catalogue.image_models import Usage
 
 
 class FieldError(NamedTuple):
@@ -146,12 +149,34 @@ class Outcome(AppError):
             stops_execution,
         )
 
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        provider_message: str | None = None,
+        usage: "Usage | None" = None,
+    ) -> None:
+        """`provider_message` holds the provider's own words; the detail ends with them. `usage` is
+        what the provider charges for an answer without an image."""
+        self.provider_message = provider_message
+        self.usage = usage
+        super().__init__(detail)
+        if provider_message:
+            self.detail = f"{self.detail.rstrip('.')}: {provider_message}"
+
 
 class ProviderThrottled(Outcome, code="provider_rate_limited", retryable=True, max_retries=8):
     """The rate limit of the image model was reached."""
 
-    def __init__(self, detail: str | None = None, retry_after: float | None = None) -> None:
-        super().__init__(detail)
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        retry_after: float | None = None,
+        provider_message: str | None = None,
+    ) -> None:
+        """`retry_after` is in seconds; None if the provider does not say."""
+        super().__init__(detail, provider_message=provider_message)
         self.retry_after = retry_after
 
 
@@ -173,6 +198,14 @@ class InvalidApiKey(Outcome, code="invalid_api_key", stops_execution=True):
 
 class QuotaExhausted(Outcome, code="quota_exhausted", retryable=True, stops_execution=True):
     """The daily quota of the API key is used up."""
+
+
+class BillingRequired(Outcome, code="billing_required", stops_execution=True):
+    """The account of the API key has no credit left or reached its spending cap."""
+
+
+class ProviderRefusesAccount(Outcome, code="provider_refuses_account", stops_execution=True):
+    """The image model refuses the account of the API key, for its location or its billing."""
 
 
 class InvalidRequest(Outcome, code="invalid_request"):
@@ -200,7 +233,7 @@ class Recitation(Outcome, code="recitation"):
 
 
 class InvalidImage(Outcome, code="invalid_image"):
-    """The image model did not return a PNG, JPEG or WebP of at most 10 MB."""
+    """The image model did not return a complete PNG, JPEG or WebP of an allowed size."""
 
 
 class ReferenceGone(Outcome, code="reference_gone"):

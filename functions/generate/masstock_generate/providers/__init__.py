@@ -9,27 +9,33 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast
 
+from masstock.catalogue.image_models import Usage
+
 
 @dataclass(frozen=True, slots=True)
 class PaintRequest:
-    """One image to paint. `references` are images as (content, MIME type)."""
+    """One image to paint. `references` are images as (content, MIME type). `timeout_seconds` is
+    for the whole call, from connecting to the last byte."""
 
     api_key: str
     model: str
     prompt: str
     references: Sequence[tuple[bytes, str]]
     aspect_ratio: str | None
+    image_size: str | None
     timeout_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """An image and its tokens. The tokens are None if the provider does not report them."""
+    """An image as the provider sent it. `usage` is None if the provider reports no tokens, or
+    numbers that make no sense. `model` is the one that answered, None if the answer does not say.
+    `images_in_answer` counts the images that are not drafts."""
 
     content: bytes
-    mime_type: str
-    input_tokens: int | None
-    output_tokens: int | None
+    usage: Usage | None
+    model: str | None
+    images_in_answer: int
 
 
 class Provider(Protocol):

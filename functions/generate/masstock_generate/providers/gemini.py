@@ -1,77 +1,107 @@
-"""The provider Gemini. No other module imports google-genai."""
+"""The provider Gemini: makes the call. No other module imports google-genai.
 
-import json
-import random
-import re
+The SDK builds and sends the request. Its types are not used for the answer, because they refuse
+some answers with a paid image: gemini_answers.py reads the raw JSON instead.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 from google import genai
 from google.genai import errors, types
 
-from masstock.errors import (
-    ContentBlocked,
-    InvalidApiKey,
-    InvalidRequest,
-    ModelUnavailable,
-    NoImage,
-    Outcome,
-    PromptBlocked,
-    ProviderThrottled,
-    ProviderTimeout,
-    ProviderUnavailable,
-    QuotaExhausted,
-    Recitation,
-)
-from masstock.services.storage import sniff_image
+from masstock.errors import ProviderTimeout, ProviderUnavailable
 from masstock_generate.providers import Painting, PaintRequest
+from masstock_generate.providers.gemini_answers import read_answer
 
-# Finish reasons of the Gemini API. A reason that is not listed here counts as "no image".
-BLOCKED = {
-    "IMAGE_SAFETY",
-    "IMAGE_PROHIBITED_CONTENT",
-    "PROHIBITED_CONTENT",
-    "SAFETY",
-    "SPII",
-    "BLOCKLIST",
-}
-RECITED = {"IMAGE_RECITATION", "RECITATION"}
 API_KEY_HEADER = "x-goog-api-key"
 
 
 def paint(request: PaintRequest) -> Painting:
     """Implements masstock_generate.providers.Provider."""
-    # All tenants share the SDK's client, so each call carries its own key.
-    options = types.HttpOptions(
-        headers={API_KEY_HEADER: request.api_key.strip()},
-        timeout=int(request.timeout_seconds * 1000),
-    )
+    answers: list[httpx2.Response] = []
+    failures: list[BaseException] = []
+
+    def call() -> None:
+        _answers.here = answers
+        try:
+            _send(request)
+        except BaseException as error:
+            failures.append(error)
+
+    _within(request.timeout_seconds, call)
+    for answer in answers:
+        # An answer that was cut short has no content.
+        with suppress(httpx2.ResponseNotRead):
+            return read_answer(answer.status_code, answer.headers, answer.content, request.api_key)
+    match failures:
+        case [httpx2.TimeoutException() as error]:
+            raise ProviderTimeout from error
+        case [httpx2.HTTPError() | OSError() as error]:
+            raise ProviderUnavailable("The connection to the image model failed.") from error
+        case [error]:
+            raise error
+        case _:
+            raise ProviderUnavailable("The connection to the image model failed.")
+
+
+def _send(request: PaintRequest) -> None:
     parts = [types.Part.from_bytes(data=data, mime_type=mime) for data, mime in request.references]
+    image_config = types.ImageConfig(
+        aspect_ratio=request.aspect_ratio, image_size=request.image_size
+    )
+    is_default = request.aspect_ratio is None and request.image_size is None
     try:
-        answer = _client().models.generate_content(
+        _client().models.generate_content(
             model=request.model,
             contents=[*parts, types.Part.from_text(text=request.prompt)],
             config=types.GenerateContentConfig(
-                http_options=options,
+                # All tenants share the SDK's client, so each call carries its own key.
+                http_options=types.HttpOptions(
+                    headers={API_KEY_HEADER: request.api_key.strip()},
+                    timeout=int(request.timeout_seconds * 1000),
+                ),
                 response_modalities=["IMAGE"],
-                image_config=types.ImageConfig(aspect_ratio=request.aspect_ratio)
-                if request.aspect_ratio
-                else None,
-                should_return_http_response=True,
+                image_config=None if is_default else image_config,
+                # Else the SDK sends further paid requests by itself (google-genai 3.4.0).
+                automatic_continuation=False,
             ),
         )
-        response, usage = _read(answer)
-    except errors.APIError as error:
-        raise _refused(error) from error
-    except httpx2.TimeoutException as error:
-        raise ProviderTimeout from error
-    except (httpx2.HTTPError, OSError) as error:
-        raise ProviderUnavailable("The connection to the image model failed.") from error
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        # The SDK raises these for a body that is not the API's, for example a proxy's page.
-        raise ProviderUnavailable("The answer of the image model could not be read.") from error
-    return _painting(response, usage)
+    except (errors.APIError, ValueError, TypeError, AttributeError, RecursionError):
+        # The SDK's reading of an answer that has arrived. Ours follows.
+        if not _answers.here:
+            raise
+
+
+def _within(seconds: float, call: Callable[[], None]) -> None:
+    """Runs the call in a thread and waits for it. Raises ProviderTimeout at the end of the time.
+    The SDK's own timeout counts each read of the socket, so an answer in small pieces would pass
+    it (google-genai 3.4.0)."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        # Ends the transfer: the next read of the closed connection fails.
+        _client().close()
+        _client.cache_clear()
+        raise ProviderTimeout
+
+
+class _Answers(threading.local):
+    """The responses of the call that runs in this thread."""
+
+    here: list[httpx2.Response]
+
+
+_answers = _Answers()
+
+
+def _keep(response: httpx2.Response) -> None:
+    _answers.here.append(response)
 
 
 @cache
@@ -79,116 +109,21 @@ def _client() -> genai.Client:
     """One client for all calls: making one reads the authorities' certificates, which costs five
     times as much as a call. Its connection stays open for a few seconds for the next prompt."""
     context = httpx2.create_ssl_context()
+    arguments: dict[str, Any] = {
+        "verify": context,
+        # A redirect would carry the key to another host.
+        "follow_redirects": False,
+        "event_hooks": {"response": [_keep]},
+    }
     return genai.Client(
+        # GOOGLE_GENAI_USE_VERTEXAI in the environment would send prompts elsewhere.
+        vertexai=False,
         # The SDK requires a key. The model would refuse this one.
         api_key="every-call-brings-its-own",
         http_options=types.HttpOptions(
             retry_options=types.HttpRetryOptions(attempts=1),
-            client_args={"verify": context},
+            client_args=arguments,
             # Without it, the SDK reads the certificates once more for its websockets.
             async_client_args={"verify": context, "ssl": context},
         ),
     )
-
-
-def _read(answer: types.GenerateContentResponse) -> tuple[types.GenerateContentResponse, Any]:
-    """The answer, and its `usageMetadata` as it came. The SDK would refuse a whole answer for one
-    wrong token count, and then a paid image would be lost. Raises ValueError and its like."""
-    http_response = answer.sdk_http_response
-    body = json.loads((http_response and http_response.body) or "{}")
-    usage = body.pop("usageMetadata", None)
-    read = types.GenerateContentResponse._from_response  # pyright: ignore[reportPrivateUsage]
-    return read(response=body, kwargs={}), usage
-
-
-def _painting(response: types.GenerateContentResponse, usage: object) -> Painting:
-    """The image of an answer with status 200. Raises an Outcome, because it can be a refusal."""
-    feedback = response.prompt_feedback
-    if feedback and feedback.block_reason:
-        raise PromptBlocked(f"The image model blocked the prompt ({_name(feedback.block_reason)}).")
-    candidate = response.candidates[0] if response.candidates else None
-    if candidate is None:
-        raise NoImage
-    reason = _name(candidate.finish_reason) if candidate.finish_reason else "STOP"
-    if reason in BLOCKED:
-        raise ContentBlocked(f"The image model blocked the image that it painted ({reason}).")
-    if reason in RECITED:
-        raise Recitation
-    for part in (candidate.content and candidate.content.parts) or []:
-        if part.inline_data and part.inline_data.data:
-            content = part.inline_data.data
-            return Painting(content, sniff_image(content), *_tokens(usage))
-    raise NoImage(f"The image model answered without an image ({reason}).")
-
-
-def _tokens(usage: Any) -> tuple[int | None, int | None]:
-    """Input tokens and output tokens. Thinking is charged as output. (None, None) if the output has
-    no number, or if a number is not a whole number. masstock.catalogue decides if they are
-    believable."""
-    counts = cast(dict[str, Any], usage) if isinstance(usage, dict) else {}
-    names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
-    read, painted, thought = (counts.get(name) for name in names)
-    if not all(count is None or type(count) is int for count in (read, painted, thought)):
-        return None, None
-    if painted is None or painted < 0 or (thought or 0) < 0:
-        return None, None
-    return read, painted + (thought or 0)
-
-
-def _name(value: Any) -> str:
-    # The SDK passes unknown members of an enum on as strings.
-    return str(getattr(value, "value", value))
-
-
-def _refused(error: errors.APIError) -> Outcome:
-    details = _details(error)
-    match error.code:
-        case 429:
-            if any("PerDay" in quota for quota in _quota_ids(details)):
-                return QuotaExhausted()
-            return ProviderThrottled(retry_after=_retry_delay(details))
-        case 408 | 504:
-            return ProviderTimeout()
-        case code if code >= 500:
-            return ProviderUnavailable(f"The image model answered with status {code}.")
-        case 401 | 403:
-            return InvalidApiKey()
-        case 400 if any(detail.get("reason") == "API_KEY_INVALID" for detail in details):
-            return InvalidApiKey()
-        case 404:
-            return ModelUnavailable()
-        case code:
-            return InvalidRequest(f"The image model refused the request (status {code}).")
-
-
-def _details(error: errors.APIError) -> list[dict[str, Any]]:
-    """google.rpc.Status.details of an error body. Empty for a body of another form."""
-    body = cast(Any, error.details)  # pyright: ignore[reportUnknownMemberType]
-    try:
-        return _objects(body["error"]["details"])
-    except (KeyError, TypeError):
-        return []
-
-
-def _quota_ids(details: list[dict[str, Any]]) -> list[str]:
-    return [
-        str(violation.get("quotaId", ""))
-        for detail in details
-        for violation in _objects(detail.get("violations"))
-    ]
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    """The objects in a JSON list. Empty for a value that is not a list."""
-    found = cast(list[Any], value) if isinstance(value, list) else []
-    return [item for item in found if isinstance(item, dict)]
-
-
-def _retry_delay(details: list[dict[str, Any]]) -> float | None:
-    """The delay of a RetryInfo ("7s", "0.5s") in seconds, plus up to a tenth, so that prompts that
-    were throttled together do not return together."""
-    for detail in details:
-        # A protobuf Duration in JSON. float() would also accept "nan" and "inf".
-        if delay := re.fullmatch(r"(\d{1,9}(\.\d+)?)s", str(detail.get("retryDelay"))):
-            return float(delay[1]) * random.uniform(1, 1.1)  # noqa: S311
-    return None

@@ -1,88 +1,143 @@
-"""Image models: provider, prices, limits, retirement. A workflow may also name a model that is not
-listed here; its executions have no estimate.
+"""Image models: provider, prices, sizes, ratios, retirement. A workflow may also name a model that
+is not listed here; its price is then the workflow's own.
 
 Prices are Google's public list prices of 2026-11 in US dollars per million tokens, which equals
-millionths of a dollar per token. Estimates use the listed tokens of one image; the cost of a
-painted image uses the tokens that the model reports, if they are believable.
+millionths of a dollar (microusd) per token.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
 # The provider of the models that are not listed.
 DEFAULT_PROVIDER = "gemini"
-# A larger number of tokens in the answer of one call is not believable: the context of a listed
-# model has at most 131,072 tokens.
-MAX_TOKENS = 131_072
-# The largest charge for one image that the database accepts.
-MAX_COST_MICROUSD = 10**12
+DEFAULT_SIZE = "1K"
+SIZES = ("512", "1K", "2K", "4K")
 # https://ai.google.dev/gemini-api/docs/image-generation#aspect-ratios
 ASPECT_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
+LONG_RATIOS = ("1:4", "4:1", "1:8", "8:1")
+# Input tokens of one reference image of the 3.x models; 2.5 counts fewer.
+REFERENCE_TOKENS = 1100
+# A model's report of more tokens than this is not believed: the largest context is 1 M tokens.
+MAX_TOKENS = 2_000_000
+HALF = Decimal("0.5")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a model reports for one call. `text` includes thinking."""
+
+    input: int
+    image: int
+    text: int
 
 
 @dataclass(frozen=True, slots=True)
 class ImageModel:
-    """One model. `image_tokens` is the number of output tokens of an image of the default size."""
+    """One model. `image_tokens` is the number of output tokens of one image, by size."""
 
     input_price: Decimal
-    output_price: Decimal
-    image_tokens: int
+    text_price: Decimal
+    image_price: Decimal
+    image_tokens: Mapping[str, int]
     max_reference_images: int
+    mime_type: str = "image/jpeg"
     aspect_ratios: tuple[str, ...] = ASPECT_RATIOS
+    reference_tokens: int = REFERENCE_TOKENS
+    # Thinking of an ordinary call, for estimates.
+    thinking_tokens: int = 0
+    # Price of the Batch API as a part of the ordinary one; None if the model is not offered there.
+    batch_factor: Decimal | None = HALF
+    # The provider advises against the model.
+    deprecated: bool = False
+    # The provider announced this end. Submissions are accepted, because the model may still answer.
+    ends_on: date | None = None
     # From this day the api refuses submissions.
     retired_on: date | None = None
     successor: str | None = None
     # A key of PROVIDERS in masstock_generate.providers.
     provider: str = DEFAULT_PROVIDER
 
-    @property
-    def microusd_per_image(self) -> int:
-        """Estimate for one image in millionths of a US dollar, without the prompt's few tokens."""
-        return _whole(self.output_price * self.image_tokens)
+    def cost_of(self, usage: Usage) -> int:
+        """Cost of a call in microusd, rounded half up."""
+        return _whole(
+            self.input_price * usage.input
+            + self.text_price * usage.text
+            + self.image_price * usage.image
+        )
+
+    def usual(self, size: str, references: int = 0) -> Usage:
+        """Tokens of an ordinary call, without the prompt's few tokens."""
+        image = self.image_tokens.get(size, max(self.image_tokens.values()))
+        return Usage(references * self.reference_tokens, image, self.thinking_tokens)
 
 
-MODELS = {
-    # Announced to end on 2026-10-02. Not marked as retired, because it may still answer.
-    "gemini-2.5-flash-image": ImageModel(
-        input_price=Decimal("0.30"),
-        output_price=Decimal(30),
-        image_tokens=1290,
-        max_reference_images=3,
-        successor="gemini-3.1-flash-lite-image",
-    ),
-    "gemini-2.5-flash-image-preview": ImageModel(
-        input_price=Decimal("0.30"),
-        output_price=Decimal(30),
-        image_tokens=1290,
-        max_reference_images=3,
-        retired_on=date(2026, 1, 15),
-        successor="gemini-2.5-flash-image",
+_CURRENT: Mapping[str, ImageModel] = {
+    "gemini-nano-banana-2.1": ImageModel(
+        input_price=Decimal("1.50"),
+        text_price=Decimal("7.50"),
+        image_price=Decimal(30),
+        image_tokens={"1K": 1120, "2K": 1680, "4K": 2520},
+        aspect_ratios=ASPECT_RATIOS + LONG_RATIOS,
+        max_reference_images=14,
     ),
     "gemini-3.1-flash-image": ImageModel(
         input_price=Decimal("0.50"),
-        output_price=Decimal(60),
-        image_tokens=1120,
+        text_price=Decimal(3),
+        image_price=Decimal(60),
+        image_tokens={"512": 747, "1K": 1120, "2K": 1680, "4K": 2520},
+        aspect_ratios=ASPECT_RATIOS + LONG_RATIOS,
         max_reference_images=14,
+        # The date of its end is contested, so none is listed.
+        deprecated=True,
         successor="gemini-nano-banana-2.1",
     ),
     "gemini-3.1-flash-lite-image": ImageModel(
         input_price=Decimal("0.25"),
-        output_price=Decimal(30),
-        image_tokens=1120,
-        max_reference_images=14,
-    ),
-    "gemini-nano-banana-2.1": ImageModel(
-        input_price=Decimal("0.25"),
-        output_price=Decimal(30),
-        image_tokens=1120,
+        text_price=Decimal("1.50"),
+        image_price=Decimal(30),
+        image_tokens={"1K": 1120},
         max_reference_images=14,
     ),
     "gemini-3-pro-image": ImageModel(
         input_price=Decimal(2),
-        output_price=Decimal(120),
-        image_tokens=1120,
+        text_price=Decimal(12),
+        image_price=Decimal(120),
+        image_tokens={"1K": 1120, "2K": 1120, "4K": 2000},
         max_reference_images=14,
+        # It always thinks: 337 tokens in a documented answer.
+        thinking_tokens=350,
+    ),
+    "gemini-2.5-flash-image": ImageModel(
+        input_price=Decimal("0.30"),
+        text_price=Decimal("2.50"),
+        image_price=Decimal(30),
+        image_tokens={"1K": 1290},
+        max_reference_images=3,
+        mime_type="image/png",
+        reference_tokens=258,
+        ends_on=date(2026, 10, 2),
+        successor="gemini-3.1-flash-lite-image",
+    ),
+}
+MODELS: Mapping[str, ImageModel] = {
+    **_CURRENT,
+    "gemini-3-pro-image-preview": replace(
+        _CURRENT["gemini-3-pro-image"],
+        retired_on=date(2026, 6, 25),
+        successor="gemini-3-pro-image",
+    ),
+    "gemini-3.1-flash-image-preview": replace(
+        _CURRENT["gemini-3.1-flash-image"],
+        retired_on=date(2026, 6, 25),
+        successor="gemini-nano-banana-2.1",
+    ),
+    "gemini-2.5-flash-image-preview": replace(
+        _CURRENT["gemini-2.5-flash-image"],
+        ends_on=None,
+        retired_on=date(2026, 1, 15),
+        successor="gemini-3.1-flash-lite-image",
     ),
 }
 
@@ -93,36 +148,25 @@ def provider_of(name: str) -> str:
     return model.provider if model else DEFAULT_PROVIDER
 
 
-def microusd_per_image(name: str, configured: object) -> int | None:
-    """The list price of one image in millionths of a US dollar. `configured` is the workflow's
-    `microusd_per_image`, which counts if the model is not listed. None if neither is a price."""
-    model = MODELS.get(name)
-    if model is not None:
-        return model.microusd_per_image
-    if isinstance(configured, int) and not isinstance(configured, bool) and configured >= 0:
-        return min(configured, MAX_COST_MICROUSD)
-    return None
+def prompt_tokens(prompt: str) -> int:
+    """Input tokens of a text, by Google's rule of thumb of four characters a token."""
+    return -(-len(prompt) // 4)
 
 
 def cost_microusd(
-    name: str, input_tokens: object, output_tokens: object, configured: object
+    name: str, usage: Usage | None, *, size: str, references: int, own_price: int | None
 ) -> int | None:
-    """Cost of one painted image in millionths of a US dollar: the tokens at the model's prices, or
-    its list price if the provider reports no believable tokens. Never raises, whatever the provider
-    reports. None only if the model is not listed and `configured` is not a price."""
+    """Cost of a call in microusd. Without a usage that makes sense, it is the list price of what
+    was asked. `own_price` is the workflow's price of an image, for a model that is not listed."""
     model = MODELS.get(name)
-    read = 0 if input_tokens is None else _tokens(input_tokens)
-    painted = _tokens(output_tokens)
-    if model is None or read is None or not painted:
-        return microusd_per_image(name, configured)
-    return _whole(model.input_price * read + model.output_price * painted)
+    if model is None:
+        return own_price
+    return (model.cost_of(usage) if usage else 0) or model.cost_of(model.usual(size, references))
 
 
-def _tokens(reported: object) -> int | None:
-    """A number of tokens as a provider reports it. None if it is not believable."""
-    if not isinstance(reported, int) or isinstance(reported, bool):
-        return None
-    return reported if 0 <= reported <= MAX_TOKENS else None
+def halved(microusd: int) -> int:
+    """The economy tier's price of an amount, rounded half up."""
+    return _whole(microusd * HALF)
 
 
 def _whole(amount: Decimal) -> int:

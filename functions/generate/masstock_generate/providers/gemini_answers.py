@@ -1,0 +1,267 @@
+"""What an answer of Gemini's generateContent means: an image, or a typed Outcome.
+
+Pure functions on status, headers and raw JSON. Codes, reasons and quota ids decide first, words
+last: Google changes its messages. Each rule has a test in tests/unit/test_gemini_answers.py.
+"""
+
+import base64
+import binascii
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from masstock.catalogue.image_models import MAX_TOKENS, Usage
+from masstock.errors import (
+    BillingRequired,
+    ContentBlocked,
+    InvalidApiKey,
+    InvalidRequest,
+    ModelUnavailable,
+    NoImage,
+    Outcome,
+    PromptBlocked,
+    ProviderRefusesAccount,
+    ProviderThrottled,
+    ProviderTimeout,
+    ProviderUnavailable,
+    QuotaExhausted,
+    Recitation,
+)
+from masstock_generate.providers import Painting
+
+type Json = dict[str, Any]
+
+# Finish reasons of the Gemini API. A reason that is not listed here counts as "no image".
+# https://ai.google.dev/api/generate-content#FinishReason
+BLOCKED = {
+    "IMAGE_SAFETY",
+    "IMAGE_PROHIBITED_CONTENT",
+    "PROHIBITED_CONTENT",
+    "SAFETY",
+    "SPII",
+    "BLOCKLIST",
+}
+RECITED = {"IMAGE_RECITATION", "RECITATION"}
+# Words of refusals that have no code of their own. Seen in public reports of 2025 and 2026.
+NO_CREDIT = re.compile(
+    r"prepay\w* credits?|credits? (are|is) depleted|spending (cap|limit)", re.IGNORECASE
+)
+TRY_AGAIN = re.compile(r"unable to process input image", re.IGNORECASE)
+# A quota that opens later than this counts as used up for the day.
+LONG_DELAY_SECONDS = 3600
+MAX_WORDS = 500
+UNREADABLE = "The answer of the image model could not be read."
+
+
+def read_answer(status: int, headers: Mapping[str, str], body: bytes, api_key: str) -> Painting:
+    """The image of an answer. Raises the Outcome of an answer without one. `api_key` is removed
+    from the provider's words."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        content = None
+    answer = _object(content)
+    words = _words(_object(answer.get("error")).get("message"), api_key)
+    if status == 200 and "error" not in answer:
+        if not isinstance(content, dict):
+            raise ProviderUnavailable(UNREADABLE)
+        return _painting(answer, api_key)
+    if status < 400:
+        raise ProviderUnavailable(
+            f"The image model answered with status {status} and without an image.",
+            provider_message=words,
+        )
+    raise refusal(status, _object(answer.get("error")), headers, words)
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+def _painting(answer: Json, api_key: str) -> Painting:
+    usage = read_usage(answer.get("usageMetadata"))
+    feedback = _object(answer.get("promptFeedback"))
+    if block_reason := feedback.get("blockReason"):
+        raise PromptBlocked(
+            f"The image model blocked the prompt ({_name(block_reason)}).",
+            provider_message=_words(feedback.get("blockReasonMessage"), api_key),
+            usage=usage,
+        )
+    candidates = _objects(answer.get("candidates"))
+    if not candidates:
+        raise NoImage(usage=usage)
+    for candidate in candidates:
+        if _name(candidate.get("finishReason")) in BLOCKED | RECITED:
+            continue
+        images = list(_images(candidate))
+        # A thought is a draft. It is the result only if there is nothing else.
+        finished = [image for is_thought, image in images if not is_thought]
+        if images:
+            content = (finished or [image for _, image in images])[-1]
+            model = answer.get("modelVersion")
+            return Painting(
+                content, usage, model if isinstance(model, str) else None, len(finished) or 1
+            )
+    raise _no_image(candidates[0], usage, api_key)
+
+
+def _no_image(candidate: Json, usage: Usage | None, api_key: str) -> Outcome:
+    reason = _name(candidate.get("finishReason") or "STOP")
+    words = _words(candidate.get("finishMessage"), api_key) or _words(_text(candidate), api_key)
+    if reason in BLOCKED:
+        return ContentBlocked(
+            f"The image model blocked the image that it painted ({reason}).",
+            provider_message=words,
+            usage=usage,
+        )
+    if reason in RECITED:
+        return Recitation(provider_message=words, usage=usage)
+    return NoImage(
+        f"The image model answered without an image ({reason}).",
+        provider_message=words,
+        usage=usage,
+    )
+
+
+def _parts(candidate: Json) -> list[Json]:
+    return _objects(_object(candidate.get("content")).get("parts"))
+
+
+def _images(candidate: Json) -> Iterator[tuple[bool, bytes]]:
+    """(is a thought, bytes) of each image. Data that is not base64 is no image."""
+    for part in _parts(candidate):
+        data = _object(part.get("inlineData") or part.get("inline_data")).get("data")
+        if not isinstance(data, str) or not data:
+            continue
+        try:
+            # Both alphabets, as protobuf's JSON allows.
+            content = base64.b64decode(data.replace("-", "+").replace("_", "/") + "==")
+        except (binascii.Error, ValueError):
+            continue
+        if content:
+            yield part.get("thought") is True, content
+
+
+def _text(candidate: Json) -> str:
+    texts = (part.get("text") for part in _parts(candidate) if part.get("thought") is not True)
+    return " ".join(text for text in texts if isinstance(text, str))
+
+
+def read_usage(metadata: object) -> Usage | None:
+    """Tokens by price: input, image output, and text output with thoughts. None if a number is
+    missing, negative or larger than any model's context."""
+    usage = _object(metadata)
+    given = usage.get("promptTokenCount"), usage.get("candidatesTokenCount")
+    counts = [_count(given[0]), _count(given[1]), _count(usage.get("thoughtsTokenCount", 0))]
+    if None in counts:
+        return None
+    prompt, output, thoughts = cast("list[int]", counts)
+    details = _objects(usage.get("candidatesTokensDetails"))
+    image = output
+    if details:
+        images = [
+            _count(each.get("tokenCount")) for each in details if each.get("modality") == "IMAGE"
+        ]
+        if None in images:
+            return None
+        image = min(output, sum(cast("list[int]", images)))
+    return Usage(prompt, image, output - image + thoughts)
+
+
+def _count(value: object) -> int | None:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return cast(int, value) if is_whole and 0 <= cast(int, value) <= MAX_TOKENS else None
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def refusal(status: int, error: Json, headers: Mapping[str, str], words: str | None) -> Outcome:
+    """The Outcome of a status of 400 or above. `error` is the body's google.rpc.Status."""
+    details = _objects(error.get("details"))
+    reasons = {detail.get("reason") for detail in details}
+    match status:
+        case 429:
+            return _exhausted(details, headers, words)
+        case 400 if "API_KEY_INVALID" in reasons:
+            return InvalidApiKey(provider_message=words)
+        case 400 if error.get("status") == "FAILED_PRECONDITION":
+            return ProviderRefusesAccount(provider_message=words)
+        case 400 if words and TRY_AGAIN.search(words):
+            return ProviderUnavailable(
+                "The image model could not process a reference image.", provider_message=words
+            )
+        case 401 | 403:
+            return InvalidApiKey(provider_message=words)
+        case 404:
+            return ModelUnavailable(provider_message=words)
+        case 408 | 504:
+            return ProviderTimeout(provider_message=words)
+        case 409 | 499:
+            return ProviderUnavailable(
+                f"The image model interrupted the request (status {status}).",
+                provider_message=words,
+            )
+        case _ if status >= 500:
+            return ProviderUnavailable(
+                f"The image model answered with status {status}.", provider_message=words
+            )
+        case _:
+            return InvalidRequest(
+                f"The image model refused the request (status {status}).", provider_message=words
+            )
+
+
+def _exhausted(details: list[Json], headers: Mapping[str, str], words: str | None) -> Outcome:
+    violations = [each for detail in details for each in _objects(detail.get("violations"))]
+    delay = retry_delay(details, headers)
+    if any(str(each.get("quotaValue")) == "0" for each in violations) or (
+        words and NO_CREDIT.search(words)
+    ):
+        return BillingRequired(provider_message=words)
+    is_daily = any("PerDay" in str(each.get("quotaId", "")) for each in violations)
+    if is_daily or (delay or 0) > LONG_DELAY_SECONDS:
+        return QuotaExhausted(provider_message=words)
+    return ProviderThrottled(retry_after=delay, provider_message=words)
+
+
+def retry_delay(details: list[Json], headers: Mapping[str, str]) -> float | None:
+    """Seconds until the quota opens: of a RetryInfo ("7s", "0.5s") or of a Retry-After header, plus
+    up to a tenth, so that prompts that were throttled together do not return together."""
+    given = [str(detail.get("retryDelay")) for detail in details]
+    given.append(f"{headers.get('retry-after', '')}s")
+    for text in given:
+        # A protobuf Duration in JSON. float() would also accept "nan" and "inf".
+        if delay := re.fullmatch(r"(\d{1,9}(\.\d+)?)s", text):
+            return float(delay[1]) * random.uniform(1, 1.1)  # noqa: S311
+    return None
+
+
+# --- JSON of any form ----------------------------------------------------------------------------
+
+
+def _object(value: object) -> Json:
+    return cast(Json, value) if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[Json]:
+    """The objects in a JSON list. Empty for a value that is not a list."""
+    found = cast("list[object]", value) if isinstance(value, list) else []
+    return [cast(Json, item) for item in found if isinstance(item, dict)]
+
+
+def _name(value: object) -> str:
+    """A name of the API, shortened and cleaned: the answer can hold anything."""
+    return re.sub(r"[^A-Za-z0-9_]", "", str(value))[:50]
+
+
+def _words(value: object, api_key: str) -> str | None:
+    """The provider's own words in one line of at most MAX_WORDS characters, without control
+    characters and without the key."""
+    if not isinstance(value, str):
+        return None
+    if key := api_key.strip():
+        value = value.replace(key, "…")
+    line = " ".join("".join(c if c.isprintable() else " " for c in value[: 4 * MAX_WORDS]).split())
+    return line[: MAX_WORDS - 1] + "…" if len(line) > MAX_WORDS else line or None
