@@ -7,6 +7,7 @@ import hashlib
 import struct
 import zlib
 
+from masstock.catalogue.image_models import Usage
 from masstock_generate.providers import Painting, PaintRequest
 
 INPUT_TOKENS, OUTPUT_TOKENS = 7, 1000
@@ -24,4 +25,4 @@ def paint(request: PaintRequest) -> Painting:
             (b"IEND", b""),
         )
     )
-    return Painting(content, "image/png", INPUT_TOKENS, OUTPUT_TOKENS)
+    return Painting(content, Usage(INPUT_TOKENS, OUTPUT_TOKENS, 0), request.model, 1)

@@ -257,15 +257,15 @@ def test_costs_are_exact_to_the_microusd() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_known_model_always_has_a_cost(name: str) -> None:
     for size in MODELS[name].image_tokens:
-        cost = cost_microusd(name, None, size=size, references=2, own_price=None)
+        cost = cost_microusd(name, None, size=size, references=2, configured=None)
         assert cost is not None
         assert cost > 0
 
 
 def test_model_that_is_not_listed_costs_what_its_workflow_says() -> None:
     usage = Usage(1, 1, 1)
-    assert cost_microusd("mine", usage, size="1K", references=0, own_price=5) == 5
-    assert cost_microusd("mine", usage, size="1K", references=0, own_price=None) is None
+    assert cost_microusd("mine", usage, size="1K", references=0, configured=5) == 5
+    assert cost_microusd("mine", usage, size="1K", references=0, configured=None) is None
 
 
 # --- any shape -----------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ def test_any_answer_is_an_image_or_an_outcome(content: Any, status: int) -> None
     else:
         assert len(found.detail) < 700
     for name in MODELS:
-        cost = cost_microusd(name, found.usage, size="1K", references=0, own_price=None)
+        cost = cost_microusd(name, found.usage, size="1K", references=0, configured=None)
         assert cost is not None
         assert cost > 0
 

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from masstock.catalogue.image_models import MODELS, microusd_per_image
+from masstock.catalogue.image_models import DEFAULT_SIZE, MODELS, list_price
 from masstock.database.connection import Row
 from masstock.database.queries import clients, executions, workflows
 from masstock.database.tenants import TenantTransaction
@@ -28,6 +28,7 @@ from masstock.services.storage import ObjectMissing, Uploads, sniff_image
 from masstock.services.webhooks import WebhookRefused, check_url
 from masstock.telemetry import logger
 from masstock_api import session
+from masstock_api.estimates import Estimate, estimate_of
 from masstock_api.request import Request
 from masstock_api.writes import active_client, claim_id, client_named_by
 
@@ -81,7 +82,17 @@ def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]
         "client_id": checked.client_id,
         "model": checked.config.model,
         "prompts": len(checked.prompts),
-        "estimate_microusd": checked.estimate_microusd,
+        "image_size": checked.image_size or DEFAULT_SIZE,
+        "estimate_microusd": checked.estimate.standard,
+        "estimates": {
+            "standard": checked.estimate.standard,
+            "economy": checked.estimate.economy,
+        },
+        "estimate_parts": {
+            "input_microusd": checked.estimate.input,
+            "text_microusd": checked.estimate.text,
+            "image_microusd": checked.estimate.image,
+        },
         "budget_left_microusd": left,
         # Otherwise the answer is a 402.
         "fits_budget": True,
@@ -105,7 +116,9 @@ def retry(
             execution_id,
             codes,
             deadline_seconds=session.settings().execution_deadline_seconds,
-            microusd_per_image=microusd_per_image(config.model, config.microusd_per_image),
+            microusd_per_image=list_price(
+                config.model, config.image_size or DEFAULT_SIZE, 0, config.microusd_per_image
+            ),
         )
         return run, executions.fetch_execution(tx, execution_id)
 
@@ -132,7 +145,9 @@ class Checked:
     client: Row
     config: WorkflowConfig
     prompts: Prompts
-    estimate_microusd: int | None
+    aspect_ratio: str | None
+    image_size: str | None
+    estimate: Estimate
 
 
 def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
@@ -151,7 +166,22 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
     )
     if mistakes:
         raise ValidationFailed(mistakes)
-    return Checked(client_id, client, config, prompts, estimate_microusd(config, len(prompts)))
+    image_size = submission.image_size or config.image_size
+    return Checked(
+        client_id,
+        client,
+        config,
+        prompts,
+        submission.aspect_ratio or config.aspect_ratio,
+        image_size,
+        estimate_of(
+            config.model,
+            image_size,
+            len(submission.reference_images),
+            config.microusd_per_image,
+            (prompt if isinstance(prompt, str) else prompt.prompt for prompt in prompts),
+        ),
+    )
 
 
 def active_config(tx: TenantTransaction, workflow_id: UUID) -> WorkflowConfig:
@@ -232,7 +262,7 @@ def find_mistakes(
     if submission.reference_images and not config.supports_reference_images:
         detail = "This workflow does not support reference images."
         mistakes.append(FieldError("/reference_images", detail))
-    return mistakes + _against_model(submission, config.model)
+    return mistakes + _against_model(submission, config)
 
 
 def _repeated_ids(prompts: Prompts) -> list[FieldError]:
@@ -248,8 +278,9 @@ def _repeated_ids(prompts: Prompts) -> list[FieldError]:
     return repeated[:MAX_MISTAKES]
 
 
-def _against_model(submission: ExecutionCreate, name: str) -> list[FieldError]:
+def _against_model(submission: ExecutionCreate, config: WorkflowConfig) -> list[FieldError]:
     """Everything that the model cannot do. A model outside the catalogue is not checked."""
+    name = config.model
     model = MODELS.get(name)
     if model is None:
         return []
@@ -257,9 +288,14 @@ def _against_model(submission: ExecutionCreate, name: str) -> list[FieldError]:
     if len(submission.reference_images) > model.max_reference_images:
         detail = f"{name} takes at most {model.max_reference_images} reference images."
         mistakes.append(FieldError("/reference_images", detail))
-    if submission.aspect_ratio is not None and submission.aspect_ratio not in model.aspect_ratios:
+    ratio = submission.aspect_ratio or config.aspect_ratio
+    if ratio is not None and ratio not in model.aspect_ratios:
         detail = f"{name} supports {', '.join(model.aspect_ratios)}."
         mistakes.append(FieldError("/aspect_ratio", detail))
+    size = submission.image_size or config.image_size
+    if size is not None and size not in model.image_tokens:
+        detail = f"{name} supports {', '.join(model.image_tokens)}."
+        mistakes.append(FieldError("/image_size", detail))
     return mistakes
 
 
@@ -273,12 +309,6 @@ def _retirement(name: str) -> list[FieldError]:
         f"set config.model to {model.successor}."
     )
     return [FieldError("/workflow_id", detail)]
-
-
-def estimate_microusd(config: WorkflowConfig, count: int) -> int | None:
-    """Expected cost of `count` images, in millionths of a US dollar; None if no price is known."""
-    each = microusd_per_image(config.model, config.microusd_per_image)
-    return None if each is None else each * count
 
 
 # --- storing -------------------------------------------------------------------------------------
@@ -306,10 +336,12 @@ def _insert(
             execution_id=execution_id,
             uploads=Uploads(settings.uploads_bucket),
             sealing_keys=read_secret(settings.sealing_secret_id),
+            aspect_ratio=checked.aspect_ratio,
+            image_size=checked.image_size,
             dry_run=dry_run,
         ),
         deadline_seconds=settings.execution_deadline_seconds,
-        estimate_microusd=checked.estimate_microusd,
+        estimate_microusd=checked.estimate.standard,
         webhook_url=submission.webhook_url or checked.client["webhook_url"],
         webhook_secret_version=checked.client["webhook_secret_version"],
     )
@@ -323,6 +355,8 @@ def input_data(
     execution_id: UUID,
     uploads: Uploads,
     sealing_keys: str,
+    aspect_ratio: str | None = None,
+    image_size: str | None = None,
     dry_run: bool = False,
 ) -> Mapping[str, Any]:
     """The stored form of a submission: reference images as keys, the API key sealed. Raises
@@ -339,8 +373,10 @@ def input_data(
         )
         stored["reference_images"] = [key for key, _ in references]
         stored["reference_etags"] = [etag for _, etag in references]
-    if submission.aspect_ratio is not None:
-        stored["aspect_ratio"] = submission.aspect_ratio
+    if aspect_ratio is not None:
+        stored["aspect_ratio"] = aspect_ratio
+    if image_size is not None:
+        stored["image_size"] = image_size
     if submission.api_key is not None:
         stored["api_key"] = sealing.seal(submission.api_key, client_id, execution_id, sealing_keys)
     return stored

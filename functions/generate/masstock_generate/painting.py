@@ -11,7 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from masstock.catalogue.image_models import cost_microusd, microusd_per_image, provider_of
+from masstock.catalogue.image_models import (
+    DEFAULT_SIZE,
+    MODELS,
+    cost_microusd,
+    list_price,
+    provider_of,
+)
 from masstock.database.queries import batch_results, executions
 from masstock.database.queries.batch_results import Claim
 from masstock.database.worker import Worker
@@ -30,8 +36,8 @@ from masstock.schemas.engine import WaitSeconds
 from masstock.services import sealing
 from masstock.services.secret_store import forget_secrets, read_secret
 from masstock.services.storage import (
-    EXTENSIONS,
     REQUEST_SECONDS,
+    ImageDetails,
     Results,
     StoredImage,
     Uploads,
@@ -39,6 +45,7 @@ from masstock.services.storage import (
 )
 from masstock.settings import GenerateSettings
 from masstock.telemetry import emit_counts, logger
+from masstock_generate.images import inspect_image, is_as_asked
 from masstock_generate.lease import Lease
 from masstock_generate.providers import PaintRequest, provider
 
@@ -64,6 +71,7 @@ def settle(worker: Worker, claim: Claim, settings: GenerateSettings, lease: Leas
         image = _image_of(worker, claim, settings, lease)
         return _complete(worker, claim, settings, image)
     except Outcome as outcome:
+        _charge_answer(worker, claim, outcome)
         return _settle_failure(worker, claim, outcome)
     except ImageLost as lost:
         batch_results.charge_lost_image(worker, claim, claim.attempt, lost.cost_microusd)
@@ -113,50 +121,79 @@ def _paint_nano_banana(
     """Calls the workflow's image model once, unless an earlier attempt stored the image."""
     results = Results(settings.results_bucket)
     model: str = claim.config["model"]
+    size = claim.image_size or DEFAULT_SIZE
     price = claim.config.get("microusd_per_image")
     if claim.attempt > 1 and (stored := results.find(claim.execution_id, claim.batch_index)):
         logger.info("reusing the image that an earlier attempt stored")
         if stored.cost_microusd is None:
-            return replace(stored, cost_microusd=microusd_per_image(model, price))
+            cost = list_price(model, size, len(claim.references), price)
+            return replace(stored, cost_microusd=cost)
         return stored
     if claim.failures > NotFinished.max_retries:
         raise NotFinished
     uploads = Uploads(settings.uploads_bucket)
-    references = [
-        uploads.read_reference(claim.client_id, key, etag) for key, etag in claim.references
-    ]
     request = PaintRequest(
         api_key=_api_key(claim, settings),
         model=model,
         prompt=claim.prompt,
-        references=references,
+        references=[
+            uploads.read_reference(claim.client_id, key, etag) for key, etag in claim.references
+        ],
         aspect_ratio=claim.aspect_ratio,
+        image_size=claim.image_size,
         timeout_seconds=settings.model_timeout_seconds,
     )
     began = time.monotonic()
     painting = provider(provider_of(model)).paint(request)
     lease.painted()
     elapsed_ms = round((time.monotonic() - began) * 1000)
-    cost = cost_microusd(model, painting.input_tokens, painting.output_tokens, price)
-    if painting.mime_type not in EXTENSIONS:
+    # The model that answered prices the image, if it is a listed one.
+    answered = painting.model or model
+    if answered not in MODELS:
+        answered = model
+    cost = cost_microusd(
+        answered, painting.usage, size=size, references=len(claim.references), configured=price
+    )
+    try:
+        facts = inspect_image(painting.content, settings.max_image_bytes)
+    except InvalidImage:
         batch_results.charge_lost_image(worker, claim, claim.attempt, cost)
-        raise InvalidImage
-    key = image_key(claim.execution_id, claim.batch_index, claim.created_at, painting.mime_type)
+        raise
+    details = ImageDetails(
+        model=painting.model or model,
+        width=facts.width,
+        height=facts.height,
+        as_asked=is_as_asked(facts, claim.aspect_ratio, claim.image_size),
+        images_in_answer=painting.images_in_answer,
+        has_provenance=facts.has_provenance,
+    )
+
+    def put() -> StoredImage:
+        return results.put(
+            image_key(claim.execution_id, claim.batch_index, claim.created_at, facts.mime_type),
+            painting.content,
+            facts.mime_type,
+            processing_time_ms=elapsed_ms,
+            cost=cost,
+            attempt=claim.attempt,
+            details=details,
+            # Of bounded length: the last request ends before this invocation.
+            requests=1,
+        )
+
+    return _store(put, worker, claim, lease, cost)
+
+
+def _store(
+    put: Callable[[], StoredImage], worker: Worker, claim: Claim, lease: Lease, cost: int | None
+) -> StoredImage:
+    """Stores a paid image. The next attempt of the prompt would pay again, so this one tries as
+    long as it can. Raises ImageLost."""
     pause = FIRST_PAUSE_SECONDS
-    # The next attempt of the prompt would pay again. So this one tries as long as it can.
     while True:
         lease.cover(worker, claim, REQUEST_SECONDS)
         try:
-            return results.put(
-                key,
-                painting.content,
-                painting.mime_type,
-                processing_time_ms=elapsed_ms,
-                cost=cost,
-                attempt=claim.attempt,
-                # Of bounded length: the last request ends before this invocation.
-                requests=1,
-            )
+            return put()
         except Exception as error:  # for any reason: the image is paid
             if not lease.has_time_for(pause + REQUEST_SECONDS):
                 logger.exception("a paid image is lost")
@@ -194,6 +231,14 @@ def _api_key(claim: Claim, settings: GenerateSettings) -> str:
 def _unseal(sealed: str, claim: Claim, settings: GenerateSettings) -> str:
     keys = read_secret(settings.sealing_secret_id)
     return sealing.unseal(sealed, claim.client_id, claim.execution_id, keys)
+
+
+def _charge_answer(worker: Worker, claim: Claim, outcome: Outcome) -> None:
+    """Charges a paid answer without an image, as an attempt of its own."""
+    model = MODELS.get(str(claim.config.get("model")))
+    if model is not None and outcome.usage is not None:
+        cost = model.cost_of(outcome.usage)
+        batch_results.charge_lost_image(worker, claim, claim.attempt, cost)
 
 
 def _settle_failure(

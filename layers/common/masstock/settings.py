@@ -65,6 +65,7 @@ class GenerateSettings(Settings):
         self.uploads_bucket = _text(environment, "UPLOADS_BUCKET")
         self.images_are_public = _images_are_public(environment)
         self.model_timeout_seconds = _count(environment, "MODEL_TIMEOUT_SECONDS")
+        self.max_image_bytes = _count(environment, "MAX_IMAGE_MEGABYTES", "10") * 2**20
         self.platform_api_key_secret_id = _text(environment, "PLATFORM_API_KEY_SECRET_ID", "")
 
 

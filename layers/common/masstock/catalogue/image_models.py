@@ -19,8 +19,11 @@ ASPECT_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9"
 LONG_RATIOS = ("1:4", "4:1", "1:8", "8:1")
 # Input tokens of one reference image of the 3.x models; 2.5 counts fewer.
 REFERENCE_TOKENS = 1100
-# A model's report of more tokens than this is not believed: the largest context is 1 M tokens.
-MAX_TOKENS = 2_000_000
+# A larger number of tokens in the answer of one call is not believable: the context of a listed
+# model has at most 131,072 tokens.
+MAX_TOKENS = 131_072
+# The largest charge for one image that the database accepts.
+MAX_COST_MICROUSD = 10**12
 HALF = Decimal("0.5")
 
 
@@ -153,15 +156,32 @@ def prompt_tokens(prompt: str) -> int:
     return -(-len(prompt) // 4)
 
 
-def cost_microusd(
-    name: str, usage: Usage | None, *, size: str, references: int, own_price: int | None
-) -> int | None:
-    """Cost of a call in microusd. Without a usage that makes sense, it is the list price of what
-    was asked. `own_price` is the workflow's price of an image, for a model that is not listed."""
+def own_price(configured: object) -> int | None:
+    """The workflow's `microusd_per_image`, for a model that is not listed; None if it is no
+    price."""
+    if isinstance(configured, int) and not isinstance(configured, bool) and configured >= 0:
+        return min(configured, MAX_COST_MICROUSD)
+    return None
+
+
+def list_price(name: str, size: str, references: int, configured: object) -> int | None:
+    """Expected cost of one image in microusd, without the prompt's tokens. `configured` is the
+    workflow's `microusd_per_image`. None if no price is known."""
     model = MODELS.get(name)
     if model is None:
-        return own_price
-    return (model.cost_of(usage) if usage else 0) or model.cost_of(model.usual(size, references))
+        return own_price(configured)
+    return model.cost_of(model.usual(size, references))
+
+
+def cost_microusd(
+    name: str, usage: Usage | None, *, size: str, references: int, configured: object
+) -> int | None:
+    """Cost of a painted image in microusd: the tokens at the model's prices, or the list price if
+    the provider reports none. Never zero for a listed model. None if no price is known."""
+    model = MODELS.get(name)
+    if model is not None and usage is not None and (cost := model.cost_of(usage)):
+        return cost
+    return list_price(name, size, references, configured)
 
 
 def halved(microusd: int) -> int:

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from masstock.limits import PROMPTS_LIMIT
-from masstock.schemas.workflow_config import WHOLE, WorkflowConfig
+from masstock.schemas.workflow_config import RATIO_PATTERN, WHOLE, ImageSize, WorkflowConfig
 
 PROMPT_LENGTH = 10_000
 
@@ -229,9 +229,12 @@ class ExecutionCreate(RequestBody):
     )
     aspect_ratio: str | None = Field(
         default=None,
-        pattern=r"^[1-9][0-9]?:[1-9][0-9]?$",
+        pattern=RATIO_PATTERN,
         description="Ratio of width to height of the images, if the model supports it.",
         examples=["16:9"],
+    )
+    image_size: ImageSize | None = Field(
+        default=None, description="Size of the images, if the model supports it; 1K by default."
     )
     webhook_url: WebhookUrl | None = Field(
         default=None, description="Replaces the client's own `webhook_url`."

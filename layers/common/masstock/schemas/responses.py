@@ -2,7 +2,7 @@
 imports this module. tools/openapi.py reads the models. Tests compare them with real answers.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from masstock.schemas.requests import (
     TicketStatus,
     WorkflowStatus,
 )
-from masstock.schemas.workflow_config import WorkflowConfig
+from masstock.schemas.workflow_config import ImageSize, WorkflowConfig
 
 type ExecutionStatus = Literal["pending", "processing", "completed", "failed"]
 type ResultStatus = Literal["processing", "completed", "failed"]
@@ -143,6 +143,7 @@ class InputData(Resource):
         default_factory=list, description="ETags of the reference images at submission."
     )
     aspect_ratio: str | None = None
+    image_size: str | None = None
 
 
 class OutputData(Resource):
@@ -188,6 +189,8 @@ class ExecutionSummary(Resource):
     cost_microusd: Count | None = Field(
         description="Actual cost, in millionths of a US dollar; null until the end, or if unknown."
     )
+    model: str | None = Field(description="The workflow's image model at submission.")
+    image_size: str
     workflow_name: str | None
     user_name: str | None = Field(description="Null if the caller cannot see the user.")
     client_name: str | None
@@ -218,6 +221,50 @@ class Estimate(Resource):
         description="Rest of this month's budget in millionths of a US dollar; null for no limit."
     )
     fits_budget: bool = Field(description="True if a submission would not get 402.")
+    image_size: str
+    estimates: "EstimateByTier"
+    estimate_parts: "EstimateParts"
+
+
+class EstimateByTier(Resource):
+    """Expected cost by tier, in millionths of a US dollar; null if unknown."""
+
+    standard: Count | None
+    economy: Count | None = Field(description="Null if the model has no batch price.")
+
+
+class EstimateParts(Resource):
+    """Expected cost of the standard tier by part, in millionths of a US dollar; null if unknown."""
+
+    input_microusd: Count | None = Field(description="Prompts and reference images.")
+    text_microusd: Count | None = Field(description="The model's thinking.")
+    image_microusd: Count | None
+
+
+class ModelSize(Resource):
+    """Price of an image without references, in millionths of a US dollar."""
+
+    size: ImageSize
+    microusd: Count
+    economy_microusd: Count | None = Field(description="Null if the model has no batch price.")
+
+
+class ImageModel(Resource):
+    """A known image model."""
+
+    model: str
+    provider: str
+    sizes: list[ModelSize]
+    aspect_ratios: list[str]
+    max_reference_images: Count
+    mime_type: str = Field(description="Type of the images that the model usually answers.")
+    input_microusd_per_million_tokens: Count
+    text_microusd_per_million_tokens: Count = Field(description="Thinking and text.")
+    image_microusd_per_million_tokens: Count
+    deprecated: bool = Field(description="True if the provider advises against the model.")
+    ends_on: date | None = Field(description="End that the provider announced.")
+    retired_on: date | None = Field(description="Submissions are refused from this day.")
+    successor: str | None
 
 
 class BatchResult(Resource):
@@ -246,6 +293,19 @@ class BatchResult(Resource):
     image_sha256: str | None = Field(description="SHA-256 of the image, in hexadecimal.")
     attempts: Count = Field(description="How often painting was tried.")
     cost_microusd: Count | None = Field(description="Millionths of a US dollar; null if unknown.")
+    model: str | None = Field(description="The model that answered.")
+    width: Count | None = Field(description="Pixels.")
+    height: Count | None = Field(description="Pixels.")
+    as_asked: bool | None = Field(
+        description="False if the image has another ratio or size than asked; null if none was."
+    )
+    images_in_answer: Count | None = Field(
+        description="Number of finished images in the answer; the last one is the result."
+    )
+    has_provenance: bool | None = Field(description="True if the file carries a C2PA manifest.")
+    provider_message: str | None = Field(
+        description="The provider's own words about an answer without an image."
+    )
     created_at: CreatedAt
     completed_at: datetime | None = Field(description="Null while processing.")
 

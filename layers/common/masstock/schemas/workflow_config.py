@@ -6,6 +6,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from masstock.limits import PROMPTS_LIMIT
 
+type ImageSize = Literal["512", "1K", "2K", "4K"]
+RATIO_PATTERN = r"^[1-9][0-9]?:[1-9][0-9]?$"
+
 DEFAULT_MAX_PROMPTS = 100
 
 
@@ -30,6 +33,10 @@ class WorkflowConfig(BaseModel):
         DEFAULT_MAX_PROMPTS, description="The most prompts of one execution."
     )
     supports_reference_images: bool = False
+    aspect_ratio: str | None = Field(
+        None, pattern=RATIO_PATTERN, description="Ratio of submissions that name none."
+    )
+    image_size: ImageSize | None = Field(None, description="Size of submissions that name none.")
     max_concurrency: Annotated[int, Field(ge=1), WHOLE] | None = Field(
         None, description="The most prompts of one execution that are painted at once."
     )

@@ -2,13 +2,14 @@
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
 
 from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
@@ -41,6 +42,30 @@ MISSING_OR_CHANGED = {"NoSuchKey", "404", "InvalidRange", "416", "PreconditionFa
 
 
 @dataclass(frozen=True, slots=True)
+class ImageDetails:
+    """What is known of an image beside its bytes; see the columns of workflow_batch_results."""
+
+    model: str
+    width: int
+    height: int
+    as_asked: bool | None
+    images_in_answer: int
+    has_provenance: bool
+
+    def as_metadata(self) -> str:
+        """JSON in ASCII, for the object's metadata."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_metadata(cls, text: str) -> Self | None:
+        """The inverse of `as_metadata`. None for objects of earlier releases."""
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredImage:
     """An image in the results bucket, with the values for its row."""
 
@@ -52,6 +77,7 @@ class StoredImage:
     cost_microusd: int | None
     # The attempt that painted and paid for the image.
     attempt: int
+    details: ImageDetails | None
 
 
 def sniff_image(content: bytes) -> str:
@@ -90,6 +116,7 @@ class Results:
         processing_time_ms: int,
         cost: int | None,
         attempt: int,
+        details: ImageDetails,
         requests: int = REQUESTS,
     ) -> StoredImage:
         """Stores an image. If the function dies now, the metadata completes the row later. Sends at
@@ -99,6 +126,7 @@ class Results:
             "sha256": digest.hexdigest(),
             "processing-time-ms": str(processing_time_ms),
             "attempt": str(attempt),
+            "details": details.as_metadata(),
         }
         if cost is not None:
             metadata["cost-microusd"] = str(cost)
@@ -113,7 +141,14 @@ class Results:
                 Metadata=metadata,
             )
         return StoredImage(
-            key, mime_type, len(content), digest.hexdigest(), processing_time_ms, cost, attempt
+            key,
+            mime_type,
+            len(content),
+            digest.hexdigest(),
+            processing_time_ms,
+            cost,
+            attempt,
+            details,
         )
 
     def find(self, execution_id: UUID, batch_index: int) -> StoredImage | None:
@@ -242,6 +277,7 @@ def _described(key: str, mime_type: str, size: int, metadata: Mapping[str, str])
         # Another writer of the bucket could have changed it.
         cost_microusd=int(cost) if re.fullmatch("[0-9]{1,12}", cost) else None,
         attempt=int(metadata["attempt"]),
+        details=ImageDetails.from_metadata(metadata.get("details", "")),
     )
 
 

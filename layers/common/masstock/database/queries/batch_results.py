@@ -1,7 +1,7 @@
 """Statements on workflow_batch_results."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from itertools import chain, repeat
 from typing import Any, Literal, TypedDict, cast
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from masstock.database.connection import Executor, Row, Statement
 from masstock.errors import Outcome
-from masstock.services.storage import StoredImage
+from masstock.services.storage import ImageDetails, StoredImage
 
 # --- as a tenant -------------------------------------------------------------------------------
 
@@ -49,7 +49,8 @@ def list_results(
             CASE WHEN p.status = 'failed'
                  THEN coalesce(p.error_code = ANY(%(retryable_codes)s), false) END AS retryable,
             p.processing_time_ms, p.mime_type, p.size_bytes, p.image_sha256, p.attempts,
-            p.cost_microusd, p.created_at, p.completed_at
+            p.cost_microusd, p.model, p.width, p.height, p.as_asked, p.images_in_answer,
+            p.has_provenance, p.provider_message, p.created_at, p.completed_at
         FROM public.workflow_executions e LEFT JOIN page p ON true
         WHERE e.id = %(execution_id)s
         ORDER BY p.batch_index
@@ -148,6 +149,7 @@ class Claim:
     references: list[tuple[str, str]]
     api_key: str | None
     aspect_ratio: str | None
+    image_size: str | None
     config: dict[str, Any]
     # The month that is charged, and the reservation for this prompt.
     spend_month: date
@@ -171,7 +173,7 @@ def claim_prompt(
     [row] = tx.fetch_all(
         """
         WITH execution AS (
-            SELECT e.id, e.client_id, e.workflow_id, e.input_settings, e.spend_month,
+            SELECT e.id, e.client_id, e.workflow_id, e.input_settings, e.settings, e.spend_month,
                 coalesce(e.estimate_microusd / nullif(e.prompt_count, 0), 0) AS reserved_microusd
             FROM public.workflow_executions e
             WHERE e.id = %(execution_id)s AND e.status = 'processing' AND e.error_code IS NULL
@@ -189,7 +191,8 @@ def claim_prompt(
               AND r.failures < %(max_failures)s
               AND w.id = e.workflow_id
             RETURNING r.attempts, r.failures, r.throttles, r.created_at, r.prompt_text,
-                e.client_id, e.input_settings, e.spend_month, e.reserved_microusd, w.config
+                e.client_id, e.input_settings, e.spend_month, e.reserved_microusd,
+                coalesce(e.settings, w.config) AS config
         )
         SELECT claimed.*, ceil(extract(epoch FROM (
             SELECT r.claimed_until - now()
@@ -218,6 +221,7 @@ def claim_prompt(
             references=_references(settings),
             api_key=_text(settings.get("api_key")),
             aspect_ratio=_text(settings.get("aspect_ratio")),
+            image_size=_text(settings.get("image_size")),
             config=row["config"],
             spend_month=row["spend_month"],
             reserved_microusd=row["reserved_microusd"],
@@ -256,7 +260,9 @@ def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: 
             result_storage_path = %(key)s, result_url = %(result_url)s,
             mime_type = %(mime_type)s, size_bytes = %(size_bytes)s, image_sha256 = %(sha256)s,
             processing_time_ms = %(processing_time_ms)s, cost_microusd = %(cost)s,
-            error_code = NULL, error_message = NULL
+            model = %(model)s, width = %(width)s, height = %(height)s, as_asked = %(as_asked)s,
+            images_in_answer = %(images_in_answer)s, has_provenance = %(has_provenance)s,
+            error_code = NULL, error_message = NULL, provider_message = NULL
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
           AND attempts = %(attempt)s AND status = 'processing'
         RETURNING batch_index
@@ -282,11 +288,19 @@ def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: 
         sha256=image.sha256,
         processing_time_ms=image.processing_time_ms,
         cost=image.cost_microusd,
+        **_details(image),
         execution_id=claim.execution_id,
         batch_index=claim.batch_index,
         attempt=claim.attempt,
     )
     return bool(rows)
+
+
+def _details(image: StoredImage) -> Mapping[str, object]:
+    """The columns of ImageDetails; NULL for an image of an earlier release."""
+    if image.details is None:
+        return dict.fromkeys(field.name for field in fields(ImageDetails))
+    return asdict(image.details)
 
 
 def fail_prompt(tx: Executor, claim: Claim, outcome: Outcome) -> None:
@@ -295,12 +309,14 @@ def fail_prompt(tx: Executor, claim: Claim, outcome: Outcome) -> None:
         """
         UPDATE public.workflow_batch_results
         SET status = 'failed', completed_at = now(), claimed_until = NULL,
-            error_code = %(code)s, error_message = %(message)s
+            error_code = %(code)s, error_message = %(message)s,
+            provider_message = %(provider_message)s
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
           AND attempts = %(attempt)s AND status = 'processing'
         """,
         code=outcome.code,
         message=outcome.detail,
+        provider_message=outcome.provider_message,
         execution_id=claim.execution_id,
         batch_index=claim.batch_index,
         attempt=claim.attempt,

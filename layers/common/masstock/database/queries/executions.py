@@ -6,6 +6,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from masstock.catalogue.image_models import DEFAULT_SIZE
 from masstock.database.connection import Executor, Statement
 from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
@@ -64,6 +65,8 @@ def fetch_execution(tx: Executor, execution_id: UUID) -> str:
                 END - 'api_key' AS input_data, e.prompt_count, e.output_data, e.started_at,
                 e.completed_at, e.duration_seconds, e.error_code, e.error_message, e.created_at,
                 e.deadline_at, e.estimate_microusd, e.cost_microusd, e.webhook_url,
+                e.settings ->> 'model' AS model,
+                coalesce(e.input_settings ->> 'image_size', %(default_size)s) AS image_size,
                 d.delivered_at AS webhook_delivered_at, d.error_message AS webhook_error,
                 (SELECT w.name FROM app.workflow_names w WHERE w.id = e.workflow_id)
                     AS workflow_name,
@@ -87,6 +90,7 @@ def fetch_execution(tx: Executor, execution_id: UUID) -> str:
         """,
         id=execution_id,
         max_bytes=MAX_INPUT_BYTES,
+        default_size=DEFAULT_SIZE,
     )
     return row["json"]
 
@@ -101,7 +105,8 @@ def list_executions(tx: Executor, page: Page) -> list[str]:
             SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status, e.prompt_count,
                 e.output_data, e.started_at, e.completed_at, e.duration_seconds, e.error_code,
                 e.error_message, e.created_at, e.deadline_at, e.estimate_microusd,
-                e.cost_microusd
+                e.cost_microusd, e.settings ->> 'model' AS model,
+                coalesce(e.input_settings ->> 'image_size', %(default_size)s) AS image_size
             FROM public.workflow_executions e
             WHERE (%(status)s::text IS NULL OR e.status = %(status)s)
               AND (%(workflow_id)s::uuid IS NULL OR e.workflow_id = %(workflow_id)s)
@@ -123,6 +128,7 @@ def list_executions(tx: Executor, page: Page) -> list[str]:
             ORDER BY page.created_at DESC, page.id DESC
         ) x
         """,
+        default_size=DEFAULT_SIZE,
         **page.parameters(),
     )
     return lines_of(rows)
@@ -219,7 +225,7 @@ def start_execution(tx: Executor, run: ExecutionRun) -> StartedExecution | None:
         FROM public.workflows w
         WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('pending', 'processing')
           AND w.id = e.workflow_id
-        RETURNING w.config, e.error_code IS NOT NULL AS stopped
+        RETURNING coalesce(e.settings, w.config) AS config, e.error_code IS NOT NULL AS stopped
         """,
         id=run.execution_id,
         run=run.run,

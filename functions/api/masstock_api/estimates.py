@@ -1,0 +1,56 @@
+"""The expected cost of a submission: what dry_run shows, and what is reserved in the budget."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from masstock.catalogue.image_models import (
+    DEFAULT_SIZE,
+    MODELS,
+    Usage,
+    halved,
+    own_price,
+    prompt_tokens,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Expected cost in microusd, by tier and by part; None if no price is known. `economy` is None
+    if the model has no batch price."""
+
+    standard: int | None
+    economy: int | None
+    input: int | None
+    text: int | None
+    image: int | None
+
+
+def estimate_of(
+    model_name: str, size: str | None, references: int, configured: object, prompts: Iterable[str]
+) -> Estimate:
+    """One image per prompt. Each image is rounded by itself, as its cost will be."""
+    model = MODELS.get(model_name)
+    if model is None:
+        price = own_price(configured)
+        total = None if price is None else price * sum(1 for _ in prompts)
+        return Estimate(total, None, None, None, total)
+    usual = model.usual(size or DEFAULT_SIZE, references)
+    # Ten thousand prompts have few different lengths.
+    counts: dict[int, int] = {}
+    for prompt in prompts:
+        tokens = prompt_tokens(prompt)
+        counts[tokens] = counts.get(tokens, 0) + 1
+    standard = economy = read = 0
+    for tokens, count in counts.items():
+        each = model.cost_of(Usage(usual.input + tokens, usual.image, usual.text))
+        standard += each * count
+        economy += halved(each) * count
+        read += model.cost_of(Usage(usual.input + tokens, 0, 0)) * count
+    images = sum(counts.values())
+    return Estimate(
+        standard,
+        economy if model.batch_factor is not None else None,
+        read,
+        model.cost_of(Usage(0, 0, usual.text)) * images,
+        model.cost_of(Usage(0, usual.image, 0)) * images,
+    )
