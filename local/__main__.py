@@ -33,6 +33,7 @@ def main() -> int:
     reseal.add_argument("--add-key", action="store_true", help="add a sealing key first")
     sam = commands.add_parser("sam", help="serve the built functions in Lambda's containers")
     sam.add_argument("--built", type=Path, default=Path(".aws-sam/build/template.yaml"))
+    sam.add_argument("--check", action="store_true", help="only look for Docker and its base image")
     demo = commands.add_parser("demo", help="run the demo", add_help=False)
     demo.add_argument("rest", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
@@ -51,9 +52,18 @@ def main() -> int:
     return status
 
 
-def announce(url: str) -> None:
-    """Print the address where SAM serves the API."""
-    print(f"sam local serves {url} until Ctrl-C", flush=True)
+def announce(url: str, template: Path) -> None:
+    """Print the address where SAM serves the API, and how to invoke one function."""
+    path = os.path.relpath(template)
+    print(
+        f"""\
+sam local serves {url} until Ctrl-C
+
+# In another terminal: each function alone (Api, Fanout, Generate, Finalize), or a second API.
+sam local invoke ApiFunction -t {path} --skip-pull-image -e examples/events/api.json
+sam local start-api -t {path} --skip-pull-image --port 3000""",
+        flush=True,
+    )
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -73,6 +83,9 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         case "sam":
             from local.aws import sam
 
+            if arguments.check:
+                sam.need_docker()
+                return 0
             sam.serve(settings, arguments.built.absolute(), announce)
         case "demo":
             from local.demo.run import main as run_demo
