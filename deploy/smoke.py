@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 
@@ -174,7 +174,7 @@ class Smoke:
                 "an administrator must name the client that pays",
                 "add CLIENT=<id of a client>, or use a client user's TOKEN",
             )
-        answer = self.stack.call("GET", f"/v1/clients/{self.options.client}")
+        answer = self.stack.call("GET", f"/v1/clients/{quote(self.options.client, safe='')}")
         client = self._expect(200, answer, "CLIENT must be the id of a client")
         if client["status"] != "active":
             raise CheckFailed(f"{client['name']} is {client['status']}", "choose another CLIENT")
@@ -182,7 +182,8 @@ class Smoke:
 
     def workflow(self) -> str:
         if self.options.workflow:
-            answer = self.stack.call("GET", f"/v1/workflows/{self.options.workflow}")
+            path = f"/v1/workflows/{quote(self.options.workflow, safe='')}"
+            answer = self.stack.call("GET", path)
             found = self._expect(200, answer, "WORKFLOW must be the id of a workflow")
         else:
             answer = self.stack.call("GET", "/v1/workflows?limit=200")

@@ -1,9 +1,12 @@
 """`make smoke` finds a healthy stack healthy, and names the check that a broken one fails."""
 
+import json
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import uuid4
 
@@ -95,15 +98,16 @@ def test_an_administrator_names_the_client(stack: Stack) -> None:
     [
         ({"TOKEN": "not.a.token"}, "token", "401 unauthenticated", "JwtIssuer"),
         ({"WORKFLOW": str(uuid4())}, "workflow", "404 not_found", "WORKFLOW must be"),
-        ({"WORKFLOW": "nano"}, "workflow", "404 not_found", "WORKFLOW must be"),
+        ({"WORKFLOW": "nano banana"}, "workflow", "422 validation_failed", "WORKFLOW must be"),
         ({"API_KEY": "short"}, "dry run", "/api_key", "API_KEY"),
+        ({"CLIENT": str(uuid4())}, "client", "404 not_found", "CLIENT must be"),
     ],
 )
 def test_a_wrong_option_is_named_and_nothing_is_painted(
     stack: Stack, options: dict[str, str], failed: str, found: str, advice: str
 ) -> None:
     before = executions(stack)
-    run = Run(stack, **options)
+    run = Run(stack, "admin" if "CLIENT" in options else "client_a", **options)
     assert run.status == 2
     assert failed in run.failed(), run.output
     assert found in run.lines[failed]
@@ -132,6 +136,102 @@ def test_the_deadline_ends_the_watch_and_the_execution_is_cancelled(stack: Stack
     assert run.failed() == ["watch"], run.output
     assert "DEADLINE" in run.lines["watch"]
     assert executions(stack) == before
+
+
+def test_a_token_that_reads_the_execution_is_no_other_clients(stack: Stack) -> None:
+    run = Run(stack, OTHER_TOKEN=stack.access["tokens"]["client_a"])
+    assert run.failed() == ["not yours"]
+    assert "another client" in run.lines["not yours"]
+
+
+class BrokenProxy(BaseHTTPRequestHandler):
+    """Passes requests to the stack, except for the part that the server's `broken` names."""
+
+    def do_GET(self) -> None:
+        broken: str = self.server.broken  # pyright: ignore
+        here = f"http://127.0.0.1:{self.server.server_port}"  # pyright: ignore
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.startswith("/an-image/") or self.path == "/a-form":
+            kind = "image/jpeg" if "mistyped" in broken else "image/png"
+            content = b"<Error>" if "no image" in broken else b"\x89PNG\r\n\x1a\n"
+            self.reply(403 if self.path == "/a-form" else 200, {"Content-Type": kind}, content)
+            return
+        if self.command == "DELETE" and "delete" in broken:
+            self.reply(204, {}, b"")
+            return
+        base: str = self.server.base  # pyright: ignore
+        headers = {n: v for n, v in self.headers.items() if n.lower() not in ("host", "accept")}
+        if "no token" in broken:
+            headers.setdefault("Authorization", self.server.token)  # pyright: ignore
+        answer = requests.request(
+            self.command, base + self.path, data=body, headers=headers, allow_redirects=False
+        )
+        passed = {n: answer.headers[n] for n in KEPT if n in answer.headers}
+        content = answer.content
+        if "Location" in passed and answer.status_code == 302 and "image" in broken:
+            passed["Location"] = f"{here}/an-image/{self.path.split('/')[-2]}"
+        if "form" in broken and self.path == "/v1/uploads":
+            content = json.dumps({**answer.json(), "url": f"{here}/a-form"}).encode()
+        if "etag" in broken:
+            passed.pop("ETag", None)
+        self.reply(answer.status_code, passed, content)
+
+    do_POST = do_DELETE = do_GET  # noqa: N815
+
+    def reply(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+KEPT = ("Content-Type", "Location", "ETag", "Retry-After")
+
+
+@pytest.mark.parametrize(
+    ("broken", "failed", "found"),
+    [
+        ("no token", "no token", "200"),
+        ("form", "upload", "the form answered 403"),
+        ("no image", "images", "which begin like no image"),
+        ("mistyped image", "images", "200 image/jpeg, 8 bytes, which begin like image/png"),
+        ("etag", "etag", "no ETag"),
+        ("delete", "delete", "still there: 200"),
+        ("image that stays", "images gone", "2 images still answer"),
+    ],
+)
+def test_each_broken_part_fails_its_own_check(
+    stack: Stack,
+    broken: str,
+    failed: str,
+    found: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(smoke, "DELETION_SECONDS", 1)
+    token = stack.access["tokens"]["client_a"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), BrokenProxy) as server:
+        server.broken, server.base = broken, stack.access["base_url"]  # pyright: ignore
+        server.token = f"Bearer {token}"  # pyright: ignore
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            api = f"http://127.0.0.1:{server.server_port}"
+            assert smoke.main({"API": api, "TOKEN": token}) == 1
+        finally:
+            server.shutdown()
+            thread.join()
+    lines = capsys.readouterr().out.splitlines()
+    [line] = [line for line in lines if line.startswith("FAIL")]
+    assert line.startswith(f"FAIL {failed} ")
+    assert found in line
+    assert "→" in line
+    assert f"failed ({failed})" in lines[-1]
 
 
 @pytest.mark.parametrize(
