@@ -1,4 +1,4 @@
-"""The OpenAPI document, and a page that shows it and sends requests. Needs no token."""
+"""The OpenAPI document, and a web page that shows it and sends requests. They need no token."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ PAGE = """\
 <script src="docs/start.js"></script>
 </html>
 """
-# The default validator is a foreign host. A pasted token is forgotten with the page.
+# The default validator is another host. Closing the page deletes a pasted token.
 START = """\
 SwaggerUIBundle({
   url: "openapi.json",
@@ -63,13 +63,13 @@ ASSETS = {
     compress=True,
 )
 def get_openapi(request: Request) -> Response[str]:
-    """This description: OpenAPI 3.1."""
+    """Returns this OpenAPI 3.1 document."""
     return cacheable_answer(DESCRIPTION.read_text(), request.header("if-none-match"))
 
 
 @operation("GET", "/docs", Answer(200, media_type="text/html"), is_open=True, bare=True)
 def get_docs(_: Request) -> Response[str]:
-    """A page that shows this description and sends requests with a token pasted into it."""
+    """Returns a web page that shows this document and sends requests with a pasted token."""
     headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
     return Response(200, "text/html; charset=utf-8", PAGE, dict(headers))
 
@@ -86,7 +86,7 @@ def get_docs(_: Request) -> Response[str]:
     compress=True,
 )
 def get_docs_asset(_: Request, asset: str) -> Response[str]:
-    """A file of the page."""
+    """Returns a file of the web page."""
     if asset not in ASSETS:
         raise NotFound
     media_type, content = ASSETS[asset]

@@ -14,21 +14,25 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# Annotated after the limits, so that pydantic checks and describes them as limits of an integer.
+# After the limits in Annotated, so that pydantic treats the limits as those of an integer.
 WHOLE = BeforeValidator(_whole)
 
 
 class WorkflowConfig(BaseModel):
-    """Settings of a workflow's executions. Unknown keys are kept."""
+    """Settings of a workflow. Unknown fields are stored too."""
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, strict=True)
 
     workflow_type: Literal["nano_banana"]
     model: str = Field(min_length=1, max_length=200, examples=["gemini-2.5-flash-image"])
-    requires_api_key: bool = False
-    max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_LIMIT), WHOLE] = DEFAULT_MAX_PROMPTS
+    requires_api_key: bool = Field(False, description="True if a submission needs an `api_key`.")
+    max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_LIMIT), WHOLE] = Field(
+        DEFAULT_MAX_PROMPTS, description="The most prompts of one execution."
+    )
     supports_reference_images: bool = False
-    max_concurrency: Annotated[int, Field(ge=1), WHOLE] | None = None
+    max_concurrency: Annotated[int, Field(ge=1), WHOLE] | None = Field(
+        None, description="The most prompts of one execution that are painted at once."
+    )
     microusd_per_image: Annotated[int, Field(ge=0), WHOLE] | None = Field(
-        None, description="Price of an image, for a model whose prices are not known here."
+        None, description="Millionths of a US dollar per image, for a model without a known price."
     )
