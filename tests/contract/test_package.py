@@ -156,7 +156,7 @@ def test_a_failed_package_leaves_the_earlier_build(tmp_path: Path) -> None:
     (clone / ".venv").symlink_to((ROOT / ".venv").resolve())
     (clone / ".aws-sam/build").mkdir(parents=True)
     (clone / ".aws-sam/build/template.yaml").write_text("earlier")
-    (clone / "functions/fanout/fanout.py").write_text("this is not Python")
+    (clone / "functions/fanout/fanout.py").write_text("def")
     done = subprocess.run(
         ["make", "package", f"ARCHITECTURE={HERE}"],
         cwd=clone,
