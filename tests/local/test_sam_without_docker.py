@@ -160,7 +160,10 @@ def test_two_stacks_of_one_build_keep_serving_while_it_is_built_again(
     with ExitStack() as running:
         first = running.enter_context(serving(programs, build, tmp_path / "first"))
         second = running.enter_context(serving(programs, build, tmp_path / "second"))
-        # `sam build` deletes every file of an earlier build.
+        # `sam build` begins so.
+        shutil.rmtree(build)
+        for stack in (first, second):
+            assert get(stack, "/health", "").status_code == 200
         sam_build(ROOT, build, MACHINE)
         for mine, other in ((first, second), (second, first)):
             token = mine["tokens"]["client_a"]
@@ -184,7 +187,7 @@ def test_functions_that_cannot_be_imported_are_not_served(
         programs, tmp_path / "stack", "--built", build / "template.yaml"
     )
     try:
-        done = run(arguments, environment, seconds=150)
+        done = run(arguments, environment, seconds=300)
     finally:
         clean(environment)
     assert (done.returncode, done.stdout) == (1, "")
@@ -201,13 +204,17 @@ def test_a_missing_base_image_is_named_before_anything_starts(
     line, environment = command(
         programs, tmp_path / "stack", "--built", build / "template.yaml", *arguments
     )
-    done = run(line, environment, seconds=60)
+    try:
+        done = run(line, environment, seconds=60)
+    finally:
+        started = (tmp_path / "stack").exists()
+        clean(environment)
     assert (done.returncode, done.stdout) == (1, "")
     first, second = done.stderr.splitlines()
     assert first == f"The base image {IMAGE} is missing. Docker pulls it …"
     assert f"docker pull {IMAGE}" in second
     assert "no such host" in second
-    assert not (tmp_path / "stack").exists()
+    assert not started
 
 
 def test_make_looks_for_docker_before_it_builds() -> None:
