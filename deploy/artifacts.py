@@ -20,7 +20,7 @@ UNZIPPED_LIMIT = 250 * 1024 * 1024
 
 
 class NotDeployable(Exception):
-    """An artifact that Lambda would refuse, or that would fail there."""
+    """An artifact that Lambda would refuse, or that would fail in Lambda."""
 
 
 @dataclass(frozen=True, slots=True)
