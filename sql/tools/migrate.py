@@ -45,8 +45,8 @@ class MigrationFailed(Exception):
 class Migration:
     """One file. It applies completely or not at all, unless its first line is `-- no transaction`.
     Then its statements run one by one; each must end its line with `;`. Such a file can stop at any
-    statement, so it must be safe to run again: before CREATE INDEX CONCURRENTLY it has DROP INDEX
-    CONCURRENTLY IF EXISTS, which removes a half-built index."""
+    statement, so it must be safe to run again. For example, DROP INDEX CONCURRENTLY IF EXISTS
+    stands before CREATE INDEX CONCURRENTLY and removes a half-built index."""
 
     name: str
     text: str

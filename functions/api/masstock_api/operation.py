@@ -5,10 +5,11 @@
         "Returns one client."
         return clients.fetch_client(request.reading(), client_id)
 
-The declaration and the handler's parameters determine the refusal of unknown query parameters, the
-ids in the path, the body, both checks for administrators, the response, the operation in the
-OpenAPI document (tools/openapi.py) and the access test's list (tests/e2e/access.yaml). Models are
-named as strings, because importing pydantic would slow down cold starts that need no body.
+The declaration and the handler's parameters determine how a request is checked: unknown query
+parameters, the ids in the path, the body, and both checks for administrators. They also determine
+the response and the operation in the OpenAPI document (tools/openapi.py). The access test
+(tests/e2e/access.yaml) lists all declarations. Models are named as strings, because importing
+pydantic would slow down cold starts that need no body.
 """
 
 from collections.abc import Callable, Mapping, Sequence
