@@ -25,7 +25,7 @@ MOVE_ATTEMPTS = 20
 
 
 class NotDeployable(Exception):
-    """An artifact that Lambda would refuse, or that would fail there."""
+    """An artifact that Lambda would refuse, or that would fail in Lambda."""
 
 
 @dataclass(frozen=True, slots=True)

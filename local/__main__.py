@@ -44,7 +44,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # For example `| head -1`. Python flushes standard output once more when it exits.
+        # The reader of the output has ended, as in `… | head -1`. Python would fail again, because
+        # it flushes standard output when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
@@ -97,7 +98,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def supervise(settings: Settings) -> int:
-    """Run the supervisor, which `up` starts and whose outcome `up` reads from a pipe."""
+    """Run the supervisor. `up` starts this process and reads its report from a pipe."""
     from local.supervisor import supervise
 
     descriptor = int(os.environ.pop(lifecycle.READY_FD, "1"))

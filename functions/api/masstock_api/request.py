@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
-# A response of Lambda has at most 6 MB, and a body of 4 MB can have a mistake in every field.
+# A body of 4 MB can have a mistake in every field. The list of all mistakes could exceed Lambda's
+# limit of 6 MB for a response.
 MAX_MISTAKES = 100
 MAX_POINTER_LENGTH = 1000
 
@@ -78,7 +79,7 @@ class Request:
     @contextmanager
     def writing(self) -> Generator[TenantTransaction]:
         """Opens one transaction as the caller. On operations for administrators it raises Forbidden
-        for a client user, or NotFound if they cannot see the row."""
+        for a client user, or NotFound if the row is hidden from this user."""
         self.entered = True
         with tenant_transaction(session.database(), self.principal, session.signing_key()) as tx:
             if self._admins and not tx.caller.is_admin:
@@ -160,9 +161,9 @@ def _refuse_constant(name: str) -> object:
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """The JSON pointer (RFC 6901) of a mistake, cut to MAX_POINTER_LENGTH: the name of an unknown
-    field can be megabytes long. Parts in angle brackets are names of a union's members, which are
-    not in the caller's JSON."""
+    """The JSON pointer (RFC 6901) of a mistake. It is cut to MAX_POINTER_LENGTH, because the name
+    of an unknown field can be megabytes long. Parts in angle brackets are omitted: they name the
+    members of a union and are not in the caller's JSON."""
     pointer = "".join(
         "/" + str(part).replace("~", "~0").replace("/", "~1")
         for part in location

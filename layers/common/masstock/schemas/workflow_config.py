@@ -14,7 +14,8 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# After the limits in Annotated, so that pydantic treats the limits as those of an integer.
+# In Annotated, WHOLE must follow the limits. Otherwise pydantic does not apply them as limits of an
+# integer.
 WHOLE = BeforeValidator(_whole)
 
 
