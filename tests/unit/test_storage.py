@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 
 import boto3
@@ -87,6 +88,74 @@ def test_what_is_stored_is_hashed_once_and_s3_checks_it(bucket: str) -> None:
         assert b"x-amz-checksum-sha256" in request.headers["Authorization"]
         assert request.headers["x-amz-content-sha256"] == b"UNSIGNED-PAYLOAD"
     assert len(sent) == 2
+
+
+# --- addresses --------------------------------------------------------------------------------
+
+REGIONAL_HOSTS = {
+    "us-east-1": "s3.us-east-1.amazonaws.com",
+    "eu-west-1": "s3.eu-west-1.amazonaws.com",
+    "af-south-1": "s3.af-south-1.amazonaws.com",
+    "us-gov-west-1": "s3.us-gov-west-1.amazonaws.com",
+    "cn-north-1": "s3.cn-north-1.amazonaws.com.cn",
+    "cn-northwest-1": "s3.cn-northwest-1.amazonaws.com.cn",
+}
+
+
+def addresses(bucket: str) -> list[str]:
+    """Every kind of URL that callers get: signed, public, and of the two upload forms."""
+    results, uploads = Results(bucket), Uploads(bucket)
+    return [
+        results.signed_url("any/0_0.png"),
+        results.public_url("any/0_0.png"),
+        str(uploads.new_image_upload(CLIENT, "image/png")["url"]),
+        str(uploads.new_prompts_upload(CLIENT)["url"]),
+    ]
+
+
+@pytest.mark.parametrize(("region", "host"), REGIONAL_HOSTS.items())
+@pytest.mark.parametrize("dual_stack", ["true", "false"])
+def test_urls_and_forms_name_the_regions_own_host(
+    aws: None, monkeypatch: pytest.MonkeyPatch, region: str, host: str, dual_stack: str
+) -> None:
+    """The signature covers the host, and S3 redirects or refuses the global host."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, region)
+    # One decision for every environment: docs/decisions.md, "Addresses of S3 …".
+    monkeypatch.setenv("AWS_USE_DUALSTACK_ENDPOINT", dual_stack)
+    for url in addresses("a-bucket"):
+        parts = urlsplit(url)
+        assert (parts.scheme, parts.netloc) == ("https", f"a-bucket.{host}")
+        assert not parts.path.startswith("/a-bucket")
+    query = parse_qs(urlsplit(Results("a-bucket").signed_url("any/0_0.png")).query)
+    assert query["X-Amz-Credential"][0].split("/")[2] == region
+    assert query["X-Amz-SignedHeaders"] == ["host"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bucket_at"),
+    [
+        ("http://127.0.0.1:4566", "http://127.0.0.1:4566/a-bucket"),
+        ("http://127.8.8.8:4566", "http://127.8.8.8:4566/a-bucket"),
+        ("http://localhost:4566", "http://localhost:4566/a-bucket"),
+        ("http://[::1]:4566", "http://[::1]:4566/a-bucket"),
+        # Containers reach the stack by an address of a network, which has no subdomains either.
+        ("http://172.17.0.1:4566", "http://172.17.0.1:4566/a-bucket"),
+        ("https://s3.store.example", "https://a-bucket.s3.store.example"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+def test_only_loopback_endpoints_get_the_bucket_as_a_path(
+    aws: None, monkeypatch: pytest.MonkeyPatch, variable: str, endpoint: str, bucket_at: str
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, endpoint)
+    for url in addresses("a-bucket"):
+        assert url.startswith(bucket_at)
+        assert url.removeprefix(bucket_at).count("a-bucket") == 0
 
 
 def test_one_prompts_image_is_not_taken_for_anothers(bucket: str) -> None:

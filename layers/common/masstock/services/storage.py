@@ -2,12 +2,15 @@
 
 import base64
 import hashlib
+import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
@@ -247,6 +250,8 @@ def _s3() -> "S3Client":
 
     return boto3.client(  # pyright: ignore[reportUnknownMemberType]
         "s3",
+        # Lambda sets both variables of the region. boto3 reads only AWS_DEFAULT_REGION.
+        region_name=os.environ.get("AWS_REGION"),
         config=Config(
             signature_version="s3v4",
             retries={"mode": "standard", "max_attempts": 3},
@@ -258,9 +263,26 @@ def _s3() -> "S3Client":
             # verifies it, and the request's signature covers it.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"payload_signing_enabled": False},
+            # Callers get URLs of the region's own host, over IPv4 only (decision 47). The signature
+            # covers the host, and S3 redirects or refuses the global host.
+            use_dualstack_endpoint=False,
+            s3={
+                "payload_signing_enabled": False,
+                "us_east_1_regional_endpoint": "regional",
+                "addressing_style": "path" if _endpoint_is_loopback() else "virtual",
+            },
         ),
     )
+
+
+def _endpoint_is_loopback() -> bool:
+    """True for the endpoint of the local stack, whose host has no subdomain for a bucket."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 @contextmanager
