@@ -72,8 +72,9 @@ def test_public_urls_are_made_anew_whatever_was_stored(
     settings._parsed.clear()
     with psycopg.connect(fresh_database.superuser) as connection:
         connection.execute(
-            "UPDATE public.workflow_batch_results SET result_url = CASE batch_index WHEN 1 THEN "
-            "'https://results.s3.amazonaws.com/' || result_storage_path END WHERE execution_id = %s",
+            "UPDATE public.workflow_batch_results SET result_url = CASE batch_index WHEN 1 "
+            "THEN 'https://results.s3.amazonaws.com/' || result_storage_path END "
+            "WHERE execution_id = %s",
             [DEMO_EXECUTION],
         )
     for url in locations(api):
