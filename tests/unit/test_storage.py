@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.aws.resources import REGION
-from masstock.errors import InvalidImage, ReferenceGone
+from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
 from masstock.services import storage
 from masstock.services.storage import ObjectMissing, Results, Uploads, image_key, sniff_image
 
@@ -33,6 +33,7 @@ def bucket(aws: None, aws_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     name = f"bucket-{uuid4().hex}"
     client.create_bucket(Bucket=name)
     yield name
+    client.delete_bucket_policy(Bucket=name)
     for found in client.list_objects_v2(Bucket=name).get("Contents", []):
         client.delete_object(Bucket=name, Key=found["Key"])
 
@@ -184,6 +185,40 @@ def test_images_of_a_deleted_execution_are_removed_and_no_others(bucket: str) ->
     assert results.remove_all(gone) == 3
     assert results.find(gone, 0) is None
     assert results.find(kept, 2) is not None
+
+
+def refuse_deletes(bucket: str, url: str, *keys: str) -> None:
+    """S3 refuses to delete these keys, inside an answer with status 200. Without keys it deletes
+    every key again."""
+    client: Any = boto3.client("s3", endpoint_url=url, region_name=REGION)
+    if not keys:
+        client.delete_bucket_policy(Bucket=bucket)
+        return
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:DeleteObject",
+        "Resource": [f"arn:aws:s3:::{bucket}/{key}" for key in keys],
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+
+def test_an_image_that_s3_refuses_to_delete_is_not_taken_for_deleted(
+    bucket: str, aws_url: str
+) -> None:
+    results, execution_id = Results(bucket), uuid4()
+    for index in range(3):
+        key = f"{execution_id}/{index}_0.png"
+        results.put(key, PNG, "image/png", processing_time_ms=1, cost=None, attempt=1)
+    refuse_deletes(bucket, aws_url, f"{execution_id}/1_0.png")
+    with pytest.raises(StorageUnavailable):
+        results.remove_all(execution_id)
+    # The others are gone.
+    assert [results.find(execution_id, index) is None for index in range(3)] == [True, False, True]
+    refuse_deletes(bucket, aws_url)
+    assert results.remove_all(execution_id) == 1
+    assert results.find(execution_id, 1) is None
 
 
 def test_a_reference_is_read_as_it_was_submitted(bucket: str) -> None:

@@ -121,18 +121,26 @@ class Results:
         return _described(key, head["ContentType"], head["ContentLength"], head["Metadata"])
 
     def remove_all(self, execution_id: UUID) -> int:
-        """Deletes all images of an execution and returns their number."""
+        """Deletes all images of an execution and returns their number. Raises StorageUnavailable
+        if S3 refuses one of them, after it tried all others."""
         removed = 0
+        refused: list[str] = []
         with _storage_errors():
             pages = _s3().get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=f"{execution_id}/"):
                 keys = [found.get("Key", "") for found in page.get("Contents", [])]
                 if keys:
-                    _s3().delete_objects(
+                    answer = _s3().delete_objects(
                         Bucket=self._bucket,
                         Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
                     )
-                    removed += len(keys)
+                    # The status is 200 even if S3 refuses each key.
+                    errors = [error.get("Code", "") for error in answer.get("Errors", [])]
+                    refused += errors
+                    removed += len(keys) - len(errors)
+        if refused:
+            codes = ", ".join(sorted(set(refused)))
+            raise StorageUnavailable(f"S3 did not delete {len(refused)} images: {codes}")
         return removed
 
     def signed_url(self, key: str) -> str:
