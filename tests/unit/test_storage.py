@@ -187,6 +187,23 @@ def test_images_of_a_deleted_execution_are_removed_and_no_others(bucket: str) ->
     assert results.find(kept, 2) is not None
 
 
+def test_bytes_that_changed_on_their_way_are_refused_and_not_stored(bucket: str) -> None:
+    def change(request: Any, **_: Any) -> None:
+        request.body = PNG[:-1] + b"?"
+
+    events: Any = storage._s3().meta.events
+    events.register("before-send.s3.PutObject", change)
+    execution_id = uuid4()
+    with pytest.raises(StorageUnavailable) as raised:
+        Results(bucket).put(
+            f"{execution_id}/0_0.png", PNG, "image/png", processing_time_ms=1, cost=None, attempt=1
+        )
+    assert "(BadDigest)" in str(raised.value.__cause__)
+    assert Results(bucket).find(execution_id, 0) is None
+    with pytest.raises(StorageUnavailable):
+        Uploads(bucket).put_reference(CLIENT, PNG)
+
+
 def refuse_deletes(bucket: str, url: str, *keys: str) -> None:
     """S3 refuses to delete these keys, inside an answer with status 200. Without keys it deletes
     every key again."""
