@@ -52,7 +52,7 @@ def verifying(application: Callable) -> Callable:
             headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(content)))]
             start_response("400 Bad Request", headers)
             return [content]
-        # Closed, because moto's objects of a request refer to each other and so live on for a while.
+        # Closed, because moto's objects of a request refer to each other, and live on for a while.
         with BytesIO(body) as stream:
             environ["wsgi.input"] = stream
             return application(environ, start_response)

@@ -124,7 +124,7 @@ def test_urls_and_forms_name_the_regions_own_host(
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, region)
-    # One decision for every environment: docs/decisions.md, "Addresses of S3 …".
+    # One decision for every environment: docs/decisions.md, "URLs name the region's host".
     monkeypatch.setenv("AWS_USE_DUALSTACK_ENDPOINT", dual_stack)
     for url in addresses("a-bucket"):
         parts = urlsplit(url)

@@ -271,8 +271,8 @@ def _s3() -> "S3Client":
             # verifies it, and the request's signature covers it.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            # Callers get URLs of the region's own host, over IPv4 only (decision 47). The signature
-            # covers the host, and S3 redirects or refuses the global host.
+            # URLs name the region's own host, over IPv4 only (docs/decisions.md). The signature
+            # covers the host, so a redirect does not help.
             use_dualstack_endpoint=False,
             s3={
                 "payload_signing_enabled": False,
