@@ -62,7 +62,7 @@ def test_signed_urls_and_forms_name_the_regions_own_host(
         assert form["url"] == f"https://uploads.{HOSTS[region]}/"
 
 
-def test_public_urls_are_made_anew_whatever_was_stored(
+def test_public_urls_are_made_anew_at_each_read(
     deployed: tuple[handler.Api, pytest.MonkeyPatch], fresh_database: Urls, region: str
 ) -> None:
     """Rows of an earlier version hold the global host. Rows that were painted while the stage had

@@ -126,7 +126,7 @@ def test_the_md5_and_the_hash_of_the_signature_must_be_those_of_the_body(
     ],
     ids=str,
 )
-def test_a_checksum_that_is_none_is_refused(
+def test_a_malformed_checksum_is_refused(
     aws: Aws, s3: Any, key: str, headers: dict[str, str], code: str
 ) -> None:
     assert send(aws, f"private/{key}", BODY, headers)[:2] == (400, code)
