@@ -21,6 +21,7 @@ PARAMETERS = {
     "ALLOW_PRIVATE_WEBHOOKS": "AllowPrivateWebhooks",
     "LOG_LEVEL": "LogLevel",
     "CORS_ALLOW_ORIGINS": "CorsAllowOrigins",
+    "SNAP_START": "SnapStart",
 }
 # Everything that the stack writes to LOCAL_DIR. `clean` deletes exactly this.
 CONTENTS = (
@@ -70,6 +71,12 @@ class Settings:
     def public_images(self) -> bool:
         """True if result images need no signature in their URL."""
         return self.parameters.get("ImageAccess") == "public"
+
+    @property
+    def snap_start(self) -> bool:
+        """True if functions get credentials from an endpoint, as with SnapStart in Lambda. The
+        local stack makes no snapshots."""
+        return self.parameters.get("SnapStart") == "on"
 
     @property
     def logs(self) -> Path:

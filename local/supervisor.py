@@ -16,6 +16,7 @@ from typing import Any
 
 from local import database
 from local.aws.clients import client
+from local.aws.credentials import CredentialsEndpoint
 from local.aws.http_api import HttpApi
 from local.aws.lambda_api import InnerEndpoints
 from local.aws.pool import Pools
@@ -119,16 +120,24 @@ class Stack:
         urls = database.prepare(owner_url, self._keys)
         seeded = database.seed(owner_url, embedded=settings.database_url is None)
 
+        credentials = CredentialsEndpoint()
         variables = {
             function.logical_id: function_variables(
-                function, aws_url=aws_url, model_url=None if settings.real_model else model.url
+                function,
+                aws_url=aws_url,
+                model_url=None if settings.real_model else model.url,
+                credentials=(
+                    credentials.variables(inner_url, function.log_name)
+                    if settings.snap_start
+                    else None
+                ),
             )
             for function in template.functions
         }
         pools = Pools(template.functions, variables, settings.logs, settings.pool_capacity)
         self._resources.callback(pools.close)
         pools.start()
-        self._serve(InnerEndpoints(pools, self._keys.key_set()), inner_port)
+        self._serve(InnerEndpoints(pools, self._keys.key_set(), credentials), inner_port)
         configuration = aws_configuration(
             settings, template, self._keys, urls, settings.functions_url or inner_url
         )

@@ -1,4 +1,5 @@
-"""Lambda's Invoke API in front of the pools, and the token issuer's key set beside it."""
+"""Lambda's Invoke API in front of the pools. The token issuer's key set and the functions'
+credentials are beside it."""
 
 import json
 import logging
@@ -12,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
+from local.aws.credentials import CredentialsEndpoint
 from local.aws.pool import FunctionPool, PayloadTooLarge, PoolClosed, Pools
 
 logger = logging.getLogger(__name__)
@@ -20,15 +22,23 @@ INVOKE_PATH = "/2015-03-31/functions/{}/invocations"
 
 
 class InnerEndpoints:
-    """WSGI application for the stack's own processes: Invoke, and GET /jwks.json."""
+    """WSGI application for the stack's own processes: Invoke, GET /jwks.json and the functions'
+    credentials."""
 
-    def __init__(self, pools: Pools, key_set: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        pools: Pools,
+        key_set: dict[str, Any],
+        credentials: CredentialsEndpoint | None = None,
+    ) -> None:
         self._pools = pools
         self._key_set = key_set
+        credentials = credentials or CredentialsEndpoint()
         self._routes = Map(
             [
                 Rule(INVOKE_PATH.format("<name>"), methods=["POST"], endpoint=self._invoke),
                 Rule("/jwks.json", methods=["GET"], endpoint=self._keys),
+                Rule("/credentials/<function>", methods=["GET"], endpoint=credentials.answer),
             ]
         )
 

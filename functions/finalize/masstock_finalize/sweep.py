@@ -1,9 +1,11 @@
 """The sweep: recovers executions without a machine, sends webhooks, removes deleted images."""
 
+import time
+
 from masstock.database.queries import executions, idempotency_keys
 from masstock.database.queries.executions import LiveExecution
 from masstock.database.worker import Worker
-from masstock.errors import DeadlineExceeded
+from masstock.errors import DeadlineExceeded, StorageUnavailable
 from masstock.schemas.engine import ExecutionRun
 from masstock.services.state_machine import StateMachine
 from masstock.services.storage import Results
@@ -15,6 +17,8 @@ from masstock_finalize.ending import end_run
 # A submission starts its machine directly after its commit. The sweep starts it after this time.
 START_GRACE_SECONDS = 30
 SWEEP_LIMIT = 500
+# During an outage of S3 each removal waits for its timeouts.
+REMOVE_SECONDS = 15
 
 
 def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
@@ -33,9 +37,7 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
             logger.exception("could not look after an execution", execution_id=str(row["id"]))
     delivered = deliver_webhooks(worker, settings)
     worker.fetch_together([idempotency_keys.forget_expired_keys(), executions.fold_counts()])
-    for execution_id in executions.list_deleted_executions(worker, SWEEP_LIMIT):
-        Results(settings.results_bucket).remove_all(execution_id)
-        executions.forget_deleted_execution(worker, execution_id)
+    removals_failed = remove_images(worker, settings)
     # An alarm also watches for missing data, which means that no sweep runs.
     emit_counts(LiveExecutions=len(rows), StuckExecutions=stuck)
     return {
@@ -43,7 +45,29 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
         "recovered": recovered,
         "failed": failed,
         "webhooks_delivered": delivered,
+        "removals_failed": removals_failed,
     }
+
+
+def remove_images(worker: Worker, settings: FinalizeSettings) -> int:
+    """Removes the images of deleted executions. An execution with an image that S3 did not delete
+    stays listed, so the next sweep tries again. Returns the number of these executions. After 15 s
+    the rest is left to the next sweep."""
+    failed = 0
+    until = time.monotonic() + REMOVE_SECONDS
+    results = Results(settings.results_bucket)
+    for execution_id in executions.list_deleted_executions(worker, SWEEP_LIMIT):
+        if time.monotonic() > until:
+            logger.warning("the remaining images are left to the next sweep")
+            break
+        try:
+            results.remove_all(execution_id)
+        except StorageUnavailable:  # one refused image must not keep the images of the others
+            failed += 1
+            logger.exception("images are left to the next sweep", execution_id=str(execution_id))
+        else:
+            executions.forget_deleted_execution(worker, execution_id)
+    return failed
 
 
 def recover(worker: Worker, row: LiveExecution, settings: FinalizeSettings) -> bool:

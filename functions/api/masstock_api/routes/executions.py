@@ -181,10 +181,17 @@ def list_results(request: Request, execution_id: UUID) -> Response[str]:
 def _result(row: Row) -> Row:
     """The row with a URL of its image."""
     result = {name: row[name] for name in row if name != "more_follow"}
-    settings = session.settings()
-    if (path := row["result_storage_path"]) and not settings.images_are_public:
-        result["result_url"] = Results(settings.results_bucket).signed_url(path)
+    if path := row["result_storage_path"]:
+        result["result_url"] = _image_url(path)
     return result
+
+
+def _image_url(path: str) -> str:
+    """Made from the path at each read: a stored URL may name a host, a bucket or a kind of access
+    that this stage had before."""
+    settings = session.settings()
+    results = Results(settings.results_bucket)
+    return results.public_url(path) if settings.images_are_public else results.signed_url(path)
 
 
 @operation(
@@ -201,8 +208,5 @@ def get_image(request: Request, execution_id: UUID, batch_index: int) -> Respons
         raise NotFound("The image is not finished yet.")
     if row["result_storage_path"] is None:
         raise NotFound(f"There is no image: {row['error_message']}")
-    settings = session.settings()
-    url = Results(settings.results_bucket).signed_url(row["result_storage_path"])
-    if settings.images_are_public:
-        url = row["result_url"]
-    return Response(302, None, None, {"Location": url, "Cache-Control": "private, no-store"})
+    location = _image_url(row["result_storage_path"])
+    return Response(302, None, None, {"Location": location, "Cache-Control": "private, no-store"})

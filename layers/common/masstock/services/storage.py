@@ -2,12 +2,15 @@
 
 import base64
 import hashlib
+import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
@@ -119,18 +122,26 @@ class Results:
         return _described(key, head["ContentType"], head["ContentLength"], head["Metadata"])
 
     def remove_all(self, execution_id: UUID) -> int:
-        """Deletes all images of an execution and returns their number."""
+        """Deletes all images of an execution and returns their number. Raises StorageUnavailable
+        if S3 refuses one of them, after it tried all others."""
         removed = 0
+        refused: list[str] = []
         with _storage_errors():
             pages = _s3().get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=f"{execution_id}/"):
                 keys = [found.get("Key", "") for found in page.get("Contents", [])]
                 if keys:
-                    _s3().delete_objects(
+                    answer = _s3().delete_objects(
                         Bucket=self._bucket,
                         Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
                     )
-                    removed += len(keys)
+                    # The status is 200 even if S3 refuses each key.
+                    errors = [error.get("Code", "") for error in answer.get("Errors", [])]
+                    refused += errors
+                    removed += len(keys) - len(errors)
+        if refused:
+            codes = ", ".join(sorted(set(refused)))
+            raise StorageUnavailable(f"S3 did not delete {len(refused)} images: {codes}")
         return removed
 
     def signed_url(self, key: str) -> str:
@@ -248,6 +259,8 @@ def _s3() -> "S3Client":
 
     return boto3.client(  # pyright: ignore[reportUnknownMemberType]
         "s3",
+        # Lambda sets both variables of the region. boto3 reads only AWS_DEFAULT_REGION.
+        region_name=os.environ.get("AWS_REGION"),
         config=Config(
             signature_version="s3v4",
             retries={"mode": "standard", "max_attempts": 3},
@@ -259,9 +272,26 @@ def _s3() -> "S3Client":
             # verifies it, and the request's signature covers it.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"payload_signing_enabled": False},
+            # URLs name the region's own host, over IPv4 only (docs/decisions.md). The signature
+            # covers the host, so a redirect does not help.
+            use_dualstack_endpoint=False,
+            s3={
+                "payload_signing_enabled": False,
+                "us_east_1_regional_endpoint": "regional",
+                "addressing_style": "path" if _endpoint_is_loopback() else "virtual",
+            },
         ),
     )
+
+
+def _endpoint_is_loopback() -> bool:
+    """True for the endpoint of the local stack, whose host has no subdomain for a bucket."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 @contextmanager

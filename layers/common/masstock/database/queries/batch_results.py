@@ -64,11 +64,11 @@ def list_results(
 
 
 def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Row:
-    """{status, result_url, result_storage_path, error_message} of one result. Raises
+    """Where the image of one prompt is: {status, result_storage_path, error_message}; raises
     NotFound."""
     return tx.fetch_one(
         """
-        SELECT status, result_url, result_storage_path, error_message
+        SELECT status, result_storage_path, error_message
         FROM public.workflow_batch_results
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
         """,
