@@ -131,7 +131,7 @@ def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry"
 def delete_execution(request: Request, execution_id: UUID) -> None:
     """204; an ended execution, its results and its images."""
     with request.writing() as tx:
-        request.check_version(executions.fetch_execution(tx, execution_id))
+        request.check_version(executions.fetch_execution(tx, execution_id, for_update=True))
         if not executions.delete_execution(tx, execution_id):
             raise Conflict("The execution has not ended; cancel it first.")
     try:

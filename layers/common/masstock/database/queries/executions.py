@@ -53,9 +53,12 @@ def insert_execution(
     )
 
 
-def fetch_execution(tx: Executor, execution_id: UUID) -> str:
+def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = False) -> str:
     """One execution as JSON, with its names and progress and without its API key; prompts that
-    would not fit into an answer are left to the results. Raises NotFound."""
+    would not fit into an answer are left to the results. Raises NotFound. `for_update` holds the
+    row until the commit."""
+    if for_update:
+        tx.fetch_all("SELECT app.lock_execution(%(id)s)", id=execution_id)
     row = tx.fetch_one(
         """
         SELECT row_to_json(x)::text AS json FROM (
