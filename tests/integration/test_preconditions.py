@@ -1,4 +1,4 @@
-"""If-Match is compared with a locked row: a change that another request commits meanwhile counts."""
+"""If-Match is compared with a locked row, so a change that is committed meanwhile counts."""
 
 import threading
 import time
@@ -23,7 +23,12 @@ ROWS: dict[str, tuple[LiteralString, Any, dict[str, Any], LiteralString]] = {
     "workflows": ("workflows", WORKFLOW, {"description": None}, "description = 'Other'"),
     "workflow-requests": ("workflow_requests", REQUEST, {"notes": "50"}, "notes = 'Other'"),
     "support-tickets": ("support_tickets", TICKET, {"priority": "low"}, "subject = 'Other'"),
-    "executions": ("workflow_executions", DEMO_EXECUTION, {}, "error_message = gen_random_uuid()::text"),
+    "executions": (
+        "workflow_executions",
+        DEMO_EXECUTION,
+        {},
+        "error_message = gen_random_uuid()::text",
+    ),
 }
 CASES = [
     *(("admin", "PATCH", name) for name in ROWS if name != "executions"),
