@@ -42,7 +42,7 @@ def split_prompts(text: str) -> list[str]:
     """Return one prompt for each line.
 
     If blank lines separate blocks and one block has several lines, each block is one prompt. If the
-    first line is the header of a CSV file with a column `prompt`, the column's cells are the prompts.
+    first line is a CSV header with a column `prompt`, the cells of the column are the prompts.
     """
     rows = _csv_rows(text)
     if rows and (column := _prompt_column(rows[0])) is not None:

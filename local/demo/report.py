@@ -63,8 +63,8 @@ def print_calls(console: Console, access: Json, workflow_id: str, api_key: str) 
     )
     calls = example_calls(access["base_url"], workflow_id, api_key, a, b)
     console.print(
-        "\nThe stack stays up until `make down`. Submit, wait, fetch the image; client B gets a 404:"
-        f"\n\n{calls}\n",
+        "\nThe stack stays up until `make down`."
+        f" Submit, wait, fetch the image; client B gets a 404:\n\n{calls}\n",
         markup=False,
         soft_wrap=True,
     )

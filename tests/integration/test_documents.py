@@ -3,7 +3,6 @@
 import gzip
 import re
 from pathlib import Path
-
 from urllib.parse import urlsplit
 
 import pytest
@@ -76,8 +75,9 @@ def test_the_results_bucket_lets_the_page_read_an_answer(api: Api) -> None:
     assert (rule["AllowedOrigins"], rule["AllowedMethods"]) == (["*"], ["GET", "HEAD"])
     place = f"/v1/executions/{DEMO_EXECUTION}/results/0/image"
     location = api.call("client_a", "GET", place).headers["Location"]
-    answer = requests.get(location, headers={"Origin": "https://api.example"}, timeout=10)
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    origin = "https://api.example"
+    answer = requests.get(location, headers={"Origin": origin}, timeout=10)
+    assert answer.headers["Access-Control-Allow-Origin"] in ("*", origin)
 
 
 @pytest.mark.parametrize("asset", ["api.py", "..%2Fapi.py", "swagger-ui.min.css", "%2e%2e"])

@@ -324,3 +324,9 @@ class Problem(Resource):
     errors: list[FieldProblem] = Field(
         default_factory=list[FieldProblem], description="Of a validation problem: every mistake."
     )
+
+
+class GatewayMessage(Resource):
+    """An answer of API Gateway, which the API itself did not see."""
+
+    message: str
