@@ -4,13 +4,24 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any, LiteralString
+from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg import sql
 from werkzeug.test import TestResponse
 
-from tests.support.databases import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from tests.support.databases import (
+    ACME,
+    ADMIN,
+    DEMO_EXECUTION,
+    JANE_OF_GLOBEX,
+    JOHN_OF_ACME,
+    WORKFLOW,
+    Callers,
+    Urls,
+    connected,
+)
 from tests.support.handler import Api
 
 PATIENCE_SECONDS = 20
@@ -151,3 +162,31 @@ def test_a_row_that_another_request_deletes_meanwhile_is_not_found(
             (who, method, f"/v1/{name}/{row_id}", body if method == "PATCH" else None),
         )
     assert answer.status_code == 404, answer.text
+
+
+LOCKS: list[tuple[LiteralString, LiteralString, Any]] = [
+    ("SELECT app.lock_ticket(%(id)s)", "support_tickets", TICKET),
+    ("SELECT app.lock_request(%(id)s)", "workflow_requests", REQUEST),
+    ("SELECT app.lock_execution(%(id)s)", "workflow_executions", DEMO_EXECUTION),
+]
+
+
+@pytest.mark.parametrize(
+    ("user", "locks"), [(JOHN_OF_ACME, True), (ADMIN, True), (JANE_OF_GLOBEX, False)]
+)
+@pytest.mark.parametrize(("call", "table", "row_id"), LOCKS)
+def test_a_caller_locks_only_rows_that_the_caller_sees(
+    callers: Callers,
+    superuser: psycopg.Connection,
+    user: UUID,
+    locks: bool,
+    call: LiteralString,
+    table: LiteralString,
+    row_id: Any,
+) -> None:
+    row = sql.SQL("SELECT FROM {} WHERE id = %s FOR UPDATE SKIP LOCKED").format(
+        sql.Identifier("public", table)
+    )
+    with callers.writing(user) as tx:
+        tx.fetch_all(call, id=row_id)
+        assert superuser.execute(row, [row_id]).rowcount == (0 if locks else 1)
