@@ -1,9 +1,8 @@
-"""Side by side with the peers in one run: `python -m bench [--full] [ROW …]`.
+"""Measures our functions beside their peers in one run: `python -m bench [--full] [ROW …]`.
 
 Prints a table (ours, peer, ratio, goal, verdict), draws `bench/plots/`, and replaces
-`bench/results.json` and `bench/machine.json`: they tell of one run, and of nothing that another
-measured. The exit status says whether every row ran, not whether its goal was met: machines are
-noisy, and the table says which.
+`bench/results.json` and `bench/machine.json`. These files hold the rows of this run only. The exit
+status is 1 if a row did not run. A missed goal does not change it, because machines are noisy.
 """
 
 import argparse
@@ -19,10 +18,10 @@ from bench.measure import CannotRun, Row
 
 
 def main(arguments: list[str]) -> int:
-    """See the module."""
+    """Runs the rows and writes the results; returns the exit status."""
     parser = argparse.ArgumentParser(prog="make bench", description="Ours beside the peers.")
-    parser.add_argument("--full", action="store_true", help="the stated sizes; may take an hour")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="all of them where none is named")
+    parser.add_argument("--full", action="store_true", help="use the full sizes; may take an hour")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="rows to measure (default: all)")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.rows if name not in GOALS]:
         parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(GOALS)}")
@@ -43,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 
 def measured(module: str, names: list[str], *, full: bool) -> Iterator[Row]:
-    """The rows of one module; what did not come is a row that says why."""
+    """Yields the rows of one module. A row that could not be measured carries the reason."""
     missing = dict.fromkeys(names)
     reason = "the module did not measure it"
     try:
@@ -52,7 +51,7 @@ def measured(module: str, names: list[str], *, full: bool) -> Iterator[Row]:
             yield row
     except CannotRun as error:
         reason = str(error)
-    except Exception as error:  # the other modules still have something to say
+    except Exception as error:  # the other modules still run
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
     for name in missing:

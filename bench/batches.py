@@ -1,8 +1,8 @@
-"""Whole batches over HTTP: what the stack adds to the model's own time, beside queues that paint
-the same batch with the same stand-ins for the model and S3, and what it adds to each prompt.
+"""Whole batches over HTTP: the time that the stack adds to the model's time, per batch and per
+prompt. The peers are queues that paint the same batch with the same stand-ins for the model and S3.
 
-The stand-in paints real PNGs, 6 ms of CPU each, for everybody alike. Peers store over plain HTTP
-without signing, which is less than they would have to do on AWS.
+The stand-in model makes real PNGs, 6 ms of CPU each, for our stack and for the peers. The peers
+store images over plain HTTP without signatures, which is less work than on AWS.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from bench.processes import cpu_by_kind
 from bench.queues import Peer, Queue
 from bench.stack import Stack
 
-# The seed's sample: how long its image model takes.
+# The time of one image in the seed's sample.
 MODEL_SECONDS = 3.5
 CONCURRENCY = 20
 PROMPTS = 100
@@ -43,9 +43,9 @@ def run(names: list[str], *, full: bool) -> Iterator[Row]:
                 missing |= dict.fromkeys(peers, str(error))
                 peers = {}
         scene = resources.enter_context(stack.running("batches", concurrency=CONCURRENCY))
-        everybody = _Everybody(scene, peers, redis_url)
+        contest = _Contest(scene, peers, redis_url)
         if {"batch_efficiency", "batch_vs_peers"} & set(names):
-            walls = everybody.slow_batches(rounds, alone="batch_vs_peers" not in names)
+            walls = contest.slow_batches(rounds, alone="batch_vs_peers" not in names)
         for name in names:
             match name:
                 case "batch_efficiency":
@@ -55,11 +55,11 @@ def run(names: list[str], *, full: bool) -> Iterator[Row]:
                 case "fanout_overhead":
                     if "celery" not in peers:
                         raise CannotRun(f"without Celery: {missing.get('celery')}")
-                    yield everybody.quick_batches(rounds, prompts)
+                    yield contest.quick_batches(rounds, prompts)
 
 
-class _Everybody:
-    """Ours and the peers, before the same model."""
+class _Contest:
+    """Our stack and the peers, which all call the same stand-in model."""
 
     def __init__(self, scene: Stack, peers: dict[str, Peer], redis_url: str) -> None:
         self._scene = scene
@@ -72,7 +72,7 @@ class _Everybody:
         }
 
     def slow_batches(self, rounds: int, *, alone: bool) -> Walls:
-        """Seconds of whole batches with the model's own time, everybody once a round."""
+        """Seconds of whole batches with a slow model, by name. Each runs once per round."""
         walls: Walls = {}
 
         def ours() -> None:
@@ -88,7 +88,7 @@ class _Everybody:
         return walls
 
     def quick_batches(self, rounds: int, prompts: int) -> Row:
-        """The row of batches that a model paints at once."""
+        """The row for a model that answers immediately: only the overhead is left."""
         walls: Walls = {}
         spent: defaultdict[str, float] = defaultdict(float)
 
@@ -135,7 +135,8 @@ class _Everybody:
         theirs: Callable[[str, Queue], None],
         peers: dict[str, Peer],
     ) -> None:
-        """Everybody once a round, in an order that turns; a peer runs only while it is measured."""
+        """Runs each once per round, in an order that rotates. A peer's processes run only while it
+        is measured."""
         names = ["ours", *peers]
         for number in range(rounds):
             turn = number % len(names)
@@ -143,7 +144,7 @@ class _Everybody:
                 if name == "ours":
                     ours()
                     continue
-                # Its warm-up need not wait.
+                # A short warm-up.
                 self._scene.tell_model(seconds=0.2)
                 with queues.running(name, peers[name], self._variables) as queue:
                     theirs(name, queue)

@@ -1,5 +1,6 @@
-"""A database with a long history (`big_database.sql`), and who asks it: the program's own callers,
-the owner of its tables without row security, and a tenant under the schema document's policies."""
+"""A database with a long history (`big_database.sql`) and three ways to read it: as the api's
+callers, as the table owner without row security, and as a tenant under the seed schema's policies.
+"""
 
 import hashlib
 import json
@@ -20,36 +21,30 @@ from bench.environment import SCRATCH
 from local.database import create_database, prepare, with_login
 from local.keys import Keys
 from local.processes.postgres import PostgresServer
-from local.settings import ROOT
-
-sys.path.insert(0, str(ROOT / "layers" / "common"))
-from masstock import imports_done
 from masstock.database.connection import BEGIN_READ_ONLY, COMMIT, Database, Row, Statement
 from masstock.database.tenants import TenantReader
 from masstock.database.worker import Worker
 from masstock.services.tokens import Principal
 
-imports_done()
-
 BENCH = Path(__file__).parent
 BIGGEST_CLIENT, SMALL_CLIENT = 1, 900
 OWNER, SEED_TENANT = "bench_owner", "bench_seed_tenant"
-# Everything that is asked for fits into memory: what is compared is work, not disks.
+# The data fits into memory, so that the rows compare work and not disks.
 SETTINGS = {
     "shared_buffers": "2GB",
     "maintenance_work_mem": "512MB",
     "max_wal_size": "8GB",
-    # What is written into a table truncated in the same transaction is then not logged.
+    # Postgres then writes no log for rows of a table truncated in the same transaction.
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    # Tables are vacuumed where the bench says so, not in the middle of a round.
+    # The bench vacuums the tables itself, between rounds.
     "autovacuum": "off",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of a history; `of_the_biggest` is the share of executions that one client has."""
+    """The size of a history. `of_the_biggest` is the biggest client's share of the executions."""
 
     executions: int
     of_the_biggest: float
@@ -65,7 +60,7 @@ FULL = Size(1_000_000, 0.12, 10)
 
 
 def named(name: str) -> UUID:
-    """The id of a row of `big_database.sql`."""
+    """The id of the row with this name in `big_database.sql`."""
     return UUID(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -78,7 +73,7 @@ def user_of(number: int) -> UUID:
 
 
 def execution_of(number: int, prompts: int) -> UUID:
-    """The client's execution of that length: 10, 1000 or 10000."""
+    """The client's execution with so many prompts: 10, 1000 or 10000."""
     return named(f"{prompts} prompts of client {number}")
 
 
@@ -86,7 +81,7 @@ ADMINISTRATOR = named("administrator")
 
 
 class BigDatabase:
-    """See `big_database`. Every way in has a connection of its own, opened at first use."""
+    """One connection for each login, opened at its first use. `big_database` makes it."""
 
     def __init__(self, owner_url: str, urls: dict[str, str], identity_key: str) -> None:
         self._superuser_url = owner_url
@@ -97,29 +92,29 @@ class BigDatabase:
         self.worker = Worker(Database(urls["worker"]))
 
     def reading(self, user_id: UUID) -> TenantReader:
-        """As the api reads for that user."""
+        """Reads as the api reads for this user."""
         return TenantReader(self.api, Principal(user_id, 0), self._identity_key)
 
     def administer(self, statement: LiteralString, **values: object) -> list[tuple]:
-        """As the superuser, outside of any transaction."""
+        """Runs a statement as the superuser, outside of a transaction; returns its rows."""
         with psycopg.connect(self._superuser_url, autocommit=True) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
     def run_script(self, name: str) -> None:
-        """As the superuser, one of this directory's."""
+        """Runs a script of this directory as the superuser."""
         with psycopg.connect(self._superuser_url, autocommit=True) as connection:
             connection.execute(cast(LiteralString, (BENCH / name).read_text()))
 
 
 @contextmanager
 def big_database(size: Size) -> Iterator[BigDatabase]:
-    """A server of our own with a history of that size; both are gone afterwards."""
+    """A separate server with a history of this size, deleted at the end of the block."""
     directory = SCRATCH / "postgres"
-    # fsync and full-page writes are off: making data takes half the time, reading none less.
+    # Without fsync and full-page writes the data is made in half the time. Reads are unaffected.
     server = PostgresServer(directory, fsync=False, settings=SETTINGS)
     server.destroy()
-    # A functions' database is named by a secret; here the secret's name is the URL itself.
+    # A function reads its database URL from a secret. Here the secret's name is the URL.
     with mock.patch("masstock.database.connection.read_secret", str):
         try:
             yield _made(server, size)
@@ -140,7 +135,7 @@ def _made(server: PostgresServer, size: Size) -> BigDatabase:
                 sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), password)
             )
             urls[role] = with_login(url, role, password)
-        # An owner as most applications have one: owns the tables, and no policy binds it.
+        # The usual login of an application: it owns the tables and bypasses all policies.
         connection.execute("ALTER ROLE bench_owner BYPASSRLS")
         connection.execute("GRANT masstock_owner TO bench_owner")
         for name, value in (
@@ -158,10 +153,12 @@ def _made(server: PostgresServer, size: Size) -> BigDatabase:
 
 
 class WithoutRowSecurity:
-    """Our statements as the owner of the tables would write them without row security: views that
-    hide rows are the tables behind them, and the client is a condition of the query. The flight is
-    as long as ours, and looks the user up as ours does, since policies or not, whoever is suspended
-    must see nothing from the next request on. `signs_in=False` leaves that out."""
+    """Our statements as the table owner would write them without row security.
+
+    Tables replace the views that hide rows, and the query names the client. One flight holds the
+    same number of statements as ours. It also looks the user up, because a suspended user must see
+    nothing from the next request on, with or without policies. `signs_in=False` omits that.
+    """
 
     def __init__(
         self, database: Database, user_id: UUID, client_id: UUID | None, *, signs_in: bool = True
@@ -172,7 +169,7 @@ class WithoutRowSecurity:
         self._signs_in = signs_in
 
     def fetch_all(self, query: LiteralString, **values: object) -> list[Row]:
-        """The rows of one statement, in a READ ONLY transaction of its own, in one flight."""
+        """The rows of one statement, in its own READ ONLY transaction and one flight."""
         first = [self._sign_in()] if self._signs_in else []
         statement = self._statement(query, values)
         return self._database.flight([BEGIN_READ_ONLY, *first, statement, COMMIT])[-2]
@@ -197,7 +194,7 @@ class WithoutRowSecurity:
 
 
 class UnderSeedPolicies(WithoutRowSecurity):
-    """The same statements for a tenant who is held by the schema document's policies."""
+    """The same statements for a tenant under the seed schema's policies."""
 
     def _sign_in(self) -> Statement:
         claims = json.dumps({"sub": str(self._user_id), "role": "authenticated"})

@@ -1,10 +1,10 @@
--- A thousand clients' history, as skewed as such histories are: one client has a tenth or more of
--- it, many have a few dozen executions. `bench.executions`, `bench.of_the_biggest` and
--- `bench.prompts_each` say how much. Ids are hashes of names, so that they can be computed.
+-- The history of a thousand clients, with a realistic skew: one client has a tenth or more of it,
+-- and many have a few dozen executions. The settings `bench.executions`, `bench.of_the_biggest` and
+-- `bench.prompts_each` give the size. Ids are hashes of names, so that the bench can compute them.
 BEGIN;
 SELECT setseed(0.5);
--- Rows are right by construction: no triggers, no foreign keys, and what is written into a table
--- truncated in the same transaction needs no log.
+-- The rows are consistent by construction, so triggers and foreign keys are off. Postgres writes no
+-- log for rows of a table truncated in the same transaction.
 SET LOCAL session_replication_role = replica;
 TRUNCATE public.clients, public.users, public.workflows, public.workflow_executions,
     public.workflow_batch_results, app_private.execution_counts,
@@ -71,7 +71,7 @@ FROM (
         LATERAL generate_series(1, total) n
 ) drawn
 UNION ALL
--- Of the biggest client and of a small one, executions of a known length.
+-- Executions of a known length, of the biggest client and of a small one.
 SELECT md5(prompts || ' prompts of client ' || client)::uuid, md5('workflow 1')::uuid,
     md5('client ' || client)::uuid, md5('user 1 of client ' || client)::uuid, 'completed',
     jsonb_build_object('api_key', repeat('k', 120), 'prompts', (
@@ -106,7 +106,7 @@ FROM (
     ) drawn
 ) results;
 
--- As the trigger, which slept, would have appended them; the bench folds them as the sweep does.
+-- The rows that the disabled trigger would have appended. The bench folds them as the sweep does.
 INSERT INTO app_private.execution_counts
 SELECT client_id, workflow_id, status, count(*), count(duration_seconds),
     coalesce(sum(duration_seconds), 0)

@@ -1,9 +1,11 @@
-"""Calls a function as Lambda's runtime does, in the interpreter of what is measured and without
-anything of ours: `python call.py MODULE EVENT` imports it and hands it its first event, `python
+"""Calls a function as Lambda's runtime does, without any other module of this project.
+
+`python call.py MODULE EVENT` imports the module and calls its handler with the event. `python
 call.py MODULE` only imports it.
 
-With `STAY=1` it then reads lines `POSITION TIMES`, hands it the event at POSITION so many times and
-answers with the seconds of a call, wall and CPU; for 0 times with what the function answers.
+With `STAY=1` it then reads lines `POSITION TIMES`. It calls the handler TIMES times with the event
+at POSITION and writes the mean seconds of a call, wall and CPU. If TIMES is 0, it calls the handler
+once and writes its answer.
 """
 
 import json
@@ -15,7 +17,7 @@ from typing import Any
 
 
 class Context:
-    """What Lambda says of an invocation, as far as anybody here asks."""
+    """The fields of Lambda's context object that the functions read."""
 
     function_name = "function"
     function_version = "1"
@@ -24,21 +26,21 @@ class Context:
     aws_request_id = "52fdfc07-2182-454f-963f-5f0f9a621d72"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Enough."""
+        """Two minutes."""
         return 120_000
 
 
 def call(event: Any) -> Any:
-    """One invocation, which must succeed."""
+    """Calls the handler once; exits with an error if it fails."""
     answer = handler(event, Context())
     if answer.get("statusCode", 200) not in (200, 302):
         sys.exit(f"{sys.argv[1]} answered {answer}")
     return answer
 
 
-# Where Lambda has its own packages: behind everything else.
+# Lambda puts its own packages last on the path.
 sys.path += filter(None, [os.environ.get("RUNTIME_PACKAGES")])
-# What the function logs costs what it costs and disturbs nobody.
+# The function's log goes to /dev/null, because stdout carries the answers.
 answers = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
@@ -47,7 +49,7 @@ events = [json.loads(text) for text in sys.argv[2:]]
 if not os.environ.get("STAY"):
     for event in events:
         call(event)
-    # Answered: what taking the interpreter down would cost is no part of a cold start.
+    # A cold start ends with the answer: skip the shutdown of the interpreter.
     os._exit(0)
 for line in sys.stdin:
     position, times = map(int, line.split())

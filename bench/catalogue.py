@@ -1,4 +1,4 @@
-"""Every row of the table: what it must reach, and which module measures it."""
+"""Every row of the table: its goal and the module that measures it."""
 
 import operator
 from collections.abc import Callable
@@ -13,18 +13,17 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a ratio must reach: `<= 1.6`, `>= 0.85`, `= 1`."""
+    """The goal of a ratio, as text: `<= 1.6`, `>= 0.85`, `= 1`."""
 
     text: str
 
     def is_met(self, ratio: float) -> bool:
-        """Whether the ratio reaches it."""
+        """True if the ratio reaches the goal."""
         comparison, _, bound = self.text.partition(" ")
         return COMPARISONS[comparison](ratio, float(bound))
 
 
-# In the order of the table. Rows of one module share what is slow to set up, and their rounds
-# alternate.
+# In the order of the table. The rows of one module share a slow set-up, and their rounds alternate.
 MODULES: dict[str, dict[str, Goal]] = {
     "bench.cold_starts": {
         "cold_api": Goal("<= 1.6"),

@@ -1,7 +1,7 @@
-"""Cold starts: the CPU of a whole process that imports a function as it is built and takes its
-first event, beside the floor (json and psycopg, and the same rows) and beside FastAPI.
+"""Cold starts: the CPU of a whole process that imports a built function and answers one event.
 
-All but the floor fetch their secrets first, as deployed. Nobody speaks TLS here, the floor neither.
+The peers are the floor (json and psycopg, reading the same rows) and FastAPI. All except the floor
+first fetch their secrets, as deployed. No connection uses TLS, for any of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ FIRST_PAGE = "/v1/executions?limit=50"
 
 
 def run(names: list[str], *, full: bool) -> Iterator[Row]:
-    """The rows `cold_*`, all of the same rounds."""
+    """The rows `cold_*`, all measured in the same rounds."""
     with stage.set_up("cold-starts") as scene:
         measured = _functions(scene)
         samples = interleave(FULL_ROUNDS if full else QUICK_ROUNDS, _variants(scene, measured))
@@ -79,7 +79,7 @@ def _functions(scene: Stage) -> dict[str, functions.Function]:
 def _variants(
     scene: Stage, measured: dict[str, functions.Function]
 ) -> dict[str, Callable[[], Sample]]:
-    """Each with rows that wait for it."""
+    """What each round runs. Each sample of a function gets its own rows in the database."""
     shared_secret = measured["api"].with_variables(JWT_JWKS_URL="", JWT_SECRET_ID=stage.JWT_SECRET)
     painted = scene.submit("processing", prompts="processing")
     indices = count()

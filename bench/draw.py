@@ -1,4 +1,4 @@
-"""Draws `bench/plots/` from `bench/results.json`; run with the peers' environment, which has
+"""Draws `bench/plots/` from `bench/results.json`. Runs in the peers' environment, which has
 matplotlib."""
 
 import json
@@ -21,8 +21,8 @@ type Result = dict[str, Any]
 
 
 def overview(results: list[Result]) -> None:
-    """Every ratio as a share of its goal, with the middle half of its rounds: left of the line is
-    better than asked for."""
+    """Draws every ratio as a share of its goal, with the middle half of its rounds. A point left of
+    the line is better than its goal."""
     figure, axes = plt.subplots(figsize=(9, 0.34 * len(results) + 1.2), layout="constrained")
     for height, result in enumerate(reversed(results)):
         share, low, high = (
@@ -50,14 +50,13 @@ def overview(results: list[Result]) -> None:
 
 
 def against_goal(result: Result, ratio: float) -> float:
-    """1 where a ratio is just what was asked for; smaller is better."""
+    """The ratio as a share of its goal: 1 meets the goal exactly, and less is better."""
     comparison, _, bound = result["goal"].partition(" ")
     return float(bound) / ratio if comparison == ">=" else ratio / float(bound)
 
 
 def pairs(name: str, results: list[Result]) -> None:
-    """Ours and what it is measured against, row by row, each in its own unit; the tick is where
-    the goal is."""
+    """Draws ours and the reference for each row, in the row's unit. The tick marks the goal."""
     figure, panels = plt.subplots(
         len(results), 1, figsize=(9, 1.25 * len(results)), layout="constrained", squeeze=False
     )
@@ -77,13 +76,13 @@ def pairs(name: str, results: list[Result]) -> None:
 
 
 def save(figure: Any, name: str) -> None:
-    """Metadata would differ from run to run."""
+    """Writes the plot without metadata, which would differ between runs."""
     figure.savefig(PLOTS / f"{name}.png", dpi=110, metadata={"Software": None})
     plt.close(figure)
 
 
 def main() -> None:
-    """Replaces the plots of what the last run measured, and the overview if that was everything."""
+    """Replaces the plots of the last run's rows, and the overview if the run measured all rows."""
     PLOTS.mkdir(exist_ok=True)
     results: list[Result] = json.loads((BENCH / "results.json").read_text())
     ran = [result for result in results if result["ratio"] is not None]

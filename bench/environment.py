@@ -1,4 +1,4 @@
-"""The peers' own environment, made when first needed: `bench/.venv`, from a lock file."""
+"""The peers' virtual environment, `bench/.venv`, made from a lock file at its first use."""
 
 import json
 import os
@@ -13,18 +13,18 @@ BENCH = ROOT / "bench"
 PEERS = BENCH / "peers"
 LOCK = BENCH / "requirements.txt"
 VIRTUAL = BENCH / ".venv"
-# Where runs keep what need not outlive them.
+# Temporary files of a run.
 SCRATCH = ROOT / ".build" / "bench"
-# What `make package` built.
+# The output of `make package`.
 BUILD = ROOT / ".aws-sam" / "build"
-# The interpreter without any environment: what it imports is only what it is given.
+# The interpreter without a virtual environment: it imports only from the given PYTHONPATH.
 BARE_PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
 
 PACKAGES = ("arq", "celery", "fastapi", "mangum", "psycopg", "pydantic", "PyJWT", "redis")
 
 
 def python() -> Path:
-    """The interpreter that has the peers; installs them where the lock file has changed."""
+    """The interpreter of the peers' environment. Installs the peers if the lock file changed."""
     interpreter = VIRTUAL / "bin" / "python"
     stamp = VIRTUAL / ".installed"
     if not stamp.exists() or stamp.read_text() != LOCK.read_text():
@@ -37,7 +37,7 @@ def python() -> Path:
 
 
 def versions() -> dict[str, str]:
-    """Of the peers that are installed."""
+    """The versions of the installed peers."""
     if not (VIRTUAL / ".installed").exists():
         return {}
     program = (

@@ -1,4 +1,4 @@
-"""Laying out ten thousand prompts, as the worker does and as the owner of the table would."""
+"""Inserting the rows of ten thousand prompts, as the worker and as the owner of the table."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +20,12 @@ PATIENCE_SECONDS = 15
 
 
 def measure_insert(database: BigDatabase, name: str) -> Row:
-    """One fan-out ÷ one `unnest … WITH ORDINALITY` of the prompts by the owner, whom no policy
-    binds: the same table, indexes, foreign keys and triggers. The worker's prompts are in the
-    database already, the owner's come with the statement. Every sample lays out an execution of
-    its own."""
+    """One fan-out ÷ one `unnest … WITH ORDINALITY` of the prompts by the owner.
+
+    No policy binds the owner. Table, indexes, foreign keys and triggers are the same. The worker
+    reads the prompts from the database; the owner sends them with the statement. Every sample uses
+    a new execution.
+    """
     owner = database.owner
     executions = _executions(database)
     ways: dict[str, Callable[[UUID], object]] = {
@@ -57,7 +59,7 @@ def measure_insert(database: BigDatabase, name: str) -> Row:
 
 
 def _executions(database: BigDatabase) -> Iterator[UUID]:
-    """New ones of ten thousand prompts, none of them laid out."""
+    """Yields new executions of ten thousand prompts that have no result rows yet."""
     for number in count():
         execution_id = named(f"execution to fan out {number}")
         database.administer(
@@ -93,8 +95,8 @@ def _unnest(execution_id: UUID) -> Statement:
 
 
 def _paint(database: BigDatabase, execution_id: UUID) -> dict[str, Any]:
-    """Claims and completes a part of one execution; how fast, and how many of the updates were HOT
-    (found room on their page, and touched no index)."""
+    """Claims and completes a part of one execution. Returns the speed and the share of updates that
+    were HOT (the new row version stays on its page and no index changes)."""
     database.worker.fetch_together([batch_results.lay_out_prompts(execution_id)])
     updates, hot = _updates(database)
 
@@ -115,7 +117,7 @@ def _paint(database: BigDatabase, execution_id: UUID) -> dict[str, Any]:
             batch_results.complete_prompt(database.worker, claim, image, None)
 
     painted = timed(paint)
-    # A backend reports what it did when it has been idle for a second.
+    # A backend reports its statistics only after it has been idle for a second.
     deadline = time.monotonic() + PATIENCE_SECONDS
     while _updates(database)[0] < updates + 2 * PAINTED and time.monotonic() < deadline:
         time.sleep(0.5)

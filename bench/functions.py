@@ -1,5 +1,5 @@
-"""What is measured, ours and the peers': a module with a `lambda_handler`, and the environment that
-it finds in its own process."""
+"""The functions that the rows measure, ours and the peers'. Each is a module with a
+`lambda_handler` and the environment variables of its process."""
 
 import json
 import subprocess
@@ -17,35 +17,35 @@ from bench.measure import CannotRun, Sample, run_process
 from bench.stage import LAYER, Event, Stage
 from local.keys import USERS
 
-# Nothing of this machine's, whose site-packages may run anything at each start, and no script's
-# directory: PYTHONPATH alone.
+# -S: no site-packages of this machine, which may run code at each start. -P: no directory of the
+# script. Imports come from PYTHONPATH only.
 COMMAND = [str(BARE_PYTHON), "-S", "-P", str(BENCH / "call.py")]
-# What Lambda's runtime brings: boto3, and what that needs.
+# The packages of Lambda's runtime: boto3 and its dependencies.
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """See the module."""
+    """A handler's module and its environment variables."""
 
     module: str
     variables: Mapping[str, str]
 
     def with_variables(self, **changes: str) -> "Function":
-        """The same in another environment."""
+        """The same function with changed environment variables."""
         return replace(self, variables={**self.variables, **changes})
 
     def start(self, *events: Event) -> Sample:
-        """A cold start that takes these events; one without any only imports."""
+        """Measures a cold start that handles these events. Without events it only imports."""
         return run_process(self.command(*events), self.variables)
 
     def command(self, *events: Event) -> list[str]:
-        """Of such a cold start."""
+        """The command of such a cold start."""
         return [*COMMAND, self.module, *map(json.dumps, events)]
 
     @contextmanager
     def stay(self, events: Sequence[Event]) -> "Iterator[Warm]":
-        """A process of it that stays, and takes these events as often as it is told to."""
+        """A running process of the function that can handle these events repeatedly."""
         with subprocess.Popen(
             self.command(*events),
             env={**self.variables, "STAY": "1"},
@@ -61,19 +61,19 @@ class Function:
 
 
 class Warm:
-    """A process that stays."""
+    """A running process of a function."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.pid = process.pid
 
     def call(self, times: int, position: int = 0) -> Sample:
-        """The mean of so many calls with the event at this position."""
+        """The mean of `times` calls with the event at this position."""
         wall, cpu = self._ask(position, times)
         return Sample(wall, cpu)
 
     def answer(self, position: int = 0) -> dict[str, Any]:
-        """What the function answers."""
+        """The function's answer to the event at this position."""
         return self._ask(position, 0)
 
     def _ask(self, position: int, times: int) -> Any:
@@ -87,12 +87,14 @@ class Warm:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise CannotRun(f"it ended: {self._process.stderr.read().strip()[-2000:]}")
+            raise CannotRun(
+                f"the function's process ended: {self._process.stderr.read().strip()[-2000:]}"
+            )
         return json.loads(line)
 
 
 def ours(scene: Stage, logical_id: str) -> Function:
-    """A function of the template, as built: `ApiFunction`."""
+    """The built function with this logical id in the template, such as `ApiFunction`."""
     built = scene.functions[logical_id]
     return Function(
         built.handler.partition(".")[0],
@@ -105,7 +107,7 @@ def ours(scene: Stage, logical_id: str) -> Function:
 
 
 def floor(scene: Stage) -> Function:
-    """json and psycopg, from our layer's own build."""
+    """json and psycopg, from our built layer."""
     return Function(
         "bare",
         {
@@ -118,38 +120,37 @@ def floor(scene: Stage) -> Function:
 
 
 def fastapi(scene: Stage) -> Function:
-    """FastAPI, with packages of its own, in the same interpreter as ours."""
+    """FastAPI with its own packages, in the same interpreter as ours."""
     packages = environment.python().parents[1] / "lib" / BARE_PYTHON.name / "site-packages"
     return Function(
         "fastapi_app.app",
         {
             **scene.variables("ApiFunction"),
             "SECRETS_EXTENSION_URL": scene.stand_in.url,
-            "PYTHONPATH": f"{PEERS}:{packages}:{_models()}",
+            "PYTHONPATH": f"{PEERS}:{packages}:{_schemas()}",
             "RUNTIME_PACKAGES": str(_runtime()),
         },
     )
 
 
 def calls_alone(scene: Stage) -> Function:
-    """google-genai and boto3, one call each, with generate's own packages."""
+    """One call of google-genai and one of boto3, with the packages of generate."""
     generate = ours(scene, "GenerateFunction")
     path = f"{PEERS}:{generate.variables['PYTHONPATH']}"
     return Function("genai_and_put", {**generate.variables, "PYTHONPATH": path})
 
 
-def _models() -> Path:
-    """Our models for the peer, as built but without our package's own beginning, which pauses the
-    collector: that is our doing, not theirs."""
-    package = SCRATCH / "models" / "masstock"
+def _schemas() -> Path:
+    """A directory with the schemas of our built layer, without the layer's packages."""
+    package = SCRATCH / "schemas" / "masstock"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").touch()
-    _link(package, LAYER / "masstock", ("models", "limits.py"))
+    _link(package, LAYER / "masstock", ("schemas", "limits.py"))
     return package.parent
 
 
 def _runtime() -> Path:
-    """A directory with what Lambda's runtime brings. Its bytecode is written by the first start."""
+    """A directory with the packages of Lambda's runtime. The first start writes their bytecode."""
     directory = SCRATCH / "runtime"
     directory.mkdir(parents=True, exist_ok=True)
     _link(directory, Path(boto3.__file__).parents[1], RUNTIME)

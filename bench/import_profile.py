@@ -1,4 +1,4 @@
-"""What a function imports, and what that costs."""
+"""The packages that a function imports, and the time of each."""
 
 import re
 import subprocess
@@ -8,16 +8,18 @@ from bench.functions import Function
 from bench.measure import CannotRun
 from bench.stage import Event
 
-# Of `-X importtime`: microseconds of a module without what it imports, and its name.
+# A line of `-X importtime`: microseconds of a module without its own imports, and its name.
 LINE = re.compile(r"import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)")
 SHOWN = 12
 ROUNDS = 3
 
 
 def of(function: Function, *events: Event) -> dict[str, float]:
-    """Milliseconds by package, the greatest first, of the quickest of a few runs that also take
-    these events; what is left is `(others)`. Being watched makes imports a little slower: trust
-    proportions."""
+    """Milliseconds by package, the slowest first; the rest is `(others)`.
+
+    Takes the quickest of a few runs, which also handle these events. Profiling makes imports a
+    little slower, so the proportions are more exact than the times.
+    """
     runs = [_once(function, *events) for _ in range(ROUNDS)]
     packages = min(runs, key=lambda run: run.total())
     shown = dict(packages.most_common(SHOWN))

@@ -1,4 +1,4 @@
-"""Measuring: interleaved rounds, CPU beside wall time, medians."""
+"""The method of measuring: interleaved rounds, CPU and wall time, medians."""
 
 import os
 import subprocess
@@ -13,12 +13,12 @@ MILLISECONDS = 1000
 
 
 class CannotRun(Exception):
-    """A row cannot be measured here; the text says why and is recorded as the row's reason."""
+    """A row cannot be measured on this machine. The text becomes the row's reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement, in seconds. CPU is user and system time of what was measured."""
+    """One measurement, in seconds. `cpu` is user plus system time."""
 
     wall: float
     cpu: float
@@ -26,8 +26,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table. `ratio` is ours ÷ reference; None, with a reason, where it could not
-    be measured. `details` are further figures for the reader, such as the other clock's ratio."""
+    """One row of the table. `ratio` is ours ÷ reference. It is None without a measurement, and then
+    `reason` says why. `details` holds further figures, such as the other clock's times."""
 
     name: str
     ours: float | None
@@ -53,8 +53,8 @@ def compare(
     clock: str,
     **details: Any,
 ) -> Row:
-    """The row of two variants measured in the same rounds, on one clock (`wall` or `cpu`); the
-    other clock, and how far the rounds lie apart, go to the details."""
+    """The row of two variants from the same rounds, on one clock (`wall` or `cpu`). The details get
+    the other clock's times and the quartiles of the rounds' ratios."""
     other = "cpu" if clock == "wall" else "wall"
 
     def middle(samples: Sequence[Sample], which: str) -> float:
@@ -83,8 +83,8 @@ def compare(
 def interleave(
     rounds: int, variants: Mapping[str, Callable[[], Sample]], *, warm_up: int = 1
 ) -> dict[str, list[Sample]]:
-    """Samples of every variant, one of each a round, in an order that turns from round to round,
-    so that none always follows the same one. The first `warm_up` rounds do not count."""
+    """Samples of every variant, one each per round, in an order that rotates. The first `warm_up`
+    rounds do not count."""
     names = list(variants)
     samples: dict[str, list[Sample]] = {name: [] for name in names}
     for number in range(-warm_up, rounds):
@@ -97,7 +97,7 @@ def interleave(
 
 
 def timed(call: Callable[[], object], times: int = 1) -> Sample:
-    """One call in this process; the mean of `times` calls for what is too quick to time alone."""
+    """Measures a call in this process. For a quick call, takes the mean of `times` calls."""
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(times):
         call()
@@ -108,8 +108,8 @@ def timed(call: Callable[[], object], times: int = 1) -> Sample:
 def run_process(
     command: Sequence[str], environment: Mapping[str, str], directory: Path | None = None
 ) -> Sample:
-    """A whole process from its start to its end, children that it waited for included; raises
-    CannotRun with the end of what it wrote when it fails."""
+    """Measures a whole process, including the child processes that it waited for. If it fails,
+    raises CannotRun with the end of its stderr."""
     began = time.perf_counter()
     with subprocess.Popen(
         command,

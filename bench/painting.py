@@ -1,8 +1,8 @@
-"""One warm execution environment of generate: the CPU of an image beside the two calls that it
-cannot do without, and the memory that the largest image takes.
+"""One warm execution environment of generate: the CPU of one image, and the memory of the largest.
 
-The function is the built one and its database is Postgres; the model, S3 and Secrets Manager answer
-at once, from this process.
+The reference for the CPU is the two calls that every image needs: one to the model, one to S3. The
+function is the built one and its database is Postgres. The model, S3 and Secrets Manager are
+stand-ins in this process that answer immediately.
 """
 
 import base64
@@ -17,18 +17,18 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from bench import environment, functions, stage
-from bench.functions import Function, Warm
+from bench import functions, stage
+from bench.functions import Warm
 from bench.measure import CannotRun, Row, Sample, compare, interleave
 from bench.stage import PROMPTS, Event, Stage
 
 MEGABYTE = 1_000_000
-# The most that is kept.
+# The largest image that generate stores.
 LARGEST = 10 * 1024 * 1024
 PNG = b"\x89PNG\r\n\x1a\n"
 QUICK_ROUNDS, FULL_ROUNDS = 58, 198
 WARM_UP = 2
-# Images of a round: the processes take turns, and each finds its caches cold.
+# Images per round. The processes alternate, so each round starts with cold processor caches.
 IMAGES = 5
 MEMORY_ROUNDS, LARGE_IMAGES = 3, 5
 FLOOR = "google-genai + boto3 put"
@@ -36,7 +36,7 @@ IDLE = "the same process, idle"
 
 
 class Model(ThreadingHTTPServer):
-    """Answers every call with the same image, made beforehand."""
+    """Answers every call with the same prepared image."""
 
     daemon_threads = True
 
@@ -46,7 +46,7 @@ class Model(ThreadingHTTPServer):
         self.answer = b""
 
     def paint(self, size: int) -> None:
-        """The image has so many bytes from now on."""
+        """Sets the size of the image, in bytes."""
         image = PNG + random.Random(0).randbytes(size - len(PNG))
         part = {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(image).decode()}}
         self.answer = json.dumps(
@@ -105,10 +105,11 @@ def _cpu(scene: Stage, model: Model, rounds: int) -> Row:
     ours = functions.ours(scene, "GenerateFunction").with_variables(
         GOOGLE_GEMINI_BASE_URL=model.url
     )
+    calls_alone = functions.calls_alone(scene).with_variables(GOOGLE_GEMINI_BASE_URL=model.url)
     with (
         _all_painted(scene, images),
         ours.stay(events) as generate,
-        _floor(ours).stay([{"prompt": "a cat"}]) as floor,
+        calls_alone.stay([{"prompt": "a cat"}]) as floor,
     ):
         positions = iter(range(len(events)))
 
@@ -125,11 +126,6 @@ def _cpu(scene: Stage, model: Model, rounds: int) -> Row:
             warm_up=WARM_UP,
         )
     return compare("generate_cpu", samples["ours"], samples["floor"], FLOOR, clock="cpu")
-
-
-def _floor(ours: Function) -> Function:
-    path = f"{environment.PEERS}:{ours.variables['PYTHONPATH']}"
-    return Function("genai_and_put", {**ours.variables, "PYTHONPATH": path})
 
 
 def _memory(scene: Stage, model: Model) -> Row:
@@ -159,20 +155,20 @@ def _memory(scene: Stage, model: Model) -> Row:
         median(idle),
         IDLE,
         "MB",
-        # It passes as the answer's body, as its text, in base64 out of the JSON, and as bytes.
+        # Four copies of it exist: the response body, its text, the base64 string and the bytes.
         {"peak_in_images": round(taken, 1), "after_mb": round(median(after), 1)},
     )
 
 
 def _resident(process: Warm, which: str = "VmRSS") -> float:
-    """Megabytes."""
+    """Megabytes of memory that the process uses (VmRSS) or used at most (VmHWM)."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     [line] = [line for line in lines if line.startswith(f"{which}:")]
     return int(line.split()[1]) * 1024 / MEGABYTE
 
 
 def _prompts(scene: Stage, number: int) -> list[Event]:
-    """The events of prompts that wait to be painted, at least so many."""
+    """Events of at least `number` prompts that are not painted yet."""
     executions = [
         str(scene.submit("processing", prompts="processing")) for _ in range(-(-number // PROMPTS))
     ]
@@ -185,7 +181,7 @@ def _prompts(scene: Stage, number: int) -> list[Event]:
 
 @contextmanager
 def _all_painted(scene: Stage, images: int) -> Iterator[None]:
-    """Raises CannotRun unless so many images came: what fails is quick too, and small."""
+    """Raises CannotRun unless the block painted so many images: a failure would look fast."""
     query = "SELECT count(*) FROM public.workflow_batch_results WHERE image_sha256 IS NOT NULL"
     [[before]] = scene.execute(query)
     yield

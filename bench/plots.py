@@ -1,5 +1,4 @@
-"""Draws `bench/plots/` from `bench/results.json`, with the peers' environment, which has what
-draws."""
+"""Runs `bench.draw` in the peers' environment, which has matplotlib."""
 
 import subprocess
 
@@ -9,7 +8,7 @@ from local.settings import ROOT
 
 
 def draw() -> None:
-    """Replaces the plots; raises CannotRun with what went wrong."""
+    """Replaces the plots; raises CannotRun with the end of the program's stderr."""
     command = [str(environment.python()), "-m", "bench.draw"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,11 +1,11 @@
-"""What the processes of a stack have spent, by what they are."""
+"""The CPU time of a stack's processes, by kind of process."""
 
 import os
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-# What a command line says, and what it is called here; the first that fits.
+# Text of a command line and the kind's name. The first match counts.
 KINDS = (
     ("aws-lambda-rie", "lambda emulator"),
     ("generate.lambda_handler", "generate"),
@@ -25,7 +25,8 @@ def cpu_by_kind(ancestor: int) -> dict[str, float]:
     for directory in Path("/proc").iterdir():
         if directory.name.isdecimal():
             try:
-                # After the command's name, which may hold anything but a closing bracket last.
+                # The fields follow the last closing bracket: the command's name is in brackets
+                # and can contain brackets itself.
                 fields = (directory / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue

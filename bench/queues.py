@@ -1,5 +1,8 @@
-"""The peers: queues with workers, as somebody who knows them would run this batch. Each has a
-worker and a client, programs below bench/peers that are told where Redis, the model and S3 are."""
+"""The peers: task queues, configured as an experienced user would configure them for this batch.
+
+Each has a worker and a client, which are programs below bench/peers. They read the addresses of
+Redis, the model and S3 from environment variables.
+"""
 
 import contextlib
 import json
@@ -22,7 +25,7 @@ from local.wiring import bypass_proxies
 
 PYTHON_PROGRAMS, BULLMQ = PEERS / "queues", PEERS / "bullmq"
 PATIENCE_SECONDS = 300
-# A batch that has every worker busy once.
+# A batch that is large enough to give every worker a task.
 WARM_UP = 40
 
 _names = count()
@@ -30,7 +33,7 @@ _names = count()
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Commands of a queue; `versions` are of what it consists of."""
+    """The commands of a queue, and the versions of its packages."""
 
     worker: Sequence[str]
     client: Sequence[str]
@@ -38,23 +41,23 @@ class Peer:
 
 
 def celery() -> Peer:
-    """Processes: the same batch took longer with Celery's threads and with gevent."""
+    """Celery with processes: the same batch took longer with Celery's threads and with gevent."""
     python = str(environment.python())
     options = ("--pool", "prefork", "--concurrency", "20", "--loglevel", "ERROR")
-    # What a lone worker need not tell others.
+    # Messages between workers, which a single worker does not need.
     silence = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     worker = [python, "-m", "celery", "--app", "celery_app", "worker", *options, *silence]
     return Peer(worker, [python, "celery_app.py"], {})
 
 
 def arq() -> Peer:
-    """One process, twenty coroutines."""
+    """arq with one process and twenty coroutines."""
     python = str(environment.python())
     return Peer([python, "-m", "arq", "arq_app.Worker"], [python, "arq_app.py"], {})
 
 
 def bullmq() -> Peer:
-    """One process of Node, twenty jobs at once; installed where the lock file has changed."""
+    """BullMQ, one Node process, twenty concurrent jobs. Installs it if the lock file changed."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         raise CannotRun("BullMQ needs Node and npm")
@@ -76,7 +79,7 @@ PEERS_BY_NAME: dict[str, Callable[[], Peer]] = {"celery": celery, "arq": arq, "b
 
 
 def find() -> tuple[dict[str, Peer], dict[str, str]]:
-    """The peers that can run here, and why the others cannot."""
+    """The peers that can run here, and for each of the others the reason."""
     found: dict[str, Peer] = {}
     missing: dict[str, str] = {}
     for name, make in PEERS_BY_NAME.items():
@@ -88,7 +91,7 @@ def find() -> tuple[dict[str, Peer], dict[str, str]]:
 
 
 class Queue:
-    """A peer at work."""
+    """The running processes of a peer."""
 
     def __init__(self, name: str, worker: Popen[bytes], client: Popen[bytes]) -> None:
         self._name = name
@@ -96,8 +99,8 @@ class Queue:
         self._client = client
 
     def run(self, task: str, number: int) -> float:
-        """Seconds from the submission of so many tasks (`paint`, `nothing`) until the client sees
-        what their aggregate returned; raises CannotRun where that does not come."""
+        """Seconds from the submission of `number` tasks (`paint` or `nothing`) until the client
+        reads the result of their aggregate. Raises CannotRun if there is no result in time."""
         given, told = self._client.stdin, self._client.stdout
         assert given is not None
         assert told is not None
@@ -115,7 +118,7 @@ class Queue:
 
 @contextlib.contextmanager
 def running(name: str, peer: Peer, variables: Mapping[str, str]) -> Iterator[Queue]:
-    """The peer with these variables (REDIS_URL, MODEL_URL, BUCKET_URL), warm."""
+    """Starts the peer with these variables (REDIS_URL, MODEL_URL, BUCKET_URL) and warms it up."""
     log = SCRATCH / f"{name}.log"
     given = {**os.environ, **bypass_proxies(), **variables, "PYTHONUNBUFFERED": "1"}
     log.unlink(missing_ok=True)
@@ -139,5 +142,5 @@ def running(name: str, peer: Peer, variables: Mapping[str, str]) -> Iterator[Que
             finally:
                 client.kill()
     finally:
-        # The whole group: nothing of theirs is worth an orderly end.
+        # Kills the whole process group. An orderly end has no use here.
         children.end(worker, signal.SIGKILL, 5)

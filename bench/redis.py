@@ -1,4 +1,4 @@
-"""Redis for the peers, without persistence, for as long as they run."""
+"""A Redis server for the peers, without persistence."""
 
 import contextlib
 import signal
@@ -15,7 +15,7 @@ LIBRARIES = ("libjemalloc2", "liblzf1", "libatomic1")
 
 @contextlib.contextmanager
 def running() -> Iterator[str]:
-    """Its URL; raises CannotRun where there is no Redis to be had."""
+    """Runs Redis during the block and yields its URL. Raises CannotRun if Redis is unavailable."""
     try:
         program = debian.find_program("redis-server", PACKAGES, LIBRARIES)
     except debian.ProgramUnavailable as error:

@@ -1,4 +1,4 @@
-"""The table, `bench/results.json` and `bench/machine.json`."""
+"""Writes the table, `bench/results.json` and `bench/machine.json`."""
 
 import json
 import os
@@ -25,12 +25,12 @@ PACKAGES = (
     "pydantic",
     "PyJWT",
 )
-# Enough to compare, and not more than the noise leaves.
+# More digits would be noise.
 DIGITS = 4
 
 
 def as_result(row: Row) -> dict[str, Any]:
-    """A row as `results.json` has it."""
+    """The row in the form of `results.json`."""
     goal = GOALS[row.name]
     ratio = row.ratio
     return {
@@ -52,7 +52,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def write(rows: Sequence[Row], *, full: bool, seconds: float, peers: dict[str, str]) -> None:
-    """Replaces what the last run wrote."""
+    """Replaces the files of the last run."""
     results = [as_result(row) for row in rows]
     RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     machine = {

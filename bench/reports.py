@@ -1,4 +1,4 @@
-"""The two reports beside the schema document's own queries."""
+"""The two analytics reports beside the queries of the seed schema."""
 
 import json
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from masstock.database.queries import analytics, executions
 from tests.support.seed_queries import SUCCESS_RATE_BY_CLIENT, TOP_WORKFLOWS
 
 ROUNDS = 15
-# A busy minute: the sweep folds what was appended once a minute.
+# The changes of a busy minute: the sweep folds the appended counts once a minute.
 CHANGED = 5000
 
 
 def measure_reports(database: BigDatabase, name: str) -> Row:
-    """Both reports together ÷ both of the document's queries, by the owner without row security."""
+    """Both reports ÷ both queries of the seed schema, run by the owner without row security."""
     database.worker.fetch_together([executions.fold_counts()])
     database.administer("VACUUM (ANALYZE)")
     folded = _rounds(database)
-    # Each change is appended twice: what was, and what is.
+    # Each change appends two rows: one for the old state, one for the new.
     database.administer(
         """
         UPDATE public.workflow_executions SET duration_seconds = duration_seconds + 1
@@ -75,7 +75,8 @@ def _asked(database: BigDatabase, query: LiteralString) -> list[dict[str, Any]]:
 
 
 def _check(database: BigDatabase) -> None:
-    """Names are unique here, so that rows in the same order of counts are the same rows."""
+    """Raises CannotRun unless each report equals its query. Names are unique in this database, so
+    the comparison can ignore the order of rows with equal counts."""
     reader = database.reading(ADMINISTRATOR)
     pairs: list[tuple[str, LiteralString]] = [
         (analytics.report_clients(reader), SUCCESS_RATE_BY_CLIENT),

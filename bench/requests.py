@@ -1,8 +1,8 @@
-"""Warm requests: the first page of fifty executions under row level security, beside FastAPI and
-beside psycopg alone; how often a read crosses the network, and what that is worth when the network
-takes a millisecond each way.
+"""Warm requests, beside FastAPI and beside psycopg alone.
 
-Each is a process of its own that stays and is called as Lambda's runtime calls it.
+The rows measure the first page of fifty executions under row level security, the number of network
+flights of a read, and the value of fewer flights when the network takes a millisecond each way.
+Each function is a running process that is called as Lambda's runtime calls it.
 """
 
 import json
@@ -19,10 +19,10 @@ from bench.stage import Event, Stage
 from tests.support.wire import Wire
 
 FIRST_PAGE = "/v1/executions?limit=50"
-# Short rounds and many: whatever else the machine does then meets all alike.
+# Many short rounds: other load on the machine then affects all variants equally.
 QUICK_ROUNDS, FULL_ROUNDS = 80, 240
 CALLS = 8
-# Before anything counts: caches, and Postgres' own.
+# Calls before the first round, to fill the caches of the function and of Postgres.
 WARM_UP_CALLS = 100
 ONE_WAY_SECONDS = 0.001
 WIRED_DATABASE = "the database, through a wire"
@@ -30,7 +30,7 @@ FOUR_TRIPS = "psycopg + json.dumps, four trips"
 
 
 def run(names: list[str], *, full: bool) -> Iterator[Row]:
-    """See the module."""
+    """The rows `warm_list`, `warm_list_raw`, `flights` and `rtt`."""
     rounds = FULL_ROUNDS if full else QUICK_ROUNDS
     with stage.set_up("requests") as scene:
         if wanted := [name for name in names if name.startswith("warm_list")]:
@@ -49,7 +49,7 @@ def _warm_lists(scene: Stage, names: list[str], rounds: int) -> Iterator[Row]:
             "ours": functions.ours(scene, "ApiFunction"),
             "fastapi": functions.fastapi(scene),
             "floor": floor,
-            # What a pooler in between would not allow.
+            # A pooler in transaction mode would not allow prepared statements.
             "floor, prepared": floor.with_variables(PREPARE_THRESHOLD="1"),
             "flight": floor.with_variables(ONE_FLIGHT="1"),
         },
@@ -80,7 +80,7 @@ def _ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> float:
 def _measure(
     measured: Mapping[str, Function], event: Event, rounds: int, calls: int = CALLS
 ) -> dict[str, list[Sample]]:
-    """Samples of each, once they have shown that they answer alike."""
+    """Samples of each function. Raises CannotRun first if their answers differ."""
     with ExitStack() as stack:
         warm = {
             name: stack.enter_context(function.stay([event])) for name, function in measured.items()
@@ -99,11 +99,11 @@ def _refuse_differences(answers: Mapping[str, Mapping[str, Any]]) -> None:
     items = {name: _items(answer) for name, answer in answers.items()}
     for name, found in items.items():
         if found != items["ours"]:
-            raise CannotRun(f"{name} does not answer what ours answers")
+            raise CannotRun(f"the answer of {name} differs from ours")
 
 
 def _items(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows, times in one spelling."""
+    """The rows of an answer, with parsed times, since the functions write them differently."""
     items: list[dict[str, Any]] = json.loads(answer["body"])["items"]
     for item in items:
         for name, value in item.items():
@@ -113,14 +113,14 @@ def _items(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _wired(scene: Stage, wire: Wire) -> Function:
-    """The api, with its database behind a wire."""
+    """The api, connected to its database through the proxy."""
     scene.stand_in.secrets[WIRED_DATABASE] = wire.url
     ours = functions.ours(scene, "ApiFunction")
     return ours.with_variables(DATABASE_SECRET_ID=WIRED_DATABASE)
 
 
 def _flights(scene: Stage) -> Row:
-    """Counted from the second request of a token on: the first one also records the login."""
+    """Flights per read, without a token's first request, which also records the login."""
     [(execution,)] = scene.execute(
         "SELECT id FROM public.workflow_executions WHERE status = 'completed' AND prompt_count = %s"
         " LIMIT 1",

@@ -1,4 +1,4 @@
-"""What row security costs at a thousand clients; and the pages, reports and fan-outs that a long
+"""The cost of row security with a thousand clients. Also pages, reports and fan-outs, which a long
 history must not slow down."""
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ MEASURES: dict[str, Callable[[BigDatabase, str], Row]] = {
 
 
 def run(names: list[str], *, full: bool) -> Iterator[Row]:
-    """The rows named, on one database made for them."""
+    """The named rows, on one new database."""
     with big_database(FULL if full else QUICK) as database:
         for name in names:
             yield MEASURES[name](database, name)

@@ -1,9 +1,9 @@
--- The schema document's policies, for a role of their own on the same tables. Its admin pattern on
--- `users` asks `users` itself, and Postgres refuses the recursion; a function that row security does
--- not bind cures that and nothing else.
+-- The seed schema's policies on the same tables, for a separate role. Its admin policy on `users`
+-- reads `users`, and Postgres refuses that recursion. So a function that bypasses row security reads
+-- the role instead. Nothing else is changed.
 GRANT USAGE ON SCHEMA public, auth TO bench_seed_tenant;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO bench_seed_tenant;
--- What takes longer is reported as that.
+-- The bench reports a longer statement as "over 10 s".
 ALTER ROLE bench_seed_tenant SET statement_timeout = '10s';
 
 CREATE FUNCTION public.is_admin() RETURNS boolean
@@ -35,7 +35,7 @@ CREATE POLICY "Admins can access all records" ON public.users FOR ALL TO bench_s
     USING (public.is_admin());
 CREATE POLICY "Users can view their own profile (seed)" ON public.users FOR SELECT
     TO bench_seed_tenant USING (id = auth.uid());
--- Said in its prose, made of its patterns.
+-- The seed schema describes this policy in prose only; it follows the pattern of the others.
 CREATE POLICY "Clients can view their own data (seed)" ON public.clients FOR SELECT
     TO bench_seed_tenant
     USING (id IN (SELECT client_id FROM users WHERE users.id = auth.uid()));

@@ -1,4 +1,4 @@
-"""The whole stack as `make up` starts it, for rows that measure it from outside over HTTP."""
+"""The whole stack, as `make up` starts it, for rows that measure it over HTTP."""
 
 import contextlib
 import json
@@ -19,9 +19,9 @@ from bench.measure import CannotRun
 from local.demo.api_client import ApiClient
 from local.settings import ROOT
 
-# A client that is in a hurry, and does not take much of the machine for that.
+# Short enough for an exact time, long enough to use little CPU.
 POLL_SECONDS = 0.1
-# A batch that takes longer has a mistake, not a result.
+# A batch that takes longer has failed.
 PATIENCE_SECONDS = 600
 
 LARGE_WORKFLOW = {
@@ -45,7 +45,7 @@ class Stack:
     workflow_id: str
 
     def tell_model(self, *, seconds: float) -> None:
-        """How long the stand-in model takes for an image from now on."""
+        """Sets the time that the stand-in model takes for an image."""
         rules = {"rules": [{"match": "", "behave": "ok", "delay_ms": seconds * 1000}]}
         request = urllib.request.Request(
             f"{self.access['model_url']}/_control", json.dumps(rules).encode()
@@ -55,15 +55,14 @@ class Stack:
             response.read()
 
     def warm(self, environments: int) -> None:
-        """Has so many environments of generate at work at once; an edit of the sources, say, ended
-        those that were."""
+        """Makes sure that so many execution environments of generate are running."""
         # Slow enough that all of them start before the first one is free again.
         self.tell_model(seconds=1)
         self.paint(environments)
 
     def paint(self, prompts: int) -> float:
-        """Seconds from the submission of a batch to the first answer that calls it completed;
-        raises CannotRun where an image is missing."""
+        """Seconds from the submission of a batch until the api first reports it completed. Raises
+        CannotRun if an image is missing."""
         body = {
             "workflow_id": self.workflow_id,
             "prompts": [f"prompt number {number} of a batch" for number in range(prompts)],
@@ -86,8 +85,8 @@ class Stack:
 
 @contextlib.contextmanager
 def running(name: str, *, concurrency: int) -> Iterator[Stack]:
-    """A stack of its own under .build/bench, taken down and deleted with the block, however that
-    ends."""
+    """A new stack below .build/bench. It is stopped and deleted when the block ends, also by an
+    error."""
     directory = SCRATCH / name
     environment = {
         **{key: value for key, value in os.environ.items() if key != "GEMINI_API_KEY"},
@@ -107,7 +106,7 @@ def running(name: str, *, concurrency: int) -> Iterator[Stack]:
 
 
 def _local(command: str, environment: Mapping[str, str]) -> None:
-    # In a session of its own: Ctrl-C reaches us alone, and what was begun is ended in order.
+    # In a separate session: Ctrl-C then reaches only this process, which ends the other in order.
     with subprocess.Popen(
         [sys.executable, "-m", "local", command],
         cwd=ROOT,
@@ -120,7 +119,7 @@ def _local(command: str, environment: Mapping[str, str]) -> None:
         try:
             _, complaint = process.communicate()
         except BaseException:
-            # It takes back what it has started.
+            # It then stops the processes that it has started.
             process.send_signal(signal.SIGINT)
             raise
     if process.returncode:
@@ -130,7 +129,7 @@ def _local(command: str, environment: Mapping[str, str]) -> None:
 def _stack_of(directory: Path) -> Stack:
     access = json.loads((directory / "stack.json").read_text())
     api = ApiClient(access["base_url"], access["tokens"]["client_a"])
-    # The demo's own takes a hundred prompts at most.
+    # The demo's workflow takes at most a hundred prompts.
     workflow = ApiClient(access["base_url"], access["tokens"]["admin"]).post(
         "/v1/workflows", LARGE_WORKFLOW, str(uuid.uuid4())
     )
@@ -139,7 +138,7 @@ def _stack_of(directory: Path) -> Stack:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C."""
+    """SIGTERM raises KeyboardInterrupt, like Ctrl-C, so that the stack is cleaned up."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -149,7 +148,7 @@ def _terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _patient() -> Iterator[None]:
-    """Nobody interrupts the end."""
+    """Ignores Ctrl-C, so that the clean-up runs to its end."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -1,8 +1,7 @@
-"""What the functions stand on while they are measured: Postgres with a tenant's rows, everything
-else that they call, and their environment as the template has it."""
+"""The surroundings of a measured function: Postgres with a tenant's rows, stand-ins for the other
+services, and the environment variables of the template."""
 
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,23 +25,19 @@ from local.database import DatabaseUrls
 from local.keys import AUDIENCE, ISSUER, USERS, Keys
 from local.processes.postgres import PostgresServer
 from local.settings import ROOT, Settings
-
-sys.path.insert(0, str(ROOT / "layers" / "common"))
-from masstock import imports_done
 from masstock.services import sealing
 
-imports_done()
-
 LAYER = environment.BUILD / "CommonLayer" / "python"
-# The seed's.
+# A client and a workflow of the seed.
 TENANT = UUID("456e7890-e89b-12d3-a456-426614174001")
 WORKFLOW = UUID("789e1234-e89b-12d3-a456-426614174002")
 JWT_SECRET = "jwt"
 REQUEST_ID = "52fdfc07-2182-454f-963f-5f0f9a621d72"
 # More than two pages.
 EXECUTIONS = 120
-# Of each of these.
+# Results of each of these.
 RESULTS = 20
+# Prompts of an execution that `submit` makes.
 PROMPTS = 100
 
 type Event = dict[str, Any]
@@ -50,7 +45,7 @@ type Event = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """See the module. `token` is a bearer token of one of the tenant's users."""
+    """The surroundings, set up. `token` is a bearer token of one of the tenant's users."""
 
     urls: DatabaseUrls
     keys: Keys
@@ -59,7 +54,7 @@ class Stage:
     token: str
 
     def variables(self, name: str) -> dict[str, str]:
-        """The whole environment of a function (`ApiFunction`): as deployed, but for addresses."""
+        """All variables of a function, such as `ApiFunction`: as deployed, except for addresses."""
         function = self.functions[name]
         url = self.stand_in.url
         given = wiring.function_variables(function, aws_url=url, model_url=url)
@@ -69,19 +64,19 @@ class Stage:
         }
 
     def get(self, path: str, token: str | None = None) -> Event:
-        """The gateway's event for a GET as one of the tenant's users."""
+        """The gateway's event for a GET request of one of the tenant's users."""
         headers = {"Authorization": f"Bearer {token or self.token}", "User-Agent": "bench"}
         request = EnvironBuilder(path, headers=headers).get_request()
         return build_event(request, b"", REQUEST_ID)
 
     def execute(self, query: LiteralString, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Runs a statement as the owner of everything; its rows."""
+        """Runs a statement as the owner of the database; returns its rows."""
         with psycopg.connect(self.urls.owner, autocommit=True) as connection:
             cursor = connection.execute(query, values)
             return cursor.fetchall() if cursor.description else []
 
     def shared_secret_token(self) -> str:
-        """A token of an issuer that shares the secret JWT_SECRET instead of publishing keys."""
+        """A token signed with the shared secret JWT_SECRET instead of a published key."""
         now = int(time.time())
         claims = {
             "sub": USERS["client_a"],
@@ -93,7 +88,8 @@ class Stage:
         return jwt.encode(claims, self.stand_in.secrets[JWT_SECRET], "HS256")
 
     def submit(self, status: str = "pending", *, prompts: str | None = None) -> UUID:
-        """An execution in this status; its hundred prompts are laid out where they have one."""
+        """Inserts an execution in this status. `prompts` is the status of its result rows; None
+        inserts no result rows."""
         execution_id = uuid4()
         api_key = sealing.seal(
             "a-key-for-the-stand-in", TENANT, execution_id, self.keys.sealing_keys()
@@ -129,7 +125,7 @@ class Stage:
 
 @contextmanager
 def set_up(name: str) -> Iterator[Stage]:
-    """A stage under this name, gone at the end."""
+    """A stage in the directory of this name, deleted at the end of the block."""
     if not (LAYER / "masstock").is_dir():
         raise CannotRun("nothing is built here: run `make package` first")
     directory = environment.SCRATCH / name
@@ -169,7 +165,7 @@ def set_up(name: str) -> Iterator[Stage]:
 
 
 def _give_history(stage: Stage) -> None:
-    """Ended executions of the tenant, a minute apart, with their results."""
+    """Inserts ended executions of the tenant, a minute apart, with their results."""
     stage.execute(
         """
         INSERT INTO public.workflow_executions

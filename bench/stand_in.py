@@ -1,5 +1,5 @@
-"""Everything that the functions call besides Postgres, answered at once by a thread of ours: the
-issuer's keys, Secrets Manager, its Lambda extension, the image model and S3."""
+"""One server that stands in for every service of the functions except Postgres: the issuer's keys,
+Secrets Manager, its Lambda extension, the image model and S3. It answers immediately."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 KEY_SET_PATH = "/keys.json"
-# One transparent pixel: what the model paints is no part of what is measured.
+# One transparent pixel: the cost of painting is not part of these measurements.
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9Q"
     "DwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -38,7 +38,7 @@ assert base64.b64decode(PIXEL).startswith(b"\x89PNG")
 
 
 class StandIn:
-    """Use as a context manager. `url` is where it answers; `secrets` may be added to."""
+    """The server, as a context manager. Its address is `url`. `secrets` may get more entries."""
 
     def __init__(self, key_set: Mapping[str, Any], secrets: dict[str, str]) -> None:
         self.secrets = secrets
@@ -68,7 +68,7 @@ def _handler(
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            """The issuer's keys, and secrets as the Parameters and Secrets extension has them."""
+            """The issuer's keys, and the Parameters and Secrets extension."""
             parts = urlsplit(self.path)
             if parts.path == KEY_SET_PATH:
                 self._answer(key_set)
@@ -77,7 +77,7 @@ def _handler(
                 self._answer({"Name": secret_id, "SecretString": secrets[secret_id]})
 
         def do_POST(self) -> None:
-            """Secrets Manager, and the model."""
+            """Secrets Manager and the model."""
             body = self._body()
             if "x-amz-target" in self.headers:
                 secret_id = json.loads(body)["SecretId"]

@@ -1,4 +1,4 @@
-"""What a tenant reads, under our policies and without any; and pages far into a long list."""
+"""The reads of a tenant, under our policies and without policies, and pages deep in a long list."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,8 +37,7 @@ SLOW_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and the client whose executions are asked for. An owner without row security names
-    that client in the query, or nobody where an administrator asks."""
+    """A user, and the number of the client whose executions the user reads."""
 
     name: str
     user_id: UUID
@@ -46,6 +45,7 @@ class Caller:
 
     @property
     def owner_names(self) -> UUID | None:
+        """The client that the owner's query names; None when an administrator reads."""
         return None if self.user_id == ADMINISTRATOR else client(self.number)
 
 
@@ -59,7 +59,7 @@ CALLERS = (
 def list_page(
     tx: Executor, client_id: UUID | None, before: tuple[datetime, UUID] | None = None
 ) -> list[str]:
-    """A page as the route asks for it: one row more tells whether another page follows."""
+    """Reads a page as the route does, with one extra row that shows if another page follows."""
     return executions.list_executions(
         tx,
         limit=PAGE + 1,
@@ -86,9 +86,11 @@ def _list_results(tx: Executor, execution_id: UUID) -> object:
 
 
 class Question(NamedTuple):
-    """What is asked (through whom, about whose executions, with which client in the query), in how
-    many rounds, and how often in each: what is quick needs company. `document` is the schema
-    document's own query for it."""
+    """One read: its function, the number of rounds, and the calls per round (more if it is quick).
+
+    `ask` gets the connection, the caller and the client that the query names. `document` is the
+    seed schema's query for the same rows.
+    """
 
     ask: Callable[[Executor, Caller, UUID | None], object]
     rounds: int
@@ -133,20 +135,22 @@ QUESTIONS = {
 
 
 def measure_question(database: BigDatabase, name: str) -> Row:
-    """Of the three callers, the one whom policies cost most is the row; all are in its details."""
+    """The row of the caller with the worst ratio. Its details hold the ratios of all callers."""
     question = QUESTIONS[name]
     variants: dict[str, Callable[[], Sample]] = {}
     for caller in CALLERS:
         ours = database.reading(caller.user_id)
         owner = WithoutRowSecurity(database.owner, caller.user_id, caller.owner_names)
-        nobody = WithoutRowSecurity(
+        without_lookup = WithoutRowSecurity(
             database.owner, caller.user_id, caller.owner_names, signs_in=False
         )
         if question.ask(ours, caller, None) != question.ask(owner, caller, caller.owner_names):
             raise CannotRun(f"the {caller.name} and the owner got different answers")
         variants[f"ours, {caller.name}"] = _sampler(question, ours, caller, None)
         variants[f"owner, {caller.name}"] = _sampler(question, owner, caller, caller.owner_names)
-        variants[f"nobody, {caller.name}"] = _sampler(question, nobody, caller, caller.owner_names)
+        variants[f"owner without lookup, {caller.name}"] = _sampler(
+            question, without_lookup, caller, caller.owner_names
+        )
     samples = interleave(question.rounds, variants, warm_up=3)
 
     def compared(caller: Caller, reference: str = "owner", **details: Any) -> Row:
@@ -165,7 +169,8 @@ def measure_question(database: BigDatabase, name: str) -> Row:
         worst,
         ratio_by_caller={who: round(row.ratio or 0, 3) for who, row in rows.items()},
         ratio_where_the_owner_looks_no_user_up={
-            caller.name: round(compared(caller, "nobody").ratio or 0, 3) for caller in CALLERS
+            caller.name: round(compared(caller, "owner without lookup").ratio or 0, 3)
+            for caller in CALLERS
         },
         ours_ms_by_caller={who: round(row.ours or 0, 3) for who, row in rows.items()},
         **_beside_seed_policies(database, question, rows),
@@ -181,8 +186,8 @@ def _sampler(
 def _beside_seed_policies(
     database: BigDatabase, question: Question, rows: Mapping[str, Row]
 ) -> dict[str, Any]:
-    """Under the schema document's policies, ÷ the owner: the same statement, and the document's
-    own query. Outside of the rounds: some take too long."""
+    """Under the seed schema's policies ÷ as the owner: the same statement, and the seed schema's
+    query. Measured outside of the rounds, because some take very long."""
     statement: dict[str, object] = {}
     document: dict[str, object] = {}
     for caller in CALLERS:
@@ -202,10 +207,10 @@ def _beside_seed_policies(
 
 
 def _milliseconds(ask: Callable[[], object]) -> float | None:
-    """The median of a few calls; None where the statement is given up."""
+    """The median of a few calls; None if the statement exceeds its timeout."""
     try:
         samples = [timed(ask)]
-        # The first call of a connection reads the catalogue; where it took long, that is no matter.
+        # A connection's first call also reads the catalogue. In a slow call that does not matter.
         if samples[0].wall < SLOW_SECONDS:
             samples = [timed(ask) for _ in range(SEED_ROUNDS)]
     except psycopg.errors.QueryCanceled:

@@ -1,4 +1,4 @@
-"""What every kind of test may ask for: PostgreSQL, and the api's way to it."""
+"""Fixtures for all tests: PostgreSQL, and the api on top of it."""
 
 import os
 import signal
@@ -11,15 +11,15 @@ from masstock.database.connection import Database
 from tests.support import handler
 from tests.support.databases import Callers, Server, Urls
 
-# A shell that runs us in the background has SIGINT ignored, and with us whatever we start: the
-# tests of Ctrl-C need it.
+# A shell starts background jobs with SIGINT ignored, and child processes inherit that. The tests of
+# Ctrl-C need the default handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests; TEST_DATABASE_URL names another one, where the url's login must be
-    a superuser and the passwords of masstock_api and masstock_worker are the tests' to change."""
+    """One server for all tests. TEST_DATABASE_URL names an existing one instead. Its login must be
+    a superuser, and the tests change the passwords of masstock_api and masstock_worker there."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         server = Server(url)
         yield server
@@ -42,7 +42,7 @@ def database(server: Server) -> Iterator[Urls]:
 
 @pytest.fixture
 def fresh_database(server: Server) -> Iterator[Urls]:
-    """A migrated database with the demo data, for one test that changes it for good."""
+    """A migrated database with the demo data, for a single test that changes it permanently."""
     urls = server.create_database()
     yield urls
     server.drop(urls)
@@ -50,7 +50,7 @@ def fresh_database(server: Server) -> Iterator[Urls]:
 
 @pytest.fixture(scope="module")
 def vault() -> Iterator[dict[str, str]]:
-    """Secrets by id, as masstock.db finds them."""
+    """Database URLs by secret id, as `masstock.database.connection` reads them."""
     secrets: dict[str, str] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("masstock.database.connection.read_secret", secrets.__getitem__)
@@ -77,7 +77,7 @@ def fresh_callers(fresh_database: Urls, vault: dict[str, str]) -> Iterator[Calle
 
 @pytest.fixture(scope="session")
 def aws_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """S3, Secrets Manager and Step Functions in a process of their own."""
+    """The URL of S3, Secrets Manager and Step Functions, which run in a separate process."""
     with handler.aws_services(tmp_path_factory.mktemp("aws")) as url:
         yield url
 
@@ -91,6 +91,6 @@ def api(database: Urls, aws_url: str) -> Iterator[handler.Api]:
 
 @pytest.fixture
 def fresh_api(fresh_database: Urls, aws_url: str) -> Iterator[handler.Api]:
-    """The api's handler on `fresh_database`; not together with `api`."""
+    """The api's handler on `fresh_database`. A test cannot use it together with `api`."""
     with handler.environment(fresh_database, aws_url):
         yield handler.Api()

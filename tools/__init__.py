@@ -1,1 +1,1 @@
-"""What writes the generated files of the repository."""
+"""Programs that write the generated files of the repository."""

@@ -22,47 +22,47 @@ from masstock_api.problems import PROBLEM_JSON, STATUS, TYPE_BASE
 from masstock_api.request import MAX_IDEMPOTENCY_KEY_LENGTH
 
 ROOT = Path(__file__).resolve().parents[1]
-# What is deployed; docs/openapi.json is a link to it.
+# The deployed file. docs/openapi.json is a link to it.
 TARGET = ROOT / "functions/api/masstock_api/openapi.json"
 SCHEMAS = "#/components/schemas/"
-# Bodies by model and title, and answers about the demo data by model.
+# Example bodies by model and title, and example answers by model.
 REQUESTS: dict[str, dict[str, Any]] = json.loads((ROOT / "examples/requests.json").read_text())
 RESPONSES: dict[str, dict[str, Any]] = json.loads((ROOT / "examples/responses.json").read_text())
 
 ABOUT = """\
-Turns lists of prompts into images, for many tenants.
+Turns lists of prompts into images, for many clients.
 
 **Authentication.** Send `Authorization: Bearer <token>` with a token of your identity provider.
-Role and client are looked up at every request; a suspended account is refused from the next one on.
+The API reads the account's role and status at every request, so a suspension works at once.
 
-**Lists** are ordered newest first (results: by `batch_index`) and come in pages: pass `next_cursor`
-as `cursor` until it is null. Pages stay stable while rows are added.
+**Lists** are ordered newest first (results: by `batch_index`) and come in pages: send `next_cursor`
+as `cursor` until it is null. New rows do not shift the following pages.
 
-**Errors** are RFC 9457 `application/problem+json` with a stable `code`. Another tenant's resource
-is `not_found`. A method that a path does not support gets 405 with `Allow`, whatever the path. The
-gateway's own answers (413, 429, 500, 503, 504) are `application/json` with a `message`.
+**Errors** are RFC 9457 `application/problem+json` with a stable `code`. Another client's resource
+is `not_found`. If a path does not support the method, the answer is 405 with `Allow`. API Gateway's
+own answers (413, 429, 500, 503, 504) are `application/json` with a `message`.
 
-**Writing safely.** A POST with an `Idempotency-Key` can be repeated: it answers with what the first
-one created or changed. PATCH and DELETE take `If-Match`. `If-None-Match` saves the body of what has
-not changed.
+**Safe writes.** Repeat a POST with the same `Idempotency-Key`, and it returns the resource that the
+first one created or changed. PATCH and DELETE accept `If-Match`. With `If-None-Match`, an unchanged
+resource is answered with 304 and no body.
 
-Every GET can be asked as HEAD. Unknown parameters and fields are refused. Every response carries
+Every GET path also supports HEAD. Unknown parameters and fields are refused. Every response has
 `X-Request-Id`.
 """
 
 PARAMETER_NOTES = {
-    "dry_run": "Check the submission and estimate its cost; nothing is stored or painted.",
-    "limit": "How many at most; a page may end earlier, at 4 MB.",
-    "cursor": "`next_cursor` of the page before.",
-    "q": "Part of a name or an e-mail address, in any case.",
-    "from": "Created at this time or later; UTC where it names no offset.",
-    "to": "Created before this time; UTC where it names no offset.",
+    "dry_run": "Only check the submission and estimate its cost: nothing is stored or painted.",
+    "limit": "The maximum number of rows in a page. A page also ends at 4 MB.",
+    "cursor": "`next_cursor` of the previous page.",
+    "q": "Part of the name or the e-mail address, in upper or lower case.",
+    "from": "Created at this time or later; UTC if the text has no offset.",
+    "to": "Created before this time; UTC if the text has no offset.",
 }
 
 REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {
     "Idempotency-Key": {
-        "description": "Makes the request repeatable for 24 hours: the same key and body answer "
-        "with the same resource.",
+        "description": "For 24 hours, a request with the same key and body returns the same "
+        "resource.",
         "schema": {
             "type": "string",
             "minLength": 1,
@@ -71,21 +71,21 @@ REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {
         },
     },
     "If-Match": {
-        "description": "An ETag: change only this version, else 412.",
+        "description": "ETags: the answer is 412 unless one is the current version.",
         "schema": {"type": "string"},
         "example": "*",
     },
     "If-None-Match": {
-        "description": "An ETag: 304 without a body while this is the version.",
+        "description": "ETags: the answer is 304 without a body if one is the current version.",
         "schema": {"type": "string"},
         "example": 'W/"0123456789abcdef0123456789abcdef"',
     },
 }
 
 RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
-    "X-Request-Id": {"description": "Names the request in our logs.", "schema": {"type": "string"}},
+    "X-Request-Id": {"description": "The request's id in the logs.", "schema": {"type": "string"}},
     "ETag": {"description": "The version of the resource.", "schema": {"type": "string"}},
-    "Location": {"description": "Where to find it.", "schema": {"type": "string"}},
+    "Location": {"description": "The address of the resource.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
     "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}},
 }
@@ -114,7 +114,7 @@ TITLES = {302: "The image is at `Location`.", 304: "Not modified.", 204: "Done."
 
 
 def build() -> dict[str, Any]:
-    """The description as JSON."""
+    """The OpenAPI document."""
     problem_sets: dict[str, tuple[int, list[type[errors.AppError]]]] = {}
     paths: dict[str, dict[str, Any]] = {}
     for name, operation in OPERATIONS.items():
@@ -131,7 +131,7 @@ def build() -> dict[str, Any]:
             "contact": {"name": "MasStock", "url": CONTACT_URL},
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/", "description": "Where this document was fetched."}],
+        "servers": [{"url": "/", "description": "The host of this document."}],
         "security": [{"bearer": []}],
         "tags": _tags(),
         "paths": paths,
@@ -177,7 +177,7 @@ def _operation(
         "operationId": name,
         "tags": [_tag(operation)],
         "summary": name.replace("_", " ").capitalize(),
-        "description": _prose(operation.handler),
+        "description": _prose(operation.handler) + " Administrators only." * operation.admins,
     }
     if operation.is_open:
         described["security"] = []
@@ -228,8 +228,7 @@ def _path_parameters(path: str, operation: Operation) -> Iterable[dict[str, Any]
 
 def _query_parameter(name: str, parameter: Parameter) -> dict[str, Any]:
     described: dict[str, Any] = {"name": name, "in": "query", "required": False}
-    if name in PARAMETER_NOTES:
-        described["description"] = PARAMETER_NOTES[name]
+    described["description"] = PARAMETER_NOTES.get(name, f"Only rows with this `{name}`.")
     return {**described, "schema": parameter.schema}
 
 
@@ -263,7 +262,7 @@ def _headers(*names: str) -> dict[str, Any]:
 
 
 def problems_of(operation: Operation) -> dict[int, list[type[errors.AppError]]]:
-    """The refusals of an operation by status: those it declares, and those that follow."""
+    """The errors of an operation by status: those that it declares, and those that follow."""
     kinds = {errors.ValidationFailed, errors.InternalError, *operation.problems}
     if not operation.bare:
         kinds.add(errors.DatabaseUnavailable)
@@ -332,7 +331,7 @@ def _schemas() -> dict[str, Any]:
         ref_template=SCHEMAS + "{model}",
     )
     text = json.dumps(definitions["$defs"])
-    # `Page_User_` is what pydantic makes of Page[User].
+    # pydantic writes `Page_User_` for Page[User].
     text = re.sub(r"\b(Page|Report)_(\w+?)_(?=\")", r"\2\1", text)
     schemas: dict[str, Any] = json.loads(text)
     for name, schema in schemas.items():
@@ -345,7 +344,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def _schema_name(model: str) -> str:
-    """As in `_schemas`."""
+    """The model's name in `_schemas`."""
     return re.sub(r"^(Page|Report)\[(\w+)\]$", r"\2\1", model)
 
 
@@ -361,14 +360,14 @@ def _response_model(name: str) -> type[responses.Resource]:
 
 
 def _tidy(schema: Any) -> None:
-    """Takes away what pydantic says without our having said it."""
+    """Removes the titles and null defaults that pydantic adds."""
     if isinstance(schema, list):
         for part in schema:
             _tidy(part)
     elif isinstance(schema, dict):
         for named in schema.get("properties", {}).values():
             named.pop("title", None)
-            # Absence is no null: a generated client would send it.
+            # Omitting is not the same as null, and generated clients send defaults.
             if named.get("default", ...) is None:
                 del named["default"]
         for part in schema.values():
@@ -376,7 +375,7 @@ def _tidy(schema: Any) -> None:
 
 
 def text() -> str:
-    """The description as it is committed."""
+    """The OpenAPI document as text."""
     return json.dumps(build(), indent=1, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The schema that the migrations add up to, as `pg_dump` writes it: `python -m tools.schema`."""
+"""`python -m tools.schema` prints the schema that all migrations make, as `pg_dump` writes it."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 from local.processes.postgres import PostgresServer
 from sql.tools.migrate import migrate
 
-# What differs from dump to dump, and what says nothing.
+# Lines that differ from dump to dump or say nothing about the schema.
 NOISE = re.compile(
     r"^(--.*|\\(un)?restrict .*|SET .*|SELECT pg_catalog\.set_config.*)\n", re.MULTILINE
 )

@@ -1,6 +1,8 @@
-"""The floor: psycopg and json, and nothing around them. Reads the first page of executions as the
-tenant, in four round trips, as whoever writes a Lambda function by hand would. With `ONE_FLIGHT=1`
-in one flight, its JSON made by Postgres: the least that any function around it could cost."""
+"""The floor: a handler with only psycopg and json, as written by hand.
+
+It reads the first page of executions as the tenant, in four round trips. With `ONE_FLIGHT=1` it
+uses one flight, and Postgres makes the JSON: the minimum that any handler for this page needs.
+"""
 
 import hmac
 import json
@@ -32,14 +34,14 @@ connection = None
 
 
 def lambda_handler(event, context):
-    """Who calls is taken from the environment: no token, no secrets, no routes."""
+    """Answers with the page. The user comes from the environment: no token, secrets or routes."""
     global connection  # noqa: PLW0603 - kept across invocations
     if connection is None:
         connection = psycopg.connect(
             os.environ["DATABASE_URL"],
             autocommit=True,
             row_factory=dict_row,
-            # Unless told otherwise, a transaction-mode pooler stands between, as for ours.
+            # None by default, because a pooler in transaction mode is in between, as for our api.
             prepare_threshold=PREPARE_THRESHOLD and int(PREPARE_THRESHOLD),
         )
     user_id, expires = os.environ["USER_ID"], int(time.time()) + 120

@@ -1,5 +1,5 @@
-"""The least that paints and keeps an image: google-genai's call and boto3's put_object, with both
-clients made once and set up like ours."""
+"""The minimum that paints and stores an image: a call of google-genai and a put_object of boto3.
+Both clients are made once and configured like ours."""
 
 import os
 from itertools import count
@@ -28,7 +28,7 @@ numbers = count()
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, int]:
-    """Paints what the event says."""
+    """Paints the event's prompt and stores the image."""
     response = model.models.generate_content(
         model="gemini-2.5-flash-image",
         contents=[types.Part.from_text(text=event["prompt"])],

@@ -14,7 +14,7 @@ from masstock_api.app import handle
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """API Gateway's payload 2.0 in and out."""
+    """Answers one event of API Gateway, in payload format 2.0."""
     return handle(event, context)
 
 

@@ -1,4 +1,4 @@
-"""What several contract tests look at."""
+"""The built artifacts that several contract tests examine."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ HERE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 
 
 def sam_build(root: Path, target: Path, architecture: str) -> Path:
-    """What `make package` runs, elsewhere."""
+    """Builds as `make package` does, into another directory."""
     done = subprocess.run(
         [
             ROOT / ".venv/bin/sam",

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ("api", "fanout", "generate", "finalize")
 LAYER = ROOT / "layers/common/masstock"
-# A room of the layer may import rooms on lower floors, and modules of its own room.
+# A room of the layer can import rooms on lower floors, and modules of its own room.
 FLOORS = [
     {"catalogue", "coldstart", "errors", "limits", "telemetry"},
     {"engine_step", "schemas", "settings"},
@@ -50,14 +50,14 @@ def test_the_layer_imports_downwards(path: Path) -> None:
             assert target == room or floor_of(target) < floor_of(room), name
 
 
-def test_no_module_imports_itself_through_others() -> None:
+def test_no_import_is_circular() -> None:
     folders = (LAYER, *(ROOT / "functions" / name for name in FUNCTIONS))
     modules = {module_name(path, folder): path for folder in folders for path in sources(folder)}
     graph = {
         name: {target for target in imported(path) if target in modules and target != name}
         for name, path in modules.items()
     }
-    # A package's __init__ lists what it registers; those modules may name the package.
+    # A package's __init__ imports the modules that it registers. These can import the package.
     for name, path in modules.items():
         if path.name == "__init__.py":
             graph[name] = {target for target in graph[name] if not target.startswith(f"{name}.")}
@@ -84,7 +84,7 @@ def top_level(function: str) -> set[str]:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_has_a_handler_and_one_package_of_its_own(function: str) -> None:
-    """Another top-level module could hide a library's, or another function's."""
+    """Another top-level module could hide one of a library or of another function."""
     assert top_level(function) == {function, f"masstock_{function}"}
 
 
@@ -111,7 +111,7 @@ def test_only_the_handlers_import_coldstart_and_they_do_so_first() -> None:
             assert first.module == "masstock.coldstart"
 
 
-def test_nothing_deployed_imports_what_is_not_deployed() -> None:
+def test_deployed_code_imports_only_deployed_code() -> None:
     for path in sources(ROOT / "functions", LAYER):
         assert not {"local", "tests", "sql", "bench", "tools", "deploy"} & {
             n.split(".")[0] for n in imported(path)
@@ -127,7 +127,7 @@ def test_nothing_deployed_imports_what_is_not_deployed() -> None:
         ("cryptography", {"layers/common/masstock/services/sealing.py"}),
     ],
 )
-def test_each_dependency_has_one_room(package: str, room: set[str]) -> None:
+def test_each_dependency_is_imported_in_one_room(package: str, room: set[str]) -> None:
     users = {
         str(path.relative_to(ROOT))
         for path in sources(ROOT / "functions", LAYER)
@@ -143,7 +143,7 @@ def test_only_tenants_sets_the_callers_identity() -> None:
         assert "request.jwt.claims" not in path.read_text(), path
 
 
-def test_sql_stands_in_the_database_room_only() -> None:
+def test_only_the_database_room_contains_sql() -> None:
     verbs = ("SELECT ", "INSERT INTO", "UPDATE public", "DELETE FROM")
     for path in sources(ROOT / "functions", LAYER):
         if path.is_relative_to(LAYER / "database"):
@@ -157,7 +157,8 @@ def test_sql_stands_in_the_database_room_only() -> None:
 
 
 def test_heavy_imports_stay_inside_functions() -> None:
-    """boto3 doubles a cold start, the X-Ray SDK costs more: nothing imports them at the top."""
+    """boto3 doubles a cold start and the X-Ray SDK costs more, so no module imports them at its
+    top."""
     for path in sources(ROOT / "functions", LAYER):
         for node in ast.parse(path.read_text()).body:
             names = []
@@ -167,3 +168,24 @@ def test_heavy_imports_stay_inside_functions() -> None:
                 names = [node.module or ""]
             heavy = {"boto3", "botocore", "aws_xray_sdk"}
             assert not heavy & {name.split(".")[0] for name in names}, path
+
+
+PRODUCT = [
+    *(ROOT / name for name in ("functions", "layers", "local", "sql", "deploy", "tools", "bench"))
+]
+
+
+@pytest.mark.parametrize("path", sources(*PRODUCT), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 450
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, node.name
+
+
+def test_rooms_of_the_local_stack_import_one_way() -> None:
+    """`processes` starts and ends processes of any kind; it imports nothing of AWS or the demo."""
+    for path in sources(ROOT / "local/processes"):
+        rooms = {name.split(".")[1] for name in imported(path) if name.startswith("local.")}
+        assert rooms <= {"processes", "errors"}, path

@@ -1,4 +1,4 @@
-"""`make deploy` reaches the change set: as far as one can go without an account."""
+"""`make deploy` reaches the change set, the last step that needs no AWS account."""
 
 import os
 import re
@@ -24,15 +24,15 @@ def endpoint() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
-    # moto takes the first label of a host for a bucket, of 127.0.0.1 too.
+    # moto reads the first label of the host as a bucket, even in 127.0.0.1.
     yield f"http://localhost:{port}"
     server.stop()
 
 
-def test_a_change_set_of_every_resource_is_made(build: Path, endpoint: str) -> None:
+def test_the_change_set_contains_every_resource(build: Path, endpoint: str) -> None:
     clients = {"endpoint_url": endpoint, "region_name": REGION, **CREDENTIALS}
     boto3.client("s3", **clients).create_bucket(Bucket="artifacts")
-    # moto does not finish the bucket that sam would make for itself (--resolve-s3).
+    # moto cannot create the bucket that sam would make with --resolve-s3.
     options = ["--no-resolve-s3", "--s3-bucket", "artifacts"]
     options += ["--no-execute-changeset", "--no-confirm-changeset"]
     command = release.deploy_command(build, ROOT / "samconfig.toml", "staging", options)
@@ -70,9 +70,7 @@ def test_a_change_set_of_every_resource_is_made(build: Path, endpoint: str) -> N
         ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-3"}, "eu-west-1"),
     ],
 )
-def test_make_works_in_the_region_that_the_guide_exports(
-    given: dict[str, str], region: str
-) -> None:
+def test_make_uses_the_region_that_the_guide_exports(given: dict[str, str], region: str) -> None:
     names = ("AWS_REGION", "AWS_DEFAULT_REGION", "MAKEFLAGS", "MAKELEVEL")
     kept = {name: value for name, value in os.environ.items() if name not in names}
     show = "show: ; @echo $$AWS_DEFAULT_REGION"
@@ -87,7 +85,7 @@ def test_make_works_in_the_region_that_the_guide_exports(
     assert done.stdout == region + "\n"
 
 
-def test_a_release_changes_with_what_is_deployed_and_with_nothing_else(
+def test_a_release_changes_exactly_when_the_deployed_content_changes(
     build: Path, tmp_path: Path
 ) -> None:
     parameters = ["Stage=prod", "LogRetentionDays=90"]
@@ -117,13 +115,13 @@ def test_the_guide_explains_every_parameter_and_names_targets_that_exist() -> No
     assert set(re.findall(r"output ([A-Z][A-Za-z]+)\)", guide)) <= outputs.keys()
 
 
-def test_the_guides_price_of_the_model_is_the_one_we_charge() -> None:
+def test_the_guide_states_the_price_that_we_charge() -> None:
     [(name, price)] = re.findall(
         r"\| `(gemini[^`]+)` \| 1,000 × ([0-9.]+) ", (ROOT / "docs/deploy.md").read_text()
     )
     assert MODELS[name].microusd_per_image == float(price) * 1_000_000
 
 
-def test_nothing_is_deployed_that_was_not_built(tmp_path: Path) -> None:
+def test_an_unbuilt_template_is_not_deployed(tmp_path: Path) -> None:
     with pytest.raises(release.CannotDeploy, match="make package"):
         release.deploy_command(tmp_path, ROOT / "samconfig.toml", "dev", [])

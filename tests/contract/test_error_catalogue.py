@@ -1,4 +1,4 @@
-"""docs/errors.md is the one catalogue of codes."""
+"""docs/errors.md lists every error code."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ CATALOGUE = (Path(__file__).parents[2] / "docs/errors.md").read_text()
 
 
 def rows(heading: str) -> dict[str, list[str]]:
-    """Code → the other cells of its row in the table under a heading."""
+    """Maps each code in the table under a heading to the other cells of its row."""
     section = CATALOGUE.split(f"## {heading}\n")[1].split("\n## ")[0]
     cells = [
         [cell.strip() for cell in line.strip("|").split("|")]

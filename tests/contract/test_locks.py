@@ -1,4 +1,4 @@
-"""The lock files are what their inputs resolve to, and name no hosts."""
+"""The lock files match their inputs and contain no host names."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ LOCKS = (
 
 
 def requirements(path: Path) -> dict[str, str]:
-    """Name → pinned version of every requirement in a lock file."""
+    """Maps the name of every requirement in a lock file to its pinned version."""
     pins = re.findall(
         r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)", path.read_text(), re.MULTILINE
     )
@@ -23,7 +23,7 @@ def requirements(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_every_wanted_package_is_pinned_with_hashes(lock: str) -> None:
+def test_every_required_package_is_pinned_with_hashes(lock: str) -> None:
     wanted = re.findall(r"^([A-Za-z0-9._-]+)", (ROOT / f"{lock}.in").read_text(), re.MULTILINE)
     pins = requirements(ROOT / f"{lock}.txt")
     missing = [name for name in wanted if name.lower().replace("_", "-") not in pins]
@@ -39,7 +39,7 @@ def test_lock_files_name_no_hosts(lock: str) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS[2:])
-def test_what_is_deployed_is_what_is_tested(lock: str) -> None:
+def test_deployed_versions_are_the_tested_versions(lock: str) -> None:
     tested = requirements(ROOT / "requirements-dev.txt")
     for name, version in requirements(ROOT / f"{lock}.txt").items():
         assert tested[name] == version, name

@@ -1,4 +1,4 @@
-"""docs/openapi.json says what the API does, and generates a client as it is."""
+"""docs/openapi.json describes the API correctly, and a client can be generated from it."""
 
 import json
 import os
@@ -39,15 +39,15 @@ def resolved(answer: dict[str, Any]) -> dict[str, Any]:
     return DESCRIPTION["components"]["responses"][answer["$ref"].rpartition("/")[2]]
 
 
-def test_it_is_what_the_routes_and_models_say_now() -> None:
+def test_the_document_matches_the_routes_and_schemas() -> None:
     assert COMMITTED.read_text() == openapi.text(), "run `make openapi`"
 
 
-def test_it_is_valid() -> None:
+def test_the_document_is_valid() -> None:
     OpenAPIV31SpecValidator(DESCRIPTION).validate()
 
 
-def test_it_describes_every_route_and_nothing_else() -> None:
+def test_the_document_describes_exactly_the_routes() -> None:
     registered = {
         (route.method, route.path)
         for route in (*app._static_routes, *app._dynamic_routes)  # pyright: ignore
@@ -60,7 +60,7 @@ def test_it_describes_every_route_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), DESCRIBED, ids=IDS)
-def test_every_answer_has_a_request_id_and_every_problem_the_problems_form(
+def test_every_answer_has_a_request_id_and_every_problem_the_same_form(
     path: str, method: str, operation: dict[str, Any]
 ) -> None:
     for status, answer in operation["responses"].items():
@@ -91,7 +91,7 @@ def test_every_operation_has_the_answers_of_the_gateway(
         )
 
 
-def test_every_component_is_used_and_somebody_can_be_asked() -> None:
+def test_every_component_is_used_and_a_contact_is_named() -> None:
     references = set(re.findall(r'"\$ref": "#/components/(\w+/[\w-]+)"', json.dumps(DESCRIPTION)))
     components = DESCRIPTION["components"]
     assert references == {
@@ -104,7 +104,7 @@ def test_every_component_is_used_and_somebody_can_be_asked() -> None:
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), DESCRIBED, ids=IDS)
-def test_only_documents_and_health_are_open(
+def test_only_documents_and_health_need_no_token(
     path: str, method: str, operation: dict[str, Any]
 ) -> None:
     is_open = operation.get("security") == []
@@ -113,7 +113,7 @@ def test_only_documents_and_health_are_open(
 
 
 @pytest.mark.parametrize("name", DESCRIPTION["components"]["schemas"])
-def test_examples_of_resources_have_their_form(name: str) -> None:
+def test_examples_of_resources_match_their_schema(name: str) -> None:
     schema = DESCRIPTION["components"]["schemas"][name]
     for example in schema.get("examples", []):
         validator(schema).validate(example)
@@ -125,7 +125,7 @@ def test_examples_of_resources_have_their_form(name: str) -> None:
     [entry for entry in DESCRIBED if "requestBody" in entry[2]],
     ids=[operation["operationId"] for _, _, operation in DESCRIBED if "requestBody" in operation],
 )
-def test_examples_of_bodies_have_their_form(
+def test_examples_of_bodies_match_their_schema(
     path: str, method: str, operation: dict[str, Any]
 ) -> None:
     content = operation["requestBody"]["content"]["application/json"]
@@ -148,8 +148,8 @@ def test_a_client_is_generated_without_a_warning(tmp_path: Path) -> None:
     )
 
 
-def test_describing_costs_no_request_anything() -> None:
-    """The models of answers are for this document; the api never imports them."""
+def test_the_api_does_not_import_the_schemas_of_answers() -> None:
+    """The schemas of answers serve this document only. The api does not import them."""
     program = "import api, sys; print('masstock.schemas.responses' in sys.modules)"
     paths = [str(ROOT / "functions/api"), str(ROOT / "layers/common")]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`make package`: what is deployed is complete, lean, precompiled and reproducible."""
+"""`make package` builds artifacts that are complete, lean, precompiled and reproducible."""
 
 import marshal
 import os
@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 @pytest.fixture(scope="module")
 def build_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another checkout, at another time, for the other architecture."""
+    """A build from another checkout, at another time, for the other architecture."""
     root = tmp_path_factory.mktemp("checkout")
     for name in ("layers", "functions", "statemachine"):
         shutil.copytree(ROOT / name, root / name, copy_function=shutil.copyfile)
@@ -54,7 +54,7 @@ def test_every_function_and_the_layer_are_built(build: Path) -> None:
     artifacts.refuse_undeployable(artifacts.read_artifacts(build))
 
 
-def test_every_module_has_bytecode_that_is_never_checked_against_its_source(build: Path) -> None:
+def test_every_module_has_unchecked_bytecode(build: Path) -> None:
     for source in sources(build):
         compiled = (source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc").read_bytes()
         flags = int.from_bytes(compiled[4:8], "little")
@@ -65,13 +65,13 @@ def test_every_module_has_bytecode_that_is_never_checked_against_its_source(buil
         assert code.co_filename == "/".join([unpacked, *inside])
 
 
-def test_nothing_ships_that_is_only_for_development(build: Path) -> None:
+def test_artifacts_contain_no_development_files(build: Path) -> None:
     for path in build.rglob("*"):
         assert path.name not in {"tests", "test", "boto3", "botocore", "requirements.txt", "bin"}
         assert path.suffix not in {".pyi", ".h", ".pxd"}, path
 
 
-def test_each_package_ships_once(build: Path) -> None:
+def test_each_package_is_in_one_artifact(build: Path) -> None:
     layer = distributions(build / "CommonLayer/python")
     generate = distributions(build / "GenerateFunction")
     assert any(name.startswith("pydantic-") for name in layer)
@@ -86,7 +86,7 @@ def test_each_package_ships_once(build: Path) -> None:
 
 
 @pytest.mark.parametrize("which", ["build", "build_elsewhere"])
-def test_wheels_are_of_one_architecture(which: str, request: pytest.FixtureRequest) -> None:
+def test_all_wheels_have_the_same_architecture(which: str, request: pytest.FixtureRequest) -> None:
     wanted = HERE if which == "build" else next(name for name in ELF_MACHINES if name != HERE)
     libraries = [
         path
@@ -100,8 +100,8 @@ def test_wheels_are_of_one_architecture(which: str, request: pytest.FixtureReque
 
 
 def test_the_same_inputs_give_the_same_bytes(build: Path, build_elsewhere: Path) -> None:
-    """Our own code and every pure package, for another architecture in another place; what has
-    compiled parts is compared by its Python files."""
+    """Compares our code and every pure package with the other build, byte by byte. In a package
+    with compiled parts, it compares the Python files."""
 
     def hashes(root: Path) -> dict[str, bytes]:
         return {
@@ -118,7 +118,7 @@ def test_the_same_inputs_give_the_same_bytes(build: Path, build_elsewhere: Path)
             assert path.stat().st_mtime == 315532800, path
 
 
-def test_the_report_tells_two_builds_apart_by_content_alone(build: Path, tmp_path: Path) -> None:
+def test_the_report_hash_depends_only_on_content(build: Path, tmp_path: Path) -> None:
     copy = tmp_path / "FanoutFunction"
     shutil.copytree(build / "FanoutFunction", copy, copy_function=shutil.copyfile)
     original = artifacts.Artifact(build / "FanoutFunction")
@@ -135,7 +135,7 @@ def test_a_module_without_bytecode_is_refused(build: Path, tmp_path: Path) -> No
         artifacts.refuse_undeployable([artifacts.Artifact(copy)])
 
 
-def test_a_build_is_deployed_for_its_own_architecture_only(build: Path, tmp_path: Path) -> None:
+def test_a_build_can_be_deployed_only_for_its_architecture(build: Path, tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     shutil.copy(build / "template.yaml", template)
     artifacts.fix_architecture(template, HERE)
@@ -145,7 +145,7 @@ def test_a_build_is_deployed_for_its_own_architecture_only(build: Path, tmp_path
     assert after.count(other) == before.count(other) - (1 if HERE == "arm64" else 2)
 
 
-# Fails where importing compiles a source.
+# Fails if an import compiles a source file.
 IMPORT = """
 import sys
 sys.path[:0] = {paths!r}
@@ -160,7 +160,7 @@ reached = []
 sys.addaudithook(lambda event, arguments: event == "socket.connect" and reached.append(arguments))
 import {module}
 assert not compiled, compiled
-# What a snapshot would keep for ever.
+# A snapshot would keep an open connection.
 assert not reached, reached
 foreign = [m.__file__ for m in list(sys.modules.values())
            if getattr(m, "__file__", None) and "site-packages" in m.__file__]
@@ -169,10 +169,10 @@ assert not foreign, foreign
 
 
 def import_cpu(build: Path, function: str) -> float:
-    """Seconds of CPU of a process that imports what a cold start imports, and nothing else."""
+    """Seconds of CPU of a process with only the imports of a cold start."""
     paths = [str(build / function), str(build / "CommonLayer/python")]
     script = f"import sys; sys.path[:0] = {paths!r}\nimport {HANDLERS[function]}"
-    # -S: nothing but the artifacts; -B: no bytecode for the next run.
+    # -S: import from the artifacts only. -B: write no bytecode for the next run.
     arguments = [sys.executable, "-I", "-S", "-B", "-c", script]
     pid = os.posix_spawn(sys.executable, arguments, ENVIRONMENT)
     _, status, usage = os.wait4(pid, 0)
@@ -181,9 +181,7 @@ def import_cpu(build: Path, function: str) -> float:
 
 
 @pytest.mark.parametrize("function", HANDLERS)
-def test_imports_come_from_bytecode_and_from_the_artifacts_alone(
-    build: Path, function: str
-) -> None:
+def test_imports_use_only_bytecode_of_the_artifacts(build: Path, function: str) -> None:
     paths = [str(build / function), str(build / "CommonLayer/python")]
     script = IMPORT.format(paths=paths, module=HANDLERS[function])
     done = subprocess.run(
@@ -197,7 +195,7 @@ def test_imports_come_from_bytecode_and_from_the_artifacts_alone(
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_processes_restored_from_one_snapshot_do_not_share_their_randomness() -> None:
+def test_processes_restored_from_one_snapshot_draw_different_random_numbers() -> None:
     script = (
         "import random, masstock.coldstart, snapshot_restore_py as hooks\n"
         "masstock.coldstart.imports_done()\n"
@@ -225,7 +223,7 @@ def test_bytecode_makes_a_cold_import_at_least_1_7_times_cheaper(
 ) -> None:
     bare = tmp_path / "without bytecode"
     shutil.copytree(build, bare, ignore=shutil.ignore_patterns("__pycache__"))
-    # Interleaved, and the least of each: what else the machine does hits both.
+    # Alternating runs and the minimum of each, because other load on the machine affects both.
     with_bytecode, without = zip(
         *((import_cpu(build, "ApiFunction"), import_cpu(bare, "ApiFunction")) for _ in range(3)),
         strict=True,

@@ -1,5 +1,7 @@
-"""docs/performance.md, bench/results.json and the plots tell of the same rows, as committed: a run
-of one's own replaces the results, and need not agree with what is published."""
+"""docs/performance.md, bench/results.json and the plots show the same measurements.
+
+The tests read the committed files. A later run replaces the results and can differ.
+"""
 
 import json
 import re
@@ -17,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def committed(path: str) -> str:
-    """A file as the last commit has it; as it is where there is no repository."""
+    """The committed content of a file. Without a repository, its current content."""
     shown = subprocess.run(
         ["git", "show", f"HEAD:{path}"],
         cwd=ROOT,
@@ -45,7 +47,7 @@ def test_every_row_was_measured_against_its_goal() -> None:
 
 
 @pytest.mark.parametrize("name", GOALS)
-def test_the_document_quotes_every_row_as_it_was_measured(name: str) -> None:
+def test_the_document_quotes_every_measured_row(name: str) -> None:
     [line] = re.findall(rf"^\| `{name}` \|.*$", DOCUMENT, re.MULTILINE)
     _, _, ratio, goal, verdict, *_ = (cell.strip() for cell in line.split("|"))
     result = RESULTS[name]
@@ -54,13 +56,13 @@ def test_the_document_quotes_every_row_as_it_was_measured(name: str) -> None:
     assert verdict == ("met" if result["met"] else "missed")
 
 
-def test_what_is_missed_is_explained() -> None:
+def test_every_missed_goal_is_explained() -> None:
     missed = [name for name, result in RESULTS.items() if not result["met"]]
     _, _, explained = DOCUMENT.partition("## What is missed, and why")
     assert [name for name in missed if f"`{name}`" not in explained] == []
 
 
-def test_the_plots_are_there_and_shown() -> None:
+def test_every_plot_exists_and_is_shown() -> None:
     for name in ("goals", *(module.rpartition(".")[2] for module in MODULES)):
         assert committed(f"bench/plots/{name}.png")
         assert f"(../bench/plots/{name}.png)" in DOCUMENT
@@ -76,10 +78,10 @@ def test_the_plots_are_there_and_shown() -> None:
         ("= 1", 1.01, False),
     ],
 )
-def test_a_goal_is_met_on_its_own_side(goal: str, ratio: float, met: bool) -> None:
+def test_a_goal_is_met_on_the_right_side_of_its_bound(goal: str, ratio: float, met: bool) -> None:
     assert Goal(goal).is_met(ratio) is met
 
 
-def test_what_could_not_run_is_not_met_and_says_why() -> None:
+def test_a_row_that_did_not_run_is_not_met_and_has_a_reason() -> None:
     result = as_result(Row("flights", None, None, "", "", {}, "no database"))
     assert (result["ratio"], result["met"], result["reason"]) == (None, False, "no database")

@@ -50,7 +50,7 @@ def test_ci_runs_commands_of_the_readme_and_no_others() -> None:
     assert set(readme.ci_commands()) <= set(readme.commands())
 
 
-def test_every_command_in_the_readme_is_marked_as_one() -> None:
+def test_every_command_block_in_the_readme_is_marked() -> None:
     assert readme.unmarked_commands() == []
 
 

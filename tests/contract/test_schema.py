@@ -1,4 +1,4 @@
-"""sql/schema.sql is what the migrations add up to; `make schema` writes it."""
+"""sql/schema.sql is the result of all migrations. `make schema` writes it."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
-"""What the migrations make holds everything that the product's schema document names; what they
-add to it stands in nobody's way who knows only the document."""
+"""The migrated schema contains everything in the product's schema document. Our additions do not
+affect statements that use only the document's tables and columns."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,8 @@ from psycopg import sql
 from psycopg.errors import CheckViolation, NotNullViolation
 from psycopg.types.json import Jsonb
 
-from tests.support.databases import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW
 
 SEED: dict[str, dict[str, Any]] = yaml.safe_load(
     Path(__file__).with_name("seed_schema.yaml").read_text()
@@ -22,7 +23,7 @@ TABLES = list(SEED)
 WITH_UPDATED_AT = [table for table in TABLES if "updated_at" in SEED[table]["columns"]]
 CHECKS = [(table, column) for table in TABLES for column in SEED[table]["checks"]]
 
-# A row of every table as somebody writes it who knows the document only: what it demands, no more.
+# For every table a row with only the columns that the document requires.
 LEAST: dict[str, dict[str, object]] = {
     "users": {"email": "x@x.example", "name": "x", "role": "client"},
     "clients": {"name": "x", "email": "x@x.example"},
@@ -50,7 +51,7 @@ LEAST: dict[str, dict[str, object]] = {
 
 @pytest.fixture
 def superuser(database: Urls) -> Iterator[psycopg.Connection]:
-    """In a transaction that leaves nothing."""
+    """A superuser's connection in a transaction that is rolled back."""
     with connected(database.superuser) as connection, connection.transaction(force_rollback=True):
         yield connection
 
@@ -84,7 +85,7 @@ def columns_of(connection: psycopg.Connection, table: str) -> dict[str, list[str
 
 
 def constraints_of(connection: psycopg.Connection, table: str, kind: str) -> list[tuple[Any, ...]]:
-    """(columns, the table referred to) of each constraint of a kind."""
+    """The columns of each constraint of a kind, and the table that it references."""
     return connection.execute(
         "SELECT (SELECT array_agg(a.attname::text ORDER BY k.position)"
         "  FROM unnest(c.conkey) WITH ORDINALITY AS k (number, position)"
@@ -151,7 +152,7 @@ def test_every_key_is_as_the_document_says(superuser: psycopg.Connection, table:
     unique = [columns for (columns,) in rows]
     for columns in SEED[table]["unique"]:
         assert columns in unique
-    # Ours may not refuse what the document allows: they contain a column that is unique anyhow.
+    # Our own keys refuse no row that the document allows, because each contains the unique id.
     for columns in unique:
         assert columns in SEED[table]["unique"] or "id" in columns
 
@@ -169,7 +170,7 @@ def test_every_foreign_key_is_as_the_document_says(
 
 
 @pytest.mark.parametrize(("table", "column"), CHECKS)
-def test_a_closed_set_takes_its_values_and_no_other(
+def test_a_closed_set_accepts_only_its_values(
     superuser: psycopg.Connection, table: str, column: str
 ) -> None:
     for number, value in enumerate(SEED[table]["checks"][column]):
@@ -200,7 +201,7 @@ REQUIRED = [
 
 
 @pytest.mark.parametrize(("table", "column"), REQUIRED)
-def test_a_row_without_what_the_document_demands_is_refused(
+def test_a_row_without_a_required_column_is_refused(
     superuser: psycopg.Connection, table: str, column: str
 ) -> None:
     with pytest.raises(NotNullViolation):
@@ -208,7 +209,7 @@ def test_a_row_without_what_the_document_demands_is_refused(
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_what_we_add_is_nullable_defaulted_or_filled_in(
+def test_our_added_columns_are_nullable_defaulted_or_filled_in(
     superuser: psycopg.Connection, table: str
 ) -> None:
     added = {
@@ -236,7 +237,7 @@ CHANGES: dict[str, LiteralString] = {
 
 
 @pytest.mark.parametrize("table", WITH_UPDATED_AT)
-def test_a_change_sets_updated_at_whatever_the_writer_says(
+def test_a_change_sets_updated_at_and_ignores_the_writers_value(
     superuser: psycopg.Connection, table: str
 ) -> None:
     row_id = insert(superuser, table, {**LEAST[table], "updated_at": "2020-01-01T00:00:00Z"})
@@ -248,7 +249,7 @@ def test_a_change_sets_updated_at_whatever_the_writer_says(
     assert superuser.execute(update, [row_id]).fetchone() == (True,)
 
 
-def test_a_login_alone_leaves_updated_at(superuser: psycopg.Connection) -> None:
+def test_a_login_does_not_change_updated_at(superuser: psycopg.Connection) -> None:
     row_id = insert(superuser, "users", {**LEAST["users"], "updated_at": "2020-01-01T00:00:00Z"})
     row = superuser.execute(
         "UPDATE public.users SET last_login = now() WHERE id = %s RETURNING updated_at", [row_id]

@@ -1,4 +1,4 @@
-"""statemachine/execution.asl.json: what the interpreter would not tell us until it runs."""
+"""statemachine/execution.asl.json has no mistake that would show only at run time."""
 
 import json
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def states() -> Iterator[tuple[str, dict[str, Any]]]:
         yield from scope["States"].items()
 
 
-def test_no_transition_dangles_and_every_state_is_reached() -> None:
+def test_every_transition_has_a_target_and_every_state_is_reached() -> None:
     for scope in scopes(MACHINE):
         names = set(scope["States"])
         targets = {scope["StartAt"]}
@@ -46,7 +46,7 @@ def test_no_transition_dangles_and_every_state_is_reached() -> None:
         assert targets == names
 
 
-def test_every_retried_error_is_a_class_of_ours_or_the_platforms() -> None:
+def test_every_retried_error_is_ours_or_the_platforms() -> None:
     for name, state in states():
         for retrier in state.get("Retry", []):
             for error in retrier["ErrorEquals"]:
@@ -55,14 +55,14 @@ def test_every_retried_error_is_a_class_of_ours_or_the_platforms() -> None:
                 ), f"{name}: {error}"
 
 
-def test_nothing_retries_everything() -> None:
+def test_no_retrier_retries_every_error() -> None:
     for name, state in states():
         for retrier in state.get("Retry", []):
             assert "States.ALL" not in retrier["ErrorEquals"], name
 
 
-def test_every_retryable_outcome_has_a_retrier_with_room_for_it() -> None:
-    """The row counts the retries; the machine must allow at least as many."""
+def test_every_retryable_outcome_has_a_retrier_with_enough_attempts() -> None:
+    """The database row counts the retries. The state machine must allow at least as many."""
     paint = MACHINE["States"]["Generate"]["ItemProcessor"]["States"]["Paint"]
     allowed = {e: r["MaxAttempts"] for r in paint["Retry"] for e in r["ErrorEquals"]}
     for outcome in errors.outcomes().values():
@@ -70,7 +70,7 @@ def test_every_retryable_outcome_has_a_retrier_with_room_for_it() -> None:
             assert allowed[outcome.__name__] >= outcome.max_retries
 
 
-def test_retries_that_follow_a_call_to_the_model_are_jittered_and_capped() -> None:
+def test_retries_after_a_model_call_have_jitter_and_a_maximum_delay() -> None:
     paint = MACHINE["States"]["Generate"]["ItemProcessor"]["States"]["Paint"]
     for retrier in paint["Retry"]:
         if retrier["MaxAttempts"] > 1:
@@ -78,16 +78,17 @@ def test_retries_that_follow_a_call_to_the_model_are_jittered_and_capped() -> No
             assert retrier["MaxDelaySeconds"] <= 60
 
 
-def test_every_task_catches_what_is_left_except_the_last() -> None:
+def test_every_task_except_the_last_catches_all_other_errors() -> None:
     for name, state in states():
         if state["Type"] in ("Task", "Map") and name != "Finalize":
             assert any("States.ALL" in c["ErrorEquals"] for c in state["Catch"]), name
 
 
-def test_only_ids_and_counts_travel() -> None:
-    """No prompt and no key: the Map's items are numbers, and each child leaves one digit."""
+def test_state_contains_only_ids_and_counts() -> None:
+    """The state contains no prompt and no key. The Map's items are numbers, and each child returns
+    one digit."""
     generate = MACHINE["States"]["Generate"]
     assert set(generate["ItemSelector"]) == {"execution_id.$", "batch_index.$"}
     assert generate["ItemProcessor"]["States"]["Done"]["Result"] == 0
-    # 10,000 indices of up to four digits, and as many results, with commas.
+    # 10,000 indices of up to four digits and 10,000 results, with commas.
     assert 10_000 * 5 < 256 * 1024

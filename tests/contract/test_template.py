@@ -1,7 +1,7 @@
-"""template.yaml: what CloudFormation will make of it, as far as that shows without an account.
+"""The resources that CloudFormation will make of template.yaml, tested without an AWS account.
 
-The transformed template is deployed to moto, and what moto made is read back. What moto passes over
-in silence, though it says CREATE_COMPLETE, is checked in the transformed template.
+The tests deploy the transformed template to moto and read the created resources back. moto ignores
+some properties and still reports CREATE_COMPLETE. These are checked in the transformed template.
 """
 
 import ast
@@ -45,7 +45,7 @@ SKIPPED_BY_MOTO = {
     "AWS::SQS::QueuePolicy",
     "AWS::SecretsManager::Secret",
 }
-# On an alias, which moto does not know.
+# These belong to an alias, which moto does not support.
 REFUSED_BY_MOTO = {"AWS::Lambda::Permission"}
 BUCKETS = {
     "ResultsBucket": f"masstock-test-workflow-results-{ACCOUNT}",
@@ -70,7 +70,7 @@ def stack() -> Stack:
 @pytest.fixture(scope="module")
 def aws(stack: Stack) -> Iterator[boto3.Session]:
     with mock_aws(), warnings.catch_warnings():
-        # SKIPPED_BY_MOTO says which.
+        # SKIPPED_BY_MOTO lists the resources that moto does not make.
         warnings.filterwarnings("ignore", "Tried to parse AWS::")
         session = boto3.Session(
             aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION
@@ -96,7 +96,7 @@ def aws(stack: Stack) -> Iterator[boto3.Session]:
 
 
 def for_moto(stack: Stack) -> dict[str, Any]:
-    """The transformed template without permissions, and with aliases by name."""
+    """The transformed template without permissions, and with names in place of alias ARNs."""
     template = deepcopy(stack.transformed)
     template["Resources"] = {
         name: resource
@@ -110,7 +110,9 @@ def for_moto(stack: Stack) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS")
-def test_moto_makes_all_but_what_is_checked_below(stack: Stack, aws: boto3.Session) -> None:
+def test_moto_makes_every_resource_except_those_checked_below(
+    stack: Stack, aws: boto3.Session
+) -> None:
     pages = aws.client("cloudformation").get_paginator("list_stack_resources")
     made = {
         summary["LogicalResourceId"]
@@ -122,7 +124,7 @@ def test_moto_makes_all_but_what_is_checked_below(stack: Stack, aws: boto3.Sessi
         assert (name in made) != left_out, f"{name}: {resource['Type']}"
 
 
-def test_functions_are_made_as_described(stack: Stack, aws: boto3.Session) -> None:
+def test_functions_are_made_as_the_template_describes(stack: Stack, aws: boto3.Session) -> None:
     functions = aws.client("lambda")
     for logical_id in FUNCTIONS:
         wanted = stack.properties(logical_id)
@@ -135,7 +137,7 @@ def test_functions_are_made_as_described(stack: Stack, aws: boto3.Session) -> No
 
 @pytest.mark.filterwarnings("ignore:Tried to parse AWS")
 def test_roles_are_made_with_the_same_permissions(stack: Stack, aws: boto3.Session) -> None:
-    """Also a check of how the tests themselves resolve the template."""
+    """This also checks how `tests.support.template` resolves the template."""
     iam = aws.client("iam")
     summaries = aws.client("cloudformation").list_stack_resources(StackName="masstock-test")
     physical = {
@@ -146,14 +148,14 @@ def test_roles_are_made_with_the_same_permissions(stack: Stack, aws: boto3.Sessi
         role = physical[logical_id]
         [name] = iam.list_role_policies(RoleName=role)["PolicyNames"]
         text = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        # What CloudFormation made, moto returns as Python wrote it.
+        # moto returns this policy in Python's notation.
         policy = ast.literal_eval(text)
         made = {
             (action, resource)
             for statement in policy["Statement"]
             for action in listed(statement["Action"])
             for resource in listed(statement["Resource"])
-            # A secret, which moto does not make, has no name there; a log group another ARN.
+            # moto makes no secrets, so they have no name there. Its ARNs of log groups differ.
             if isinstance(resource, str) and not action.startswith("logs:")
         }
         assert made
@@ -168,7 +170,7 @@ def test_buckets_are_encrypted(logical_id: str, aws: boto3.Session) -> None:
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
 
 
-def test_every_log_group_forgets(stack: Stack, aws: boto3.Session) -> None:
+def test_every_log_group_has_a_retention(stack: Stack, aws: boto3.Session) -> None:
     groups = aws.client("logs").describe_log_groups()["logGroups"]
     assert {group["logGroupName"] for group in groups} == {
         *(f"/masstock/test/{name}" for name in ("access", "api", "fanout", "generate", "finalize")),
@@ -181,7 +183,7 @@ def test_every_log_group_forgets(stack: Stack, aws: boto3.Session) -> None:
         assert logging == {"LogFormat": "JSON", "LogGroup": f"/masstock/test/{name}"}
 
 
-def test_lost_machines_and_the_sweep_reach_finalize(aws: boto3.Session) -> None:
+def test_lost_runs_and_the_sweep_invoke_finalize(aws: boto3.Session) -> None:
     events = aws.client("events")
     rules = {rule.get("ScheduleExpression", "event"): rule for rule in events.list_rules()["Rules"]}
     assert rules.keys() == {"event", "rate(1 minute)"}
@@ -205,7 +207,7 @@ def test_dead_letters_are_kept_and_encrypted(aws: boto3.Session) -> None:
     assert attributes["SqsManagedSseEnabled"] == "true"
 
 
-def test_machine_is_made_under_its_name(aws: boto3.Session) -> None:
+def test_the_state_machine_has_its_name(aws: boto3.Session) -> None:
     [machine] = aws.client("stepfunctions").list_state_machines()["stateMachines"]
     assert (machine["stateMachineArn"], machine["type"]) == (MACHINE, "STANDARD")
     made = aws.client("stepfunctions").describe_state_machine(stateMachineArn=MACHINE)
@@ -223,7 +225,7 @@ def test_the_dashboard_can_be_drawn(aws: boto3.Session) -> None:
 # --- in the transformed template -----------------------------------------------------------------
 
 
-# moto's CloudFormation makes buckets, and passes over these properties of theirs.
+# moto's CloudFormation makes buckets but ignores these properties.
 @pytest.mark.parametrize("logical_id", BUCKETS)
 def test_buckets_are_private_and_kept(logical_id: str, stack: Stack) -> None:
     bucket = stack.properties(logical_id)
@@ -245,19 +247,19 @@ def lifecycle(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
     return rules
 
 
-def test_what_is_deleted_can_be_brought_back_for_a_week(stack: Stack) -> None:
+def test_deleted_objects_can_be_restored_for_a_week(stack: Stack) -> None:
     results = stack.properties("ResultsBucket")
     assert results["VersioningConfiguration"] == {"Status": "Enabled"}
     rules = lifecycle(stack, "ResultsBucket")
     assert any(r.get("NoncurrentVersionExpiration") == {"NoncurrentDays": 7} for r in rules)
 
 
-def test_uploads_are_forgotten_and_results_are_not(stack: Stack) -> None:
+def test_uploads_expire_and_results_do_not(stack: Stack) -> None:
     assert any(r.get("ExpirationInDays") == 30 for r in lifecycle(stack, "UploadsBucket"))
     assert not any("ExpirationInDays" in r for r in lifecycle(stack, "ResultsBucket"))
 
 
-def test_everything_invokes_the_alias(stack: Stack) -> None:
+def test_every_caller_invokes_the_alias(stack: Stack) -> None:
     for function in FUNCTIONS:
         version = stack.resources[f"{function}Aliaslive"]["Properties"]["FunctionVersion"]
         assert version["Fn::GetAtt"][0] in stack.resources
@@ -301,7 +303,7 @@ def test_old_versions_are_deleted_with_their_snapshots(stack: Stack) -> None:
         assert stack.resources[name]["DeletionPolicy"] == "Delete"
 
 
-def test_snapshots_are_a_switch(stack: Stack) -> None:
+def test_a_parameter_enables_snapshots(stack: Stack) -> None:
     for name in FUNCTIONS:
         assert stack.properties(name)["SnapStart"] == {"ApplyOn": "None"}
         on = Stack(SnapStart="on").properties(name)
@@ -318,14 +320,14 @@ def test_architecture_is_a_parameter(stack: Stack) -> None:
     assert layer["CompatibleArchitectures"] == ["x86_64"]
 
 
-def test_concurrency_of_generate_is_reserved_on_demand(stack: Stack) -> None:
+def test_a_parameter_reserves_concurrency_for_generate(stack: Stack) -> None:
     reserved = "ReservedConcurrentExecutions"
     assert reserved not in stack.properties("GenerateFunction")
     asked = Stack(GenerateReservedConcurrency="40")
     assert asked.properties("GenerateFunction")[reserved] == "40"
 
 
-def test_functions_enter_a_vpc_on_demand(stack: Stack) -> None:
+def test_parameters_put_functions_into_a_vpc(stack: Stack) -> None:
     inside = Stack(SubnetIds="subnet-1,subnet-2", SecurityGroupIds="sg-1")
     for name in FUNCTIONS:
         role = name.removesuffix("Function") + "Role"
@@ -342,13 +344,13 @@ def test_functions_enter_a_vpc_on_demand(stack: Stack) -> None:
     ]
 
 
-def test_someone_is_told_of_alarms_on_demand(stack: Stack) -> None:
+def test_a_parameter_subscribes_an_email_to_alarms(stack: Stack) -> None:
     assert not stack.of_type("AWS::SNS::Subscription")
     [told] = Stack(AlarmEmail="ops@example.com").of_type("AWS::SNS::Subscription").values()
     assert (told["Protocol"], told["Endpoint"]) == ("email", "ops@example.com")
 
 
-def test_requests_are_throttled_and_logged_without_what_may_hold_a_token(stack: Stack) -> None:
+def test_requests_are_throttled_and_logged_without_tokens(stack: Stack) -> None:
     [stage] = stack.of_type("AWS::ApiGatewayV2::Stage").values()
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == "100"
     assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == "200"
@@ -380,7 +382,7 @@ def test_every_bucket_refuses_plain_http_and_only_public_results_are_public() ->
         assert block["BlockPublicPolicy"] == block["RestrictPublicBuckets"] == (not readable)
 
 
-def test_what_can_be_generated_is(stack: Stack) -> None:
+def test_secrets_that_can_be_generated_are_generated(stack: Stack) -> None:
     secrets = stack.of_type("AWS::SecretsManager::Secret")
     assert {s["Name"] for s in secrets.values()} >= {
         "masstock/test/identity-key",
@@ -388,13 +390,13 @@ def test_what_can_be_generated_is(stack: Stack) -> None:
         "masstock/test/webhook-secret",
     }
     for name, secret in secrets.items():
-        # 64 characters without punctuation: 380 bits, and what `make identity-key` takes.
+        # 64 characters without punctuation: 380 bits, in a form that `make identity-key` accepts.
         assert secret["GenerateSecretString"]["PasswordLength"] == 64
         assert secret["GenerateSecretString"]["ExcludePunctuation"] is True
         assert stack.resources[name]["DeletionPolicy"] == "Retain"
 
 
-def test_events_that_finalize_cannot_handle_are_kept(stack: Stack) -> None:
+def test_events_that_finalize_fails_on_go_to_the_dead_letter_queue(stack: Stack) -> None:
     queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:masstock-test-dead-letters"
     invoke = stack.properties("FinalizeFunctionEventInvokeConfig")
     assert invoke["MaximumRetryAttempts"] == 2
@@ -415,7 +417,7 @@ def test_functions_and_machine_are_traced_and_log_no_payloads(stack: Stack) -> N
     assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
 
 
-def test_every_alarm_tells_the_topic_and_is_in_the_runbook(stack: Stack) -> None:
+def test_every_alarm_notifies_the_topic_and_is_in_the_runbook(stack: Stack) -> None:
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
     topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:masstock-test-alarms"
     assert {a["AlarmName"].removeprefix("masstock-test-") for a in alarms.values()} == {
@@ -436,7 +438,7 @@ def test_every_alarm_tells_the_topic_and_is_in_the_runbook(stack: Stack) -> None
     assert statement["Condition"]["ArnLike"]["aws:SourceArn"].endswith(":alarm:masstock-test-*")
 
 
-def test_the_runbook_speaks_of_codes_that_exist() -> None:
+def test_the_runbook_names_only_existing_codes() -> None:
     table = (ROOT / "docs/errors.md").read_text()
     text = (ROOT / "docs/runbook.md").read_text()
     section = text[text.index("## api-server-errors") : text.index("## dead-letters")]
@@ -446,17 +448,18 @@ def test_the_runbook_speaks_of_codes_that_exist() -> None:
     assert {code for code in named if f"`{code}`" not in table} == set()
 
 
-def test_alarms_watch_metrics_that_somebody_emits(stack: Stack) -> None:
+def test_every_alarm_watches_an_emitted_metric(stack: Stack) -> None:
     emitted = {
         name
         for path in (ROOT / "functions").rglob("*.py")
-        for name in re.findall(r'add_metric\("(\w+)"', path.read_text())
+        for name in re.findall(r'(?:add_metric\("|emit_counts\(|, )(\w+)(?:"|=)', path.read_text())
+        if name[0].isupper()
     }
     watched = re.findall(r'\["MasStock", "(\w+)"|"\.", "(\w+)", "\.", "\."', TEMPLATE)
     assert "StuckExecutions" in emitted
     stuck = stack.properties("ExecutionsStuckAlarm")
     assert (stuck["Namespace"], stuck["MetricName"]) == ("MasStock", "StuckExecutions")
-    # Silence is bad news from a sweep that should speak every minute.
+    # The sweep reports every minute, so missing data is an alarm.
     assert stuck["TreatMissingData"] == "breaching"
     service = stack.properties("FinalizeFunction")["Environment"]["Variables"]
     assert stuck["Dimensions"] == [{"Name": "service", "Value": service["POWERTOOLS_SERVICE_NAME"]}]
@@ -468,14 +471,14 @@ def test_alarms_watch_metrics_that_somebody_emits(stack: Stack) -> None:
     assert set(re.findall(r"[a-z]+", rate["rate"]["Expression"])) == rate.keys() - {"rate"}
 
 
-def test_no_permission_is_a_wildcard_that_could_be_narrower(stack: Stack) -> None:
+def test_no_permission_has_an_avoidable_wildcard(stack: Stack) -> None:
     inside = Stack(SubnetIds="subnet-1", SecurityGroupIds="sg-1")
     for role in inside.of_type("AWS::IAM::Role"):
         for statement in inside.statements(role):
             for action in listed(statement["Action"]):
                 assert "*" not in action, f"{role}: {action}"
             if "*" in listed(statement["Resource"]):
-                # AWS knows no resources for these; a comment above each says so.
+                # AWS defines no resources for these. A comment in the template says so at each.
                 sid = statement["Sid"]
                 assert sid in {"Trace", "AttachToSubnets", "ServiceOnly", "DeliverLogs"}
                 for place in re.finditer(rf"\n( +)- Sid: {sid}\n", TEMPLATE):
@@ -483,9 +486,9 @@ def test_no_permission_is_a_wildcard_that_could_be_narrower(stack: Stack) -> Non
                     assert line_above.strip().startswith("#"), sid
 
 
-def test_no_role_carries_a_policy_of_aws(stack: Stack) -> None:
-    """AWSLambdaBasicExecutionRole, which SAM attaches where a function has no role of its own, may
-    write to every log group of the account."""
+def test_no_role_has_a_policy_managed_by_aws(stack: Stack) -> None:
+    """SAM attaches AWSLambdaBasicExecutionRole to a function without its own role. That policy
+    permits writing to every log group of the account."""
     for name in FUNCTIONS:
         role = name.removesuffix("Function") + "Role"
         assert stack.properties(name)["Role"] == f"arn:aws:iam::{ACCOUNT}:role/{role}"
@@ -494,8 +497,8 @@ def test_no_role_carries_a_policy_of_aws(stack: Stack) -> None:
             assert stack.resources[policy]["Type"] == "AWS::IAM::ManagedPolicy"
 
 
-def test_the_map_may_start_and_follow_its_children(stack: Stack) -> None:
-    """No call of ours shows this: Step Functions acts with the machine's own role."""
+def test_the_machine_role_can_start_and_watch_the_maps_children(stack: Stack) -> None:
+    """Our recorded calls cannot show this: Step Functions itself uses the machine's role."""
     grants = stack.grants("MachineRole")
     own = {g for g in grants if g.action.startswith("states:")}
     assert Grant("states:StartExecution", MACHINE) in own
@@ -511,7 +514,7 @@ def test_the_map_may_start_and_follow_its_children(stack: Stack) -> None:
     }
 
 
-def test_nothing_depends_on_itself(stack: Stack) -> None:
+def test_no_resource_depends_on_itself(stack: Stack) -> None:
     resources = stack.transformed["Resources"]
     graph: dict[str, set[str]] = {}
     for name, resource in resources.items():
@@ -527,7 +530,7 @@ def test_nothing_depends_on_itself(stack: Stack) -> None:
     assert list(TopologicalSorter(graph).static_order())
 
 
-def test_times_fit_into_each_other(stack: Stack) -> None:
+def test_every_timeout_fits_into_the_outer_one(stack: Stack) -> None:
     timeout = {name: stack.properties(name)["Timeout"] for name in FUNCTIONS}
     # API Gateway cuts at 30 s.
     assert timeout["ApiFunction"] <= 28
@@ -541,16 +544,16 @@ def test_times_fit_into_each_other(stack: Stack) -> None:
     )
 
 
-def test_rules_use_what_rules_may_use() -> None:
-    """cfn-lint takes any function there; CloudFormation takes these and refuses the template else
-    (Template Reference, "Rule functions")."""
+def test_rules_use_only_allowed_functions() -> None:
+    """CloudFormation refuses a template whose rules use other functions (Template Reference, "Rule
+    functions"). cfn-lint accepts any function there."""
     allowed = {"Ref", *(f"Fn::{name}" for name in ("And", "Or", "Not", "Equals", "Contains"))}
     rules = source()["Rules"]
     assert rules
     assert {function for function, _ in intrinsics(rules)} <= allowed
 
 
-def test_outputs_say_what_a_person_needs_next(stack: Stack) -> None:
+def test_outputs_contain_what_the_guide_needs_next(stack: Stack) -> None:
     outputs = stack.transformed["Outputs"]
     assert outputs.keys() >= {
         "ApiUrl",
@@ -567,7 +570,7 @@ def test_outputs_say_what_a_person_needs_next(stack: Stack) -> None:
 
 
 def test_the_machine_is_well_formed_amazon_states_language(tmp_path: Path) -> None:
-    """By the schema that cfn-lint carries, which looks at definitions inside templates only."""
+    """Uses cfn-lint's schema directly: cfn-lint itself checks only definitions in templates."""
     definition = json.loads((ROOT / "statemachine/execution.asl.json").read_text())
 
     def mistakes(definition: dict[str, Any]) -> list[str]:

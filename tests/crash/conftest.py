@@ -1,4 +1,4 @@
-"""A stack whose functions die where a prompt asks for it."""
+"""A stack whose functions crash at the step that a prompt names."""
 
 from collections.abc import Iterator
 from pathlib import Path

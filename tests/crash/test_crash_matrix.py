@@ -1,8 +1,8 @@
-"""Every function dies at every step, by SIGKILL and by an exception: every execution ends, every
-prompt is accounted for once, and nobody pays for more than the prompts and the crashes.
+"""Every function crashes at every step, by SIGKILL and by an exception. Every execution still ends,
+every prompt has one result, and the model calls do not exceed prompts plus crashes.
 
-All executions run at the same time: a claim whose painter was killed is waited for until it must be
-dead, which takes more than a minute.
+All executions run at the same time, because the claim of a killed function blocks its prompt until
+the lease ends, more than a minute later.
 """
 
 import re
@@ -21,13 +21,13 @@ from PIL import Image
 from tests.crash.faults.sitecustomize import STEPS
 from tests.e2e.conftest import WORKFLOW, Stack
 
-# The first test waits for all executions.
+# The first test waits for the end of all executions.
 pytestmark = pytest.mark.timeout(900)
 
 PROMPTS = 3
-# Lease, retries with their pauses, and a machine that is started again by the sweep.
+# Enough for a lease, all retries with their pauses, and a new state-machine run from the sweep.
 END_SECONDS = 720
-# What leads to the step.
+# The model's behaviour that leads to the step.
 BEHAVIOUR = {"release": "unavailable", "fail": "content_blocked", "stop": "invalid_key"}
 
 
@@ -59,7 +59,7 @@ CASES = [
         for moment in ("before", "after")
         for kind in ("kill", "raise")
     ),
-    # More often than anything is repeated.
+    # More often than the number of retries.
     Case("generate.paint", "after", "kill", 9),
     Case("fanout.mark", "after", "kill", 3),
     Case("finalize.finalize", "before", "kill", 5),
@@ -68,13 +68,13 @@ CASES = [
 
 @pytest.fixture(scope="session")
 def executions(stack: Stack) -> dict[Case, dict[str, Any]]:
-    """Every case's execution, when all have ended."""
+    """The execution of every case, after all have ended."""
     stack.rule(
         *(
             {
                 "match": f"^{re.escape(case.prefix)} ",
                 "behave": BEHAVIOUR[case.step],
-                # Fail for good, or once each.
+                # `release` needs one failure per prompt. The other steps need every call to fail.
                 "times": PROMPTS if case.step == "release" else None,
             }
             for case in CASES
@@ -96,7 +96,7 @@ def executions(stack: Stack) -> dict[Case, dict[str, Any]]:
 
 
 def submit(stack: Stack, case: Case) -> str:
-    """As a careful client does: the same key until there is an answer."""
+    """Submits as a careful program does: with the same key until there is an answer."""
     body = {
         "workflow_id": WORKFLOW,
         "prompts": case.prompts,
@@ -127,7 +127,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.prefix
 
 
 @every_case
-def test_every_prompt_is_accounted_for_once(
+def test_every_prompt_has_exactly_one_result(
     stack: Stack, executions: dict[Case, dict[str, Any]], case: Case
 ) -> None:
     execution = executions[case]
@@ -150,7 +150,7 @@ def test_every_prompt_is_accounted_for_once(
 
 
 @every_case
-def test_nobody_pays_for_more_than_the_prompts_and_the_crashes(
+def test_model_calls_do_not_exceed_prompts_plus_crashes(
     executions: dict[Case, dict[str, Any]], calls: Counter[str], case: Case
 ) -> None:
     made = sum(calls[prompt] for prompt in case.prompts)
@@ -159,8 +159,8 @@ def test_nobody_pays_for_more_than_the_prompts_and_the_crashes(
 
 
 @every_case
-def test_a_crash_alone_costs_no_image(executions: dict[Case, dict[str, Any]], case: Case) -> None:
-    """The step is simply done again."""
+def test_a_crash_alone_fails_no_prompt(executions: dict[Case, dict[str, Any]], case: Case) -> None:
+    """The step is repeated."""
     if case.step in ("fail", "stop"):
         pytest.skip("these prompts fail by themselves")
     assert executions[case]["output_data"]["successful"] == PROMPTS
@@ -177,7 +177,7 @@ def test_one_submission_is_one_execution(
     assert rows == []
 
 
-def test_no_row_is_left_over_and_nothing_stays_reserved(
+def test_no_row_and_no_reservation_is_left_over(
     stack: Stack, executions: dict[Case, dict[str, Any]]
 ) -> None:
     with psycopg.connect(stack.access["database_url"]) as connection:
@@ -204,10 +204,10 @@ def test_every_crash_took_place(
     executions: dict[Case, dict[str, Any]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """A plan that never fired would prove nothing."""
+    """A crash that did not happen would prove nothing."""
     plans = next(tmp_path_factory.getbasetemp().glob("plans*"))
     deadline = time.monotonic() + 60
-    # Clients are told after the end.
+    # Webhooks are delivered after the end of an execution.
     while (unfired := _unfired(plans)) and time.monotonic() < deadline:
         time.sleep(1)
     assert unfired == []
@@ -218,6 +218,6 @@ def _unfired(plans: Path) -> list[str]:
     return [
         folder.name
         for folder in plans.iterdir()
-        # Nine times is more than three prompts are tried.
+        # Nine crashes are more than all attempts of three prompts.
         if folder.is_dir() and any(folder.iterdir()) and not folder.name.endswith("_9")
     ]

@@ -1,4 +1,4 @@
-"""A model that throttles, fails and refuses: what it costs, exactly."""
+"""The exact number of model calls when the model throttles, fails and refuses."""
 
 import random
 import re
@@ -15,7 +15,7 @@ def rule(prompt: str, behave: str, **more: Any) -> dict[str, Any]:
     return {"match": f"^{re.escape(prompt)}$", "behave": behave, **more}
 
 
-def test_a_mix_of_faults_costs_exactly_the_calls_it_must(stack: Stack) -> None:
+def test_a_mix_of_faults_costs_exactly_the_necessary_calls(stack: Stack) -> None:
     shuffled = [f"mixed {n:03}" for n in range(200)]
     random.Random(7).shuffle(shuffled)
     throttled, unavailable, blocked = shuffled[:60], shuffled[60:70], shuffled[70:74]

@@ -1,4 +1,4 @@
-"""Everything is killed at once in the middle of a batch, more than once, and nothing is lost."""
+"""All processes are killed in the middle of a batch, more than once, and nothing is lost."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from tests.e2e.conftest import Stack, counts, run_local
 pytestmark = pytest.mark.timeout(600)
 
 PROMPTS = [f"a harbour at dawn, view {number}" for number in range(50)]
-# So slow that there is a middle.
+# Slow enough to kill the stack in the middle of the batch.
 MODEL_MILLISECONDS = 1500
 PATIENCE_SECONDS = 60
-# What a stack may take to end what was under way, and then the model's own time.
+# Time for the running claims to expire, plus the model's time.
 RESUME_SECONDS = 120 + 60
 
 
@@ -38,7 +38,7 @@ def start(directory: Path) -> Stack:
 
 
 def processes_of(stack: Stack) -> list[int]:
-    """The supervisor, which stack.json names, and all that descend from it."""
+    """The supervisor, which stack.json names, and all its descendants."""
     children: dict[int, list[int]] = {}
     for directory in Path("/proc").iterdir():
         if directory.name.isdecimal() and (found := parent_of(int(directory.name))) is not None:
@@ -50,9 +50,9 @@ def processes_of(stack: Stack) -> list[int]:
 
 
 def parent_of(pid: int) -> int | None:
-    """None when the process is gone, or dead and only not yet reaped."""
+    """The parent of a process. None if the process is gone or a zombie."""
     try:
-        # After the name, which may contain anything: state and parent.
+        # State and parent follow the name, which can contain any character.
         state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -60,7 +60,7 @@ def parent_of(pid: int) -> int | None:
 
 
 def kill(stack: Stack) -> None:
-    """SIGKILL to every process of the stack; returns when all are gone."""
+    """Sends SIGKILL to every process of the stack and waits until all are gone."""
     pids = processes_of(stack)
     # The supervisor, Postgres with its own, S3 and Step Functions, the model, functions.
     assert len(pids) > 10
@@ -68,7 +68,7 @@ def kill(stack: Stack) -> None:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
-            # Its parent's death took it.
+            # It died with its parent.
             continue
     wait_until(lambda: all_gone(pids))
 
@@ -85,7 +85,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS)
 
 
 def stored_prompts(directory: Path, execution_id: str) -> set[str]:
-    """The prompts whose images are in the bucket, which keeps its objects on disk."""
+    """The prompts whose images are in the bucket, a directory on disk."""
     names = [
         json.loads(record.read_text())["name"]
         for record in (directory / "s3" / "workflow-results").glob("*.json")
@@ -99,7 +99,7 @@ def until_stored(directory: Path, execution_id: str, number: int) -> None:
     wait_until(lambda: len(stored_prompts(directory, execution_id)) >= number, RESUME_SECONDS)
 
 
-def test_a_batch_survives_the_death_of_everything(directory: Path) -> None:
+def test_a_batch_survives_the_kill_of_every_process(directory: Path) -> None:
     stack = start(directory)
     execution_id = stack.submit(PROMPTS)
     stored: set[str] = set()
@@ -108,7 +108,7 @@ def test_a_batch_survives_the_death_of_everything(directory: Path) -> None:
         asked = {call["prompt"] for call in stack.calls("a harbour")}
         assert not asked & stored, "an image that was in the bucket was paid for again"
         kill(stack)
-        # The last moment of the first life, and no other can add to it.
+        # The dead stack stores nothing more.
         stored = stored_prompts(directory, execution_id)
         assert len(stored) < len(PROMPTS)
         stack = start(directory)
@@ -116,7 +116,7 @@ def test_a_batch_survives_the_death_of_everything(directory: Path) -> None:
     execution = stack.wait(execution_id, RESUME_SECONDS)
     assert execution["status"] == "completed"
     assert counts(execution) == {"successful": 50, "failed": 0, "total": 50}
-    # What was in flight when it died is paid for once more, and nothing else.
+    # Only images that were in progress at the kill are paid for again.
     asked_again = sorted(call["prompt"] for call in stack.calls("a harbour"))
     assert asked_again == sorted(set(PROMPTS) - stored)
     for index in range(len(PROMPTS)):

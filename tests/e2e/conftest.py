@@ -1,4 +1,4 @@
-"""A whole stack of its own for the session: other stacks on the machine go on undisturbed."""
+"""A separate local stack for the test session. Other stacks on the machine are not affected."""
 
 import json
 import os
@@ -18,16 +18,16 @@ UP_SECONDS = 120
 
 
 class Stack:
-    """HTTP to a running stack, as one of its users."""
+    """HTTP requests to a running stack, as one of its users."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.access: dict[str, Any] = json.loads((directory / "stack.json").read_text())
 
     def call(self, who: str, method: str, path: str, **options: Any) -> requests.Response:
-        """As one of `tokens`, or as `nobody`."""
+        """Sends a request with the token of `who`. "anonymous" sends no token."""
         headers = {}
-        if who != "nobody":
+        if who != "anonymous":
             headers["Authorization"] = f"Bearer {self.access['tokens'][who]}"
         return requests.request(
             method,
@@ -50,12 +50,12 @@ class Stack:
         return answer.json()["id"]
 
     def calls(self, beginning: str) -> list[dict[str, Any]]:
-        """What the model was asked for, of prompts that begin so."""
+        """The model calls whose prompt begins with this text."""
         calls = requests.get(self.access["model_url"] + "/_calls", timeout=10).json()
         return [call for call in calls if call["prompt"].startswith(beginning)]
 
     def results(self, execution_id: str) -> list[dict[str, Any]]:
-        """Every result, page by page."""
+        """All results, read page by page."""
         items: list[dict[str, Any]] = []
         cursor = None
         while True:
@@ -71,7 +71,7 @@ class Stack:
                 return items
 
     def wait(self, execution_id: str, seconds: float) -> dict[str, Any]:
-        """The execution when it has ended; fails when it has not in time."""
+        """Waits for the end of the execution and returns it. Fails after `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             execution = self.call("client_a", "GET", f"/v1/executions/{execution_id}").json()
@@ -85,12 +85,12 @@ class Stack:
 
 
 def counts(execution: dict[str, Any]) -> dict[str, int]:
-    """The schema document's three counts, without what we add beside them."""
+    """The three counts of the schema document, without our additional fields."""
     return {name: execution["output_data"][name] for name in ("successful", "failed", "total")}
 
 
 def workflow(stack: Stack, **config: Any) -> str:
-    """A new workflow with this config beside the usual one."""
+    """The id of a new workflow. `config` adds to the usual config or overrides it."""
     answer = stack.call(
         "admin",
         "POST",
@@ -115,7 +115,7 @@ def run_local(command: str, directory: Path, *options: str) -> None:
         **os.environ,
         "LOCAL_DIR": str(directory),
         "SWEEP_SECONDS": "5",
-        # Receivers of webhooks run on this machine.
+        # The webhook receivers of the tests run on this machine.
         "ALLOW_PRIVATE_WEBHOOKS": "true",
     }
     environment.pop("PORT", None)

@@ -1,5 +1,5 @@
-"""access.yaml, over HTTP: every operation as administrator, client A, client B and nobody; and that
-each answer is one that the description has, with every field described."""
+"""The table access.yaml over HTTP: every operation as administrator, client A, client B and without
+a token. docs/openapi.json must describe each answer, including every field."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
 from tests.e2e.conftest import WORKFLOW, Stack
-from tests.support.databases import ACME, GLOBEX, JOHN_OF_ACME
+from tests.support.demo_data import ACME, GLOBEX, JOHN_OF_ACME
 
 HERE = Path(__file__).parent
 DESCRIPTION: dict[str, Any] = json.loads((HERE.parents[1] / "docs/openapi.json").read_text())
@@ -25,7 +25,7 @@ OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 ROWS: list[dict[str, Any]] = yaml.safe_load((HERE / "access.yaml").read_text())
 CHANGES = ("delete_execution", "retry_execution", "cancel_execution")
-CALLERS = ("nobody", "client_b", "client_a", "admin")
+CALLERS = ("anonymous", "client_b", "client_a", "admin")
 
 SUBMISSION = {"workflow_id": WORKFLOW, "prompts": ["a key"], "api_key": "demo-key-0123"}
 CONFIG = {"workflow_type": "nano_banana", "model": "gemini-2.5-flash-image"}
@@ -33,8 +33,8 @@ NAMES = {"acme": str(ACME), "nano banana": WORKFLOW}
 
 
 class Things:
-    """What the table's rows are about, made anew for each call that may change it. All of it
-    belongs to client A."""
+    """The resources that the table's rows name, all of client A. Each call that can change a
+    resource gets a new one."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -43,10 +43,10 @@ class Things:
         self._live: list[str] = []
 
     def make_executions(self, ended: int, failed: int) -> None:
-        """They take seconds: all at once, before anything is tried."""
+        """Makes all executions at once, before the first call, because each takes seconds."""
         self._stack.rule(
             {"match": "^blocked$", "behave": "content_blocked"},
-            # As long as this is asked for, it is under way.
+            # This prompt keeps the execution running.
             {"match": "^later$", "behave": "throttle", "retry_delay_s": 5},
         )
         self._ended = [self._stack.submit(["a door"]) for _ in range(ended)]
@@ -55,7 +55,7 @@ class Things:
             self._stack.wait(execution_id, 120)
 
     def path_values(self, kind: str, who: str) -> dict[str, str]:
-        """Values of the path's parameters."""
+        """The values of the parameters in the path."""
         makers: dict[str, Callable[[], dict[str, str]]] = {
             "john": lambda: {"user_id": str(JOHN_OF_ACME)},
             "user": lambda: {"user_id": self._created("/v1/users", new_user())},
@@ -85,7 +85,7 @@ class Things:
         return makers[kind]()
 
     def use_up(self, kind: str) -> None:
-        """Somebody has changed it."""
+        """Drops a resource that a call has changed, so that the next call gets another one."""
         if kind == "ended execution":
             self._ended.pop()
         elif kind == "failed execution":
@@ -99,7 +99,7 @@ class Things:
         return self._live[-1]
 
     def cancel_live(self) -> None:
-        """Leaves nothing behind that other tests would have to wait for."""
+        """Cancels the running executions, so that other tests do not wait for them."""
         for execution_id in self._live:
             self._stack.call("admin", "POST", f"/v1/executions/{execution_id}/cancel")
 
@@ -185,7 +185,7 @@ def title(row: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=title)
-def test_everybody_may_do_what_the_table_says(
+def test_every_operation_answers_as_the_table_says(
     stack: Stack, things: Things, row: dict[str, Any]
 ) -> None:
     for who in CALLERS:
@@ -215,7 +215,7 @@ def resolved(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def assert_described(operation_id: str, answer: requests.Response) -> None:
-    """Status, headers and body are as the description has them, and no field is left out of it."""
+    """The document describes the status, the headers and every field of the body."""
     _, _, operation = OPERATIONS[operation_id]
     described = resolved(operation["responses"][str(answer.status_code)])
     for name in described["headers"]:

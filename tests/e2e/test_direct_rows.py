@@ -5,7 +5,8 @@ from uuid import uuid4
 from psycopg.types.json import Jsonb
 
 from tests.e2e.conftest import Stack
-from tests.support.databases import ACME, JOHN_OF_ACME, connected
+from tests.support.databases import connected
+from tests.support.demo_data import ACME, JOHN_OF_ACME
 
 
 def test_a_workflow_of_unknown_type_fails_without_a_call_to_the_model(stack: Stack) -> None:

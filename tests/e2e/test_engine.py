@@ -1,4 +1,5 @@
-"""Nothing lost, nobody billed twice: faults, cancelling, retrying, budgets, webhooks over HTTP."""
+"""No result is lost and no image is paid for twice: faults, cancelling, retries, budgets and
+webhooks over HTTP."""
 
 import json
 import re
@@ -28,7 +29,7 @@ def rule(prompt: str, behave: str, **more: Any) -> dict[str, Any]:
     return {"match": f"^{re.escape(prompt)}$", "behave": behave, **more}
 
 
-def test_after_a_cancellation_nothing_is_claimed_and_images_are_kept(stack: Stack) -> None:
+def test_a_cancellation_stops_claims_and_keeps_images(stack: Stack) -> None:
     stack.rule({"match": "^long ", "behave": "ok", "delay_ms": 1500})
     execution_id = stack.submit([f"long {n}" for n in range(60)])
     path = f"/v1/executions/{execution_id}"
@@ -45,7 +46,7 @@ def test_after_a_cancellation_nothing_is_claimed_and_images_are_kept(stack: Stac
     others = [row for row in results if row["status"] != "completed"]
     assert {row["error_code"] for row in others} == {"cancelled"}
     assert counts(execution) == {"successful": len(painted), "failed": len(others), "total": 60}
-    # What was claimed when it returned may still have been on its way to the model.
+    # Prompts that were claimed before the cancellation can still reach the model.
     assert all(call["time"] < moment + 5 for call in stack.calls("long "))
     assert len(stack.calls("long ")) == len(painted) < 60
     for row in painted:
@@ -67,7 +68,7 @@ def test_a_retry_paints_the_failed_prompts_only(stack: Stack) -> None:
     execution_id = stack.submit([f"again {n}" for n in range(8)])
     first = stack.wait(execution_id, 90)
     assert counts(first) == {"successful": 6, "failed": 2, "total": 8}
-    # "no image" is tried once more by itself.
+    # The engine itself retries "no image" once.
     assert len(stack.calls("again ")) == 9
     path = f"/v1/executions/{execution_id}"
     stack.rule()
@@ -106,7 +107,7 @@ def test_custom_ids_and_aspect_ratios_reach_the_results(stack: Stack) -> None:
     assert execution["output_data"]["cost_microusd"] == execution["cost_microusd"]
 
 
-def test_a_long_list_of_prompts_comes_as_an_upload(stack: Stack) -> None:
+def test_a_long_list_of_prompts_can_be_uploaded(stack: Stack) -> None:
     form = stack.call("client_a", "POST", "/v1/uploads", json={"kind": "prompts"}).json()
     lines = [json.dumps("uploaded one"), "", json.dumps({"prompt": "two", "custom_id": "2"})]
     content = "\n".join(lines).encode()
@@ -122,7 +123,7 @@ def test_a_long_list_of_prompts_comes_as_an_upload(stack: Stack) -> None:
     assert stolen.json()["errors"][0]["pointer"] == "/prompts_key"
 
 
-def test_mistakes_in_an_uploaded_list_are_told_by_line(stack: Stack) -> None:
+def test_mistakes_in_an_uploaded_list_are_reported_with_their_line(stack: Stack) -> None:
     form = stack.call("client_a", "POST", "/v1/uploads", json={"kind": "prompts"}).json()
     content = b'"fine"\n{"promt": "x"}\nnot json\n""\n'
     requests.post(
@@ -136,7 +137,7 @@ def test_mistakes_in_an_uploaded_list_are_told_by_line(stack: Stack) -> None:
     assert told == ["Line 2", "Line 3 is not JSON.", "Line 4"]
 
 
-def test_reference_images_are_painted_in(stack: Stack) -> None:
+def test_reference_images_reach_the_model(stack: Stack) -> None:
     buffer = BytesIO()
     Image.new("RGB", (64, 64), "red").save(buffer, "PNG")
     form = stack.call("client_a", "POST", "/v1/uploads", json={"content_type": "image/png"}).json()
@@ -166,14 +167,14 @@ def test_a_retired_model_is_refused_with_its_successors_name(stack: Stack) -> No
     assert "gemini-2.5-flash-image." in mistake["detail"]
 
 
-def test_a_model_nobody_knows_is_passed_through(stack: Stack) -> None:
+def test_an_unknown_model_is_passed_through(stack: Stack) -> None:
     workflow_id = workflow(stack, model="somebodys-own-model")
     execution_id = stack.submit(["unknown model"], workflow_id=workflow_id)
     assert stack.wait(execution_id, 60)["status"] == "completed"
     assert stack.calls("unknown model")[0]["model"] == "somebodys-own-model"
 
 
-def test_a_dry_run_tells_the_price_and_creates_nothing(stack: Stack) -> None:
+def test_a_dry_run_returns_the_price_and_creates_nothing(stack: Stack) -> None:
     before = stack.call("client_a", "GET", "/v1/executions?limit=1").json()["items"][:1]
     body = BODY | {"prompts": ["dry one", "dry two"]}
     answer = stack.call("client_a", "POST", "/v1/executions?dry_run=true", json=body)
@@ -191,7 +192,7 @@ def test_a_submission_over_budget_is_refused_and_one_within_is_not(stack: Stack)
     globex = stack.call("client_b", "GET", "/v1/me").json()["client_id"]
     path = f"/v1/clients/{globex}"
     room = 3 * 38_700 + 1_000
-    # Other tests have spent of it already.
+    # Other tests have already spent part of the budget.
     vast = 10**12
     stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": vast})
     dry = BODY | {"prompts": ["costly"]}
@@ -219,9 +220,7 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-def test_the_end_of_an_execution_is_told_once_and_verifiably(
-    stack: Stack, receiver: Receiver
-) -> None:
+def test_the_end_of_an_execution_sends_one_signed_webhook(stack: Stack, receiver: Receiver) -> None:
     execution_id = stack.submit(["tell me"], webhook_url=receiver.url)
     execution = stack.wait(execution_id, 60)
     path = f"/v1/executions/{execution_id}"
@@ -235,7 +234,7 @@ def test_the_end_of_an_execution_is_told_once_and_verifiably(
     assert stack.call("client_b", "GET", f"/v1/clients/{ACME}/webhook-secret").status_code == 404
 
 
-def test_an_unchanged_execution_is_not_sent_again(stack: Stack) -> None:
+def test_an_unchanged_execution_answers_304(stack: Stack) -> None:
     execution_id = stack.submit(["poll me"])
     stack.wait(execution_id, 60)
     for path in (f"/v1/executions/{execution_id}", f"/v1/executions/{execution_id}/results"):
@@ -243,7 +242,7 @@ def test_an_unchanged_execution_is_not_sent_again(stack: Stack) -> None:
         assert first.headers["Retry-After"] == "2"
         headers = {"If-None-Match": first.headers["ETag"]}
         again = stack.call("client_a", "GET", path, headers=headers)
-        # The version of results turns with the signing window of their URLs.
+        # The ETag of results changes when their URLs are signed for a new time window.
         if again.status_code != 304:
             again = stack.call(
                 "client_a", "GET", path, headers={"If-None-Match": again.headers["ETag"]}

@@ -1,4 +1,4 @@
-"""Submitting with an Idempotency-Key: repeated, at once or later, it happens once."""
+"""A submission with an Idempotency-Key happens once, also if it is repeated at once or later."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +22,8 @@ def submit(stack: Stack, who: str, key: str, prompt: str) -> requests.Response:
 
 
 def submit_until_answered(stack: Stack, key: str, prompt: str) -> requests.Response:
-    """What the key is for: twenty cold starts at once may time out on a busy machine, and whoever
-    got no answer asks again."""
+    """Submits with the same key until there is an answer: on a busy machine, some of twenty
+    simultaneous cold starts can time out."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -37,7 +37,7 @@ def submit_until_answered(stack: Stack, key: str, prompt: str) -> requests.Respo
         time.sleep(1)
 
 
-def test_twenty_at_once_are_one_execution(stack: Stack) -> None:
+def test_twenty_simultaneous_submissions_are_one_execution(stack: Stack) -> None:
     stack.rule()
     key, prompt = str(uuid4()), f"only once {uuid4()}"
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -51,7 +51,7 @@ def test_twenty_at_once_are_one_execution(stack: Stack) -> None:
     assert len(stack.calls(prompt)) == 1
     listed = stack.call("client_a", "GET", "/v1/executions", params={"limit": 200}).json()["items"]
     assert [item["id"] for item in listed].count(execution_id) == 1
-    # And again, long after it has ended.
+    # Repeat after the execution has ended.
     assert submit(stack, "client_a", key, prompt).json()["id"] == execution_id
 
 
@@ -63,7 +63,7 @@ def test_the_same_key_with_another_body_is_refused(stack: Stack) -> None:
     assert (second.status_code, second.json()["code"]) == (422, "idempotency_key_reused")
 
 
-def test_a_key_is_its_users_own(stack: Stack) -> None:
+def test_two_users_can_send_the_same_key(stack: Stack) -> None:
     key = str(uuid4())
     first = submit(stack, "client_a", key, "one")
     second = submit(stack, "client_b", key, "two")
@@ -71,7 +71,7 @@ def test_a_key_is_its_users_own(stack: Stack) -> None:
     assert first.json()["id"] != second.json()["id"]
 
 
-def test_a_refused_request_does_not_use_its_key_up(stack: Stack) -> None:
+def test_a_refused_request_leaves_its_key_unused(stack: Stack) -> None:
     key = str(uuid4())
     assert submit(stack, "client_a", key, " ").status_code == 422
     assert submit(stack, "client_a", key, "one").status_code == 202

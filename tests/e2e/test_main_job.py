@@ -1,4 +1,4 @@
-"""Prompts in over HTTP, images out."""
+"""Prompts are submitted over HTTP and become images."""
 
 import re
 from io import BytesIO
@@ -13,7 +13,7 @@ from tests.e2e.conftest import Stack, counts
 KEY = "a-key-that-must-not-leak-4711"
 
 
-def test_every_prompt_becomes_an_image_of_its_own(stack: Stack) -> None:
+def test_every_prompt_becomes_its_own_image(stack: Stack) -> None:
     stack.rule()
     execution_id = stack.submit([f"a lighthouse, view {n}" for n in range(6)])
     execution = stack.wait(execution_id, 90)
@@ -29,7 +29,7 @@ def test_every_prompt_becomes_an_image_of_its_own(stack: Stack) -> None:
     assert len(images) == 6
 
 
-def test_one_blocked_prompt_does_not_sink_the_batch(stack: Stack) -> None:
+def test_one_blocked_prompt_does_not_fail_the_batch(stack: Stack) -> None:
     stack.rule({"match": "^forbidden$", "behave": "content_blocked"})
     execution_id = stack.submit([*(f"prompt {n}" for n in range(99)), "forbidden"])
     execution = stack.wait(execution_id, 120)
@@ -53,7 +53,7 @@ def test_another_tenants_execution_is_not_found(stack: Stack) -> None:
     stack.wait(execution_id, 60)
 
 
-def test_an_invalid_key_stops_the_batch_and_every_prompt_is_accounted_for(stack: Stack) -> None:
+def test_an_invalid_key_stops_the_batch_and_every_prompt_has_a_result(stack: Stack) -> None:
     stack.rule({"match": "wrong key", "behave": "invalid_key"})
     execution = stack.wait(stack.submit([f"wrong key {n}" for n in range(60)]), 90)
     assert (execution["status"], execution["error_code"]) == ("failed", "invalid_api_key")
@@ -64,13 +64,13 @@ def test_an_invalid_key_stops_the_batch_and_every_prompt_is_accounted_for(stack:
     assert len(made) <= 20
 
 
-def test_throttled_prompts_wait_as_told_and_complete(stack: Stack) -> None:
+def test_throttled_prompts_wait_the_given_delay_and_complete(stack: Stack) -> None:
     stack.rule({"match": "slow down", "behave": "throttle", "times": 2, "retry_delay_s": 1})
     execution = stack.wait(stack.submit(["slow down please"]), 60)
     assert counts(execution) == {"successful": 1, "failed": 0, "total": 1}
 
 
-def test_the_api_key_is_nowhere_in_clear(stack: Stack) -> None:
+def test_the_api_key_is_stored_nowhere_in_plain_text(stack: Stack) -> None:
     stack.rule()
     execution_id = stack.submit(["a secret garden"], api_key=KEY)
     execution = stack.wait(execution_id, 60)

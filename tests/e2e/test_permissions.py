@@ -1,8 +1,7 @@
-"""Each function may do in AWS what it was seen doing, and nothing else.
+"""The IAM permissions of each function equal the AWS calls that it makes.
 
-One run drives every call that our code makes; `local.aws.calls` records the callers. What Lambda
-does with the role on its own account (logs, traces, network interfaces, dead letters) is not ours
-to record.
+One run triggers every call of our code, and `local.aws.calls` records the callers. The calls of
+Lambda itself (logs, traces, network interfaces, dead letters) are not recorded.
 """
 
 import base64
@@ -29,7 +28,7 @@ ROLES = {"api": "ApiRole", "fanout": "FanoutRole", "generate": "GenerateRole"} |
     "finalize": "FinalizeRole"
 }
 BY_LAMBDA_ITSELF = ("logs:", "xray:", "ec2:", "sqs:")
-# Deployed, the buckets' names end in the account.
+# In AWS, the names of the buckets end with the account.
 BUCKETS = {
     RESULTS_BUCKET: f"arn:aws:s3:::masstock-{STAGE}-workflow-results-{ACCOUNT}",
     UPLOADS_BUCKET: f"arn:aws:s3:::masstock-{STAGE}-uploads-{ACCOUNT}",
@@ -71,7 +70,7 @@ def upload(stack: Stack, content: bytes, **body: str) -> str:
 
 
 def in_trouble(stack: Stack, prompt: str, times: int = 1, **more: Any) -> str:
-    """An execution whose only prompt has been throttled and waits five seconds for another try."""
+    """An execution whose only prompt was throttled and waits five seconds for its next attempt."""
     stack.rule({"match": prompt, "behave": "throttle", "times": times, "retry_delay_s": 5})
     execution_id = stack.submit([prompt], **more)
     until(lambda: any(call["prompt"] == prompt for call in calls_to_model(stack)))
@@ -84,11 +83,11 @@ def calls_to_model(stack: Stack) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def seen(stack: Stack) -> dict[str, set[Call]]:
-    """Caller → what it asked of AWS, as IAM names it."""
+    """Maps each caller to its AWS calls, with IAM's names."""
     s3, machines = client(stack, "s3"), client(stack, "stepfunctions")
     [machine] = machines.list_state_machines()["stateMachines"]
 
-    # References inline, uploaded and gone; a list of prompts; a webhook; the platform's own key.
+    # Inline, uploaded and missing references, a list of prompts, a webhook, the platform's API key.
     reference = upload(stack, picture(), kind="reference_image", content_type="image/png")
     prompts = upload(stack, b'"listed"\n', kind="prompts")
     inline = base64.b64encode(picture()).decode()
@@ -105,7 +104,7 @@ def seen(stack: Stack) -> dict[str, set[Call]]:
     vanishing = in_trouble(stack, "vanishing reference", reference_images=[reference])
     s3.delete_object(Bucket=UPLOADS_BUCKET, Key=reference)
 
-    # An image that an earlier attempt has stored.
+    # An image that an earlier attempt stored.
     stored = in_trouble(stack, "stored before")
     s3.put_object(
         Bucket=RESULTS_BUCKET,
@@ -115,7 +114,7 @@ def seen(stack: Stack) -> dict[str, set[Call]]:
         Metadata={"sha256": "0" * 64, "processing-time-ms": "1", "attempt": "1"},
     )
 
-    # A machine that is lost, and one that outlives its deadline.
+    # A run that is lost, and a run that exceeds its deadline.
     lost = in_trouble(stack, "lost machine")
     runs = machines.list_executions(stateMachineArn=machine["stateMachineArn"])["executions"]
     [run] = [run for run in runs if run["name"].startswith(lost)]
@@ -134,7 +133,7 @@ def seen(stack: Stack) -> dict[str, set[Call]]:
     assert image.headers["content-type"] == "image/png"
     assert stack.call("client_a", "DELETE", f"/v1/executions/{hooked}").status_code == 204
     assert "Contents" not in s3.list_objects_v2(Bucket=RESULTS_BUCKET, Prefix=hooked)
-    # Past the api, as through Supabase's own.
+    # A submission that bypasses the api, as through Supabase's API.
     assert "Contents" in s3.list_objects_v2(Bucket=RESULTS_BUCKET, Prefix=listed)
     with psycopg.connect(stack.access["database_url"]) as connection:
         connection.execute("DELETE FROM public.workflow_executions WHERE id = %s", [listed])
@@ -155,7 +154,7 @@ def platform_workflow(stack: Stack) -> str:
 
 
 def deployed(resource: str) -> str:
-    """The resource by the name it has in AWS."""
+    """The resource with its name in AWS."""
     bucket, slash, key = resource.partition("/")
     return f"{BUCKETS[bucket]}{slash}{key}" if bucket in BUCKETS else resource
 
@@ -175,17 +174,17 @@ def granted() -> dict[str, set[Grant]]:
 
 
 def missing(grants: set[Grant], calls: set[Call]) -> set[Call]:
-    """Calls that the role would refuse."""
+    """Calls that the role does not permit."""
     return {call for call in calls if not any(grant.covers(*call) for grant in grants)}
 
 
 def surplus(grants: set[Grant], calls: set[Call]) -> set[Grant]:
-    """Grants that no call needed."""
+    """Grants that no call used."""
     return {grant for grant in grants if not any(grant.covers(*call) for call in calls)}
 
 
 @pytest.mark.parametrize("function", ROLES)
-def test_a_function_may_do_what_it_does_and_nothing_else(
+def test_a_function_has_exactly_the_permissions_that_it_uses(
     function: str, seen: dict[str, set[Call]], granted: dict[str, set[Grant]]
 ) -> None:
     assert missing(granted[function], seen[function]) == set()
@@ -193,14 +192,14 @@ def test_a_function_may_do_what_it_does_and_nothing_else(
 
 
 @pytest.mark.parametrize("function", ROLES)
-def test_one_grant_less_or_more_is_noticed(
+def test_a_missing_or_surplus_grant_is_detected(
     function: str, seen: dict[str, set[Call]], granted: dict[str, set[Grant]]
 ) -> None:
     for grant in granted[function]:
         assert missing(granted[function] - {grant}, seen[function]), grant
     for action, resource in (
         ("s3:DeleteBucket", BUCKETS[RESULTS_BUCKET]),
-        ("s3:GetObject", "arn:aws:s3:::somebody-elses/*"),
+        ("s3:GetObject", "arn:aws:s3:::another-bucket/*"),
         ("states:StopExecution", f"arn:aws:states:{REGION}:{ACCOUNT}:execution:another:*"),
         ("secretsmanager:GetSecretValue", "masstock/local/another"),
     ):
@@ -208,7 +207,7 @@ def test_one_grant_less_or_more_is_noticed(
         assert surplus(granted[function] | {more}, seen[function]) == {more}
 
 
-def test_every_call_was_one_that_iam_knows(seen: dict[str, set[Call]]) -> None:
+def test_every_recorded_call_is_an_iam_action(seen: dict[str, set[Call]]) -> None:
     known = {
         "s3:GetObject",
         "s3:PutObject",

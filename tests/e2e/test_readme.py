@@ -104,16 +104,16 @@ def printed_by(session: list[tuple[str, str]], pattern: str) -> str:
     return printed
 
 
-def test_every_command_succeeds_that_ci_does_not_run(session: list[tuple[str, str]]) -> None:
+def test_every_command_that_ci_does_not_run_succeeds(session: list[tuple[str, str]]) -> None:
     assert {command for command, _ in session} == set(commands()) - set(ci_commands())
 
 
-def test_the_demo_paints_the_prompts_it_is_given(session: list[tuple[str, str]]) -> None:
+def test_the_demo_paints_the_given_prompts(session: list[tuple[str, str]]) -> None:
     printed = printed_by(session, f"^make demo PROMPTS={PROMPTS}$")
     assert re.search(r"completed in .* s: 2 of 2 images", printed)
 
 
-def test_a_stack_that_was_to_stay_is_there_for_the_calls(session: list[tuple[str, str]]) -> None:
+def test_a_stack_started_with_stay_answers_calls(session: list[tuple[str, str]]) -> None:
     assert "The stack stays up until `make down`" in printed_by(session, "^make demo STAY=1$")
     [up, _] = [printed for command, printed in session if command == "make up"]
     [down, _] = [printed for command, printed in session if command == "make down"]
@@ -132,13 +132,13 @@ def test_another_tenant_gets_404(session: list[tuple[str, str]]) -> None:
 
 
 @pytest.mark.usefixtures("session")
-def test_what_is_deleted_is_deleted(checkout: Path) -> None:
+def test_clean_deletes_everything(checkout: Path) -> None:
     assert not (checkout / ".local").exists()
 
 
 @pytest.mark.usefixtures("session")
 @pytest.mark.parametrize("generated", ["sql/schema.sql", "docs/openapi.json"])
-def test_what_make_writes_is_what_is_committed(checkout: Path, generated: str) -> None:
+def test_generated_files_equal_the_committed_ones(checkout: Path, generated: str) -> None:
     assert (checkout / generated).read_text() == (ROOT / generated).read_text()
 
 

@@ -1,8 +1,8 @@
-"""Schemathesis over the description, with every check, as each kind of caller: no generated request
-gets a 5xx or an answer that the description does not have.
+"""Schemathesis with every check, for each kind of caller: no generated request gets a 5xx or an
+answer that docs/openapi.json does not describe.
 
-In this process, on a database per caller: 7,000 cases in a minute and a half. The stack would paint
-images for each submission that happens to be valid.
+The handler runs in this process, with one database per caller: 7,000 cases in a minute and a half.
+A whole stack would paint images for each valid submission.
 """
 
 import json
@@ -27,11 +27,11 @@ schema = schemathesis.openapi.from_dict(
     config=schemathesis.Config.from_dict(
         {
             "generation": {
-                # The same cases at every run: a failure is somebody's change, not their luck.
+                # The same cases in every run: only a change of the code causes a new failure.
                 "deterministic": True,
                 "max-examples": 12,
                 "database": "none",
-                # The token is ours to send; `ignored_auth` tries without.
+                # The tests send the token. The check `ignored_auth` tries without it.
                 "with-security-parameters": False,
             }
         }
@@ -40,8 +40,8 @@ schema = schemathesis.openapi.from_dict(
 schema.app = HttpApi(handler.invoke)
 schema.location = "/openapi.json"
 
-# What no schema can say, and so what may refuse a request of the right form: other rows, other
-# fields of the same body, the workflow's own config, an earlier request, a later version.
+# Reasons to refuse a request of the right form, which a schema cannot express: other rows, other
+# fields of the body, the workflow's config, an earlier request, a later version.
 REFUSED_FOR_ITS_MEANING = {"invalid_cursor", "idempotency_key_reused", "precondition_failed"}
 FIELDS_WITH_MEANING = {
     "client_id",
@@ -54,7 +54,7 @@ FIELDS_WITH_MEANING = {
     "webhook_url",
     "content_type",
     "config",
-    "",  # U+0000 anywhere in what workflows keep unread
+    "",  # U+0000 anywhere in the free part of a workflow's config
 }
 tried: Counter[tuple[str, str]] = Counter()
 
@@ -66,7 +66,7 @@ def who(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def api(server: Server, aws_url: str, who: str) -> Iterator[handler.Api]:
-    """A database of the caller's own: an administrator may retire what clients ask for."""
+    """The api on a separate database per caller: an administrator can delete what clients need."""
     urls = server.create_database()
     with handler.environment(urls, aws_url):
         yield handler.Api()
@@ -74,7 +74,7 @@ def api(server: Server, aws_url: str, who: str) -> Iterator[handler.Api]:
 
 
 def is_the_gateways(response: schemathesis.Response) -> bool:
-    """A body over API Gateway's own limit never reaches us (docs/errors.md)."""
+    """True if the body exceeds API Gateway's limit, so that it never reaches the api."""
     return response.status_code == 413 and response.json() == {
         "message": "Request Entity Too Large"
     }
@@ -103,8 +103,8 @@ def test_every_answer_is_described(case: schemathesis.Case, who: str, api: handl
     case.validate_response(response, headers=headers, excluded_checks=excluded)
 
 
-def test_enough_was_tried() -> None:
+def test_every_operation_was_tried_often_enough() -> None:
     operations = sum(1 for _ in schema.get_all_operations())
     if len(tried) < operations * len(CALLERS):
-        pytest.skip("only a part of it ran")
+        pytest.skip("only a part of the cases ran")
     assert tried.total() >= ENOUGH

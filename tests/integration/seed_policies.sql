@@ -1,5 +1,4 @@
--- The schema document's own row security, trigger and grants, as somebody built them who followed
--- it to the letter.
+-- The row security, triggers and grants of the schema document, built exactly as it describes them.
 CREATE FUNCTION public.set_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.updated_at = now();

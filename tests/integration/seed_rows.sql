@@ -1,4 +1,4 @@
--- Some hundred rows of the document's columns alone.
+-- Some hundred rows with only the document's columns.
 INSERT INTO public.clients (name, email, status)
 SELECT 'Client ' || n, 'client' || n || '@example.com', CASE WHEN n = 7 THEN 'suspended' ELSE 'active' END
 FROM generate_series(1, 9) n;
@@ -27,4 +27,4 @@ SELECT u.client_id, u.id, 'Help', 'It hurts' FROM public.users u WHERE u.client_
 INSERT INTO storage.objects (bucket_id, name)
 SELECT 'workflow-results', result_storage_path FROM public.workflow_batch_results
 WHERE result_storage_path IS NOT NULL;
-INSERT INTO storage.objects (bucket_id, name) VALUES ('avatars', 'somebody/face.png');
+INSERT INTO storage.objects (bucket_id, name) VALUES ('avatars', 'someone/face.png');

@@ -1,4 +1,4 @@
--- What a new Supabase project has before anybody's migrations, as far as it concerns us: logins,
+-- The parts of a new Supabase project that concern our migrations: logins,
 -- schemas, grants and default privileges. `developer` stands for Supabase's `postgres`.
 CREATE ROLE anon NOLOGIN NOINHERIT;
 CREATE ROLE authenticated NOLOGIN NOINHERIT;
@@ -11,8 +11,8 @@ GRANT anon, authenticated, service_role TO authenticator, supabase_storage_admin
 GRANT anon, authenticated, service_role TO developer WITH ADMIN OPTION;
 ALTER ROLE authenticator SET statement_timeout = '8s';
 ALTER ROLE authenticated SET statement_timeout = '8s';
--- Supabase's supautils lets `postgres` manage policies of storage.objects though it is not the
--- owner. Membership is as near as one comes without that extension.
+-- Supabase's supautils lets `postgres` manage the policies of storage.objects, which it does not own.
+-- Membership in the owner is the closest equivalent without that extension.
 GRANT supabase_storage_admin TO developer;
 
 ALTER DATABASE template_database OWNER TO developer;
@@ -30,7 +30,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE developer IN SCHEMA public
 
 CREATE SCHEMA auth AUTHORIZATION supabase_auth_admin;
 GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role;
--- ALL, and no grant option: nothing of auth can be passed on.
+-- ALL without grant option: the developer cannot grant rights on auth to others.
 GRANT ALL ON SCHEMA auth TO developer;
 CREATE TABLE auth.users (
     id uuid PRIMARY KEY,
@@ -69,5 +69,5 @@ ALTER FUNCTION storage.foldername(text) OWNER TO supabase_storage_admin;
 INSERT INTO auth.users (id, email) VALUES
     ('123e4567-e89b-12d3-a456-426614174000', 'john@client.com');
 INSERT INTO storage.buckets VALUES ('workflow-results', 'workflow-results', true), ('avatars', 'avatars', true);
--- Somebody else's policy on the same table.
+-- A policy of another application on the same table.
 CREATE POLICY "Avatars are public" ON storage.objects FOR SELECT USING (bucket_id = 'avatars');

@@ -1,4 +1,4 @@
-"""The two reports equal the schema document's queries, word for word, on whatever has happened."""
+"""The two reports equal the schema document's queries on every random history."""
 
 import json
 import random
@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.support.databases import ADMIN, JOHN_OF_ACME, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ADMIN, JOHN_OF_ACME
 from tests.support.handler import Api
 from tests.support.seed_queries import SUCCESS_RATE_BY_CLIENT, TOP_WORKFLOWS
 
@@ -36,7 +37,7 @@ def superuser(database: Urls) -> Iterator[psycopg.Connection]:
 
 
 class History:
-    """Executions that are submitted, run, end, are retried and deleted, as chance has it."""
+    """A random history: executions are submitted, run, ended, retried and deleted."""
 
     def __init__(self, seed: int, connection: psycopg.Connection, worker_url: str) -> None:
         self._chance = random.Random(seed)
@@ -46,12 +47,12 @@ class History:
         connection.execute("DELETE FROM public.workflow_requests")
         connection.execute("DELETE FROM public.workflows")
         self._clients = [self._client() for _ in range(self._chance.randint(1, 6))]
-        # More than ten now and then: the second report names ten.
+        # Sometimes more than ten, because the second report lists at most ten.
         self._workflows = [self._workflow() for _ in range(self._chance.choice([1, 4, 10, 14]))]
 
     def happen(self) -> None:
         for number, workflow in enumerate(self._workflows):
-            # Each of another size, so that the ten most used are no matter of taste.
+            # Different numbers of executions, so that the ten most used are well defined.
             self._submit(workflow, 1 + 3 * number)
             if self._chance.random() < 0.5:
                 self._fold()
@@ -59,7 +60,7 @@ class History:
             self._chance.choice([self._end, self._retry, self._delete, self._fold])()
 
     def _client(self) -> UUID:
-        # The same name twice is two clients.
+        # Several clients can have the same name.
         name = self._chance.choice(["Acme", "Globex", "Initech"])
         return self._insert(
             "INSERT INTO public.clients (id, name, email) VALUES (%s, %s, 'x@x.example')", name
@@ -128,7 +129,7 @@ class History:
 def asked_verbatim(
     connection: psycopg.Connection, query: LiteralString, span: dict[str, datetime]
 ) -> list[dict[str, Any]]:
-    """The document's query, unedited, on a database that holds nothing outside of the span."""
+    """The result of the unedited query, in a transaction without executions outside of the span."""
     with connection.transaction(force_rollback=True):
         connection.execute(
             "DELETE FROM public.workflow_executions WHERE created_at < %s OR created_at >= %s",
@@ -142,12 +143,12 @@ def reported(api: Api, name: str, span: dict[str, datetime]) -> list[dict[str, A
     query = urlencode({key: value.isoformat() for key, value in span.items()})
     answer = api.call("admin", "GET", f"/v1/analytics/{name}?{query}")
     assert answer.status_code == 200, answer.text
-    # Exactly: as decimals, not as what floating point makes of them.
+    # Numbers as decimals, because floating point would round them.
     return json.loads(answer.text, parse_float=Decimal, parse_int=Decimal)["items"]
 
 
 def exactly(rows: list[dict[str, Any]]) -> list[str]:
-    """Comparable rows; the document leaves the order of equal counts open."""
+    """The rows in a comparable order: the document does not define the order of equal counts."""
     return sorted(
         str({name: Decimal(v) if isinstance(v, int) else v for name, v in row.items()})
         for row in rows
@@ -169,7 +170,7 @@ def test_reports_equal_the_documents_queries(
         verbatim = asked_verbatim(superuser, TOP_WORKFLOWS, span)
         counts = [row["execution_count"] for row in workflows]
         assert counts == [row["execution_count"] for row in verbatim]
-        # Among those of the least count, which of them make the ten is not said.
+        # Several workflows can share the lowest count. The document does not say which is listed.
         least = counts[-1] if len(counts) == 10 else -1
         assert exactly([row for row in workflows if row["execution_count"] > least]) == exactly(
             [row for row in verbatim if row["execution_count"] > least]
@@ -184,7 +185,7 @@ def test_without_executions_there_is_no_success_rate(
     assert {row["execution_count"] for row in reported(api, "workflows", {})} == {0}
 
 
-def test_a_range_begins_with_its_first_moment_and_ends_before_its_last(
+def test_a_range_includes_its_start_and_excludes_its_end(
     api: Api, superuser: psycopg.Connection
 ) -> None:
     superuser.execute("DELETE FROM public.workflow_executions")
@@ -204,7 +205,7 @@ def test_a_range_begins_with_its_first_moment_and_ends_before_its_last(
     assert reported(api, "clients", {"to": BEGINNING}) == []
 
 
-def test_folds_at_once_and_writers_between_count_everything_once(
+def test_concurrent_folds_and_writers_count_every_execution_once(
     api: Api, database: Urls, superuser: psycopg.Connection
 ) -> None:
     superuser.execute("DELETE FROM public.workflow_executions")

@@ -1,5 +1,5 @@
-"""docs/deploy.md, "Backups": a dump by the login that migrates becomes a working database on a
-server that knew nothing of us."""
+"""docs/deploy.md, "Backups": a dump by the migrating login can be restored as a working database on
+an empty server."""
 
 import re
 import subprocess
@@ -17,12 +17,13 @@ from masstock.database.tenants import TenantReader
 from masstock.database.worker import Worker
 from masstock.services.tokens import Principal
 from sql.tools import migrate
-from tests.support.databases import IDENTITY_KEY, JOHN_OF_ACME, MIGRATOR, PASSWORD, Urls, connected
+from tests.support.databases import IDENTITY_KEY, MIGRATOR, PASSWORD, Urls, connected
+from tests.support.demo_data import JOHN_OF_ACME
 
 ROOT = Path(__file__).parents[2]
 LOGINS = ("masstock_api", "masstock_worker")
 COUNT = "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t"
-# Without a superuser, functions change hands only where their new owner may create.
+# Only a superuser can give a function to an owner who lacks CREATE on its schema.
 PREPARE = """
     CREATE SCHEMA app AUTHORIZATION masstock_authz;
     CREATE SCHEMA app_private AUTHORIZATION masstock_authz;
@@ -33,7 +34,7 @@ PREPARE = """
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[tuple[PostgresServer, str]]:
-    """Another server, with nothing on it but a login that may create roles, and its database."""
+    """Another server that has only a login with CREATEROLE, and this login's database."""
     postgres = PostgresServer(tmp_path / "elsewhere", fsync=False)
     try:
         url = postgres.start()
@@ -52,7 +53,7 @@ def login(url: str, name: str) -> str:
 
 
 def contents(url: str) -> dict[str, tuple]:
-    """Table → number of rows and a hash of them all."""
+    """Maps each table to its number of rows and a hash of all rows."""
     with connected(url) as connection:
         tables = [
             name
@@ -78,7 +79,7 @@ def test_a_dump_is_restored_on_another_server(
     assert before["workflow_batch_results"][0] == 2
     assert before["app_private.keys"][0] == 2
     dump = tmp_path / "masstock.dump"
-    # Row security binds this login too; as a member of the owner it is shown every row.
+    # Row security binds this login too. As a member of the owner it sees every row.
     run(
         server,
         "pg_dump",

@@ -1,4 +1,4 @@
-"""The spend ledger and the monthly budget, at the database's own edge."""
+"""The spend ledger and the monthly budget, tested in the database."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -12,23 +12,15 @@ from masstock.database.queries.batch_results import Claim
 from masstock.errors import NotFound
 from masstock.schemas.engine import ExecutionRun
 from masstock.services.storage import StoredImage
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    WORKFLOW,
-    Callers,
-    Urls,
-    connected,
-)
+from tests.support.databases import Callers, Urls, connected
+from tests.support.demo_data import ACME, ADMIN, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
 
 EACH = 1000
 
 
 @pytest.fixture
 def budget(fresh_database: Urls) -> int:
-    """Room for ten prompts."""
+    """A monthly budget for ten prompts."""
     limit = 10 * EACH
     with connected(fresh_database.superuser) as connection:
         connection.execute(
@@ -67,7 +59,7 @@ def used(url: str) -> int:
 
 
 class Engine:
-    """The steps of the engine, as its own login takes them."""
+    """The steps of the engine, run by its login."""
 
     def __init__(self, url: str) -> None:
         self._connection = psycopg.connect(url, autocommit=True, row_factory=psycopg.rows.dict_row)
@@ -104,7 +96,7 @@ def engine(fresh_database: Urls):
     engine.close()
 
 
-def test_concurrent_submissions_cannot_pass_the_budget_together(
+def test_concurrent_submissions_together_stay_within_the_budget(
     fresh_database: Urls, budget: int
 ) -> None:
     def attempt(_: int) -> str:
@@ -120,7 +112,7 @@ def test_concurrent_submissions_cannot_pass_the_budget_together(
     assert used(fresh_database.superuser) == 9 * EACH <= budget
 
 
-def test_images_are_charged_what_they_cost_and_the_end_gives_the_rest_back(
+def test_images_are_charged_their_cost_and_the_end_releases_the_rest(
     fresh_database: Urls, budget: int, engine: Engine
 ) -> None:
     execution_id = submit(fresh_database.superuser, 10)
@@ -139,14 +131,14 @@ def test_images_are_charged_what_they_cost_and_the_end_gives_the_rest_back(
     assert used(fresh_database.superuser) == 2200
 
 
-def test_an_attempt_is_charged_once_whoever_completes_its_row(
+def test_an_attempt_is_charged_once_even_if_another_completes_its_row(
     fresh_database: Urls, engine: Engine
 ) -> None:
     execution_id = submit(fresh_database.superuser, 1)
     engine.start(execution_id)
     first = engine.claim(execution_id, 0, lease=-1)
     second = engine.claim(execution_id, 0)
-    # The second finds the image that the first stored, and completes the row with it.
+    # The second attempt finds the image of the first one and completes the row with it.
     assert engine.paint(second, 900, attempt=first.attempt)
     assert not engine.paint(first, 900)
     assert used(fresh_database.superuser) == 900
@@ -164,7 +156,7 @@ def test_an_overtaken_attempt_that_paid_is_charged_too(
     assert used(fresh_database.superuser) == 1700
 
 
-def test_deleting_an_execution_gives_no_budget_back(
+def test_deleting_an_execution_releases_no_budget(
     fresh_database: Urls, budget: int, engine: Engine, fresh_callers: Callers
 ) -> None:
     execution_id = submit(fresh_database.superuser, 2)
@@ -177,7 +169,7 @@ def test_deleting_an_execution_gives_no_budget_back(
     assert used(fresh_database.superuser) == 2 * EACH
 
 
-def test_a_retry_reserves_for_what_it_opens_again_and_must_fit(
+def test_a_retry_reserves_for_its_prompts_and_must_fit_the_budget(
     fresh_database: Urls, budget: int, engine: Engine, fresh_callers: Callers
 ) -> None:
     execution_id = submit(fresh_database.superuser, 4)
@@ -202,7 +194,7 @@ def test_a_retry_reserves_for_what_it_opens_again_and_must_fit(
     assert used(fresh_database.superuser) == 4 * EACH
 
 
-def test_an_unknown_price_is_refused_where_there_is_a_budget_and_only_there(
+def test_an_unknown_price_is_refused_only_if_there_is_a_budget(
     fresh_database: Urls,
 ) -> None:
     submit(fresh_database.superuser, 1, estimate=None)
@@ -213,7 +205,7 @@ def test_an_unknown_price_is_refused_where_there_is_a_budget_and_only_there(
     assert refused.value.sqlstate == "MS402"
 
 
-def test_last_months_spending_leaves_this_months_budget_alone(
+def test_last_months_spending_does_not_reduce_this_months_budget(
     fresh_database: Urls, budget: int
 ) -> None:
     with connected(fresh_database.superuser) as connection:
@@ -226,7 +218,7 @@ def test_last_months_spending_leaves_this_months_budget_alone(
     submit(fresh_database.superuser, 10)
 
 
-def test_a_client_sees_its_own_budget_and_no_others(
+def test_a_client_sees_only_its_own_budget(
     fresh_database: Urls, budget: int, fresh_callers: Callers
 ) -> None:
     submit(fresh_database.superuser, 4)

@@ -1,4 +1,4 @@
-"""ETag, If-None-Match, If-Match and HEAD: every GET route, and every write that takes them."""
+"""ETag, If-None-Match, If-Match and HEAD, on every GET route and every write that supports them."""
 
 from typing import Any
 from uuid import uuid4
@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.databases import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW
+from tests.support.demo_data import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW
 from tests.support.handler import Api
 
 RESOURCES = {
@@ -45,7 +45,7 @@ def paths(*names: str) -> Any:
 
 
 @pytest.mark.parametrize("path", READABLE)
-def test_head_answers_as_get_would_without_the_body(api: Api, path: str) -> None:
+def test_head_answers_as_get_without_the_body(api: Api, path: str) -> None:
     got = api.call("admin", "GET", path)
     headed = api.call("admin", "HEAD", path)
     assert headed.status_code == got.status_code < 400
@@ -56,14 +56,14 @@ def test_head_answers_as_get_would_without_the_body(api: Api, path: str) -> None
     }
 
 
-def test_head_says_why_it_is_refused_in_its_status(api: Api) -> None:
+def test_a_refused_head_has_the_status_of_get(api: Api) -> None:
     assert api.call(None, "HEAD", "/v1/me").status_code == 401
     assert api.call("client_b", "HEAD", f"/v1/executions/{DEMO_EXECUTION}").status_code == 404
 
 
 @paths(*RESOURCES)
 @pytest.mark.parametrize("form", ["{tag}", '"x", {tag}', "{strong}", "*"])
-def test_what_has_not_changed_is_not_sent_again(api: Api, path: str, form: str) -> None:
+def test_an_unchanged_resource_answers_304(api: Api, path: str, form: str) -> None:
     tag = api.call("admin", "GET", path).headers["ETag"]
     wanted = form.format(tag=tag, strong=tag.removeprefix("W/"))
     answer = api.call("admin", "GET", path, headers={"If-None-Match": wanted})
@@ -72,19 +72,19 @@ def test_what_has_not_changed_is_not_sent_again(api: Api, path: str, form: str) 
 
 
 @paths(*CHANGES)
-def test_what_has_changed_is_sent_again(api: Api, path: str) -> None:
+def test_a_changed_resource_is_sent_again(api: Api, path: str) -> None:
     before = api.call("admin", "GET", path)
     change = CHANGES[path.split("/")[2]]
     changed = api.call("admin", "PATCH", path, json=change)
     assert changed.status_code == 200
     answer = api.call("admin", "GET", path, headers={"If-None-Match": before.headers["ETag"]})
     assert answer.status_code == 200
-    # PATCH answers with the body, and the version, that GET would.
+    # PATCH answers with the same body and version as GET.
     assert (answer.json, answer.headers["ETag"]) == (changed.json, changed.headers["ETag"])
 
 
 @paths(*CHANGES)
-def test_a_change_of_a_version_that_is_no_more_is_refused(api: Api, path: str) -> None:
+def test_a_change_of_an_outdated_version_is_refused(api: Api, path: str) -> None:
     before = api.call("admin", "GET", path).headers["ETag"]
     change = CHANGES[path.split("/")[2]]
 
@@ -102,19 +102,19 @@ def test_a_change_of_a_version_that_is_no_more_is_refused(api: Api, path: str) -
 
 
 @paths(*RESOURCES)
-def test_nothing_is_deleted_in_a_version_that_is_no_more(api: Api, path: str) -> None:
+def test_a_delete_of_an_outdated_version_is_refused(api: Api, path: str) -> None:
     answer = api.call("admin", "DELETE", path, headers={"If-Match": '"another"'})
     assert answer.status_code == 412
     assert api.call("admin", "GET", path).status_code == 200
 
 
 @paths(*RESOURCES)
-def test_a_star_matches_no_resource_that_is_not_there(api: Api, path: str) -> None:
+def test_a_star_does_not_match_a_missing_resource(api: Api, path: str) -> None:
     missing = path.rpartition("/")[0] + f"/{uuid4()}"
     assert api.call("admin", "DELETE", missing, headers={"If-Match": "*"}).status_code == 404
 
 
-def test_a_created_resource_is_at_its_location_in_that_version(api: Api) -> None:
+def test_a_created_resource_has_the_same_version_at_its_location(api: Api) -> None:
     created = api.call(
         "client_a", "POST", "/v1/support-tickets", json={"subject": "x", "description": "y"}
     )

@@ -1,4 +1,4 @@
-"""How masstock.db travels: one flight a read, and what callers learn when a connection is lost."""
+"""`masstock.database.connection`: one flight per read, and the errors after a lost connection."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,18 +13,8 @@ from masstock.database.tenants import TenantReader, TenantTransaction, tenant_tr
 from masstock.database.worker import Worker
 from masstock.errors import DatabaseUnavailable, OutcomeUnknown
 from masstock.services.tokens import Principal
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    GLOBEX,
-    IDENTITY_KEY,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    MARY_OF_ACME,
-    Callers,
-    Urls,
-    connected,
-)
+from tests.support.databases import IDENTITY_KEY, Callers, Urls, connected
+from tests.support.demo_data import ACME, ADMIN, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, MARY_OF_ACME
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.timeout(60)
@@ -51,7 +41,7 @@ def wire(database: Urls) -> Iterator[Wire]:
 
 @pytest.fixture
 def far(wire: Wire, vault: dict[str, str]) -> Iterator[Callers]:
-    """The api's connection over the wire, opened."""
+    """The api's open connection through the proxy."""
     vault["far"] = wire.url
     connection = Database("far")
     connection.flight([("SELECT 1", {})])
@@ -65,7 +55,7 @@ def backend_of(callers: Callers) -> int:
 
 
 def end_backend(superuser: psycopg.Connection, pid: int) -> None:
-    """Returns when the backend is gone."""
+    """Terminates the backend and waits for its end."""
     ended = superuser.execute("SELECT pg_terminate_backend(%s, 10000)", [pid]).fetchone()
     assert ended == (True,)
 
@@ -96,7 +86,7 @@ def test_a_read_is_one_flight(far: Callers, wire: Wire) -> None:
         assert wire.flights == expected
 
 
-def test_a_read_of_much_is_one_flight(far: Callers, wire: Wire) -> None:
+def test_a_large_read_is_one_flight(far: Callers, wire: Wire) -> None:
     rows = far.reading(JOHN_OF_ACME).fetch_all(
         "SELECT repeat('x', 1000) AS x FROM generate_series(1, 3000)"
     )
@@ -104,14 +94,14 @@ def test_a_read_of_much_is_one_flight(far: Callers, wire: Wire) -> None:
     assert wire.flights == 1
 
 
-def test_a_write_takes_one_flight_a_statement_and_two_around(far: Callers, wire: Wire) -> None:
+def test_a_write_takes_one_flight_per_statement_and_two_more(far: Callers, wire: Wire) -> None:
     with far.writing(JOHN_OF_ACME) as tx:
         tx.fetch_all("SELECT 1")
         tx.fetch_all("SELECT 2")
     assert wire.flights == 4
 
 
-def test_a_step_of_the_engine_is_one_flight(database: Urls, vault: dict[str, str]) -> None:
+def test_an_engine_step_is_one_flight(database: Urls, vault: dict[str, str]) -> None:
     with Wire(database.worker) as wire:
         vault["worker"] = wire.url
         connection = Database("worker")
@@ -125,10 +115,10 @@ def test_a_step_of_the_engine_is_one_flight(database: Urls, vault: dict[str, str
         assert wire.flights == 1
 
 
-# --- a connection that died while nobody used it -------------------------------------------------
+# --- a connection that was lost while idle -------------------------------------------------------
 
 
-def test_a_connection_that_died_idle_is_replaced_unnoticed(
+def test_a_read_replaces_a_connection_that_was_lost_while_idle(
     callers: Callers, superuser: psycopg.Connection
 ) -> None:
     for _ in range(2):
@@ -138,7 +128,7 @@ def test_a_connection_that_died_idle_is_replaced_unnoticed(
         assert backend_of(callers) != pid
 
 
-def test_a_write_finds_a_connection_that_died_idle_replaced(
+def test_a_write_replaces_a_connection_that_was_lost_while_idle(
     callers: Callers, superuser: psycopg.Connection
 ) -> None:
     end_backend(superuser, backend_of(callers))
@@ -147,7 +137,7 @@ def test_a_write_finds_a_connection_that_died_idle_replaced(
     assert tickets(superuser) == 1
 
 
-def test_a_step_of_the_engine_finds_a_connection_that_died_idle_replaced(
+def test_an_engine_step_replaces_a_connection_that_was_lost_while_idle(
     database: Urls, vault: dict[str, str], superuser: psycopg.Connection
 ) -> None:
     vault["worker"] = database.worker
@@ -161,38 +151,38 @@ def test_a_step_of_the_engine_finds_a_connection_that_died_idle_replaced(
 # --- a connection lost in flight -----------------------------------------------------------------
 
 
-def test_a_read_lost_on_its_way_is_sent_again(far: Callers, wire: Wire) -> None:
+def test_a_lost_read_is_sent_again(far: Callers, wire: Wire) -> None:
     wire.cut_before(b"app.enter")
     rows = far.reading(JOHN_OF_ACME).fetch_all("SELECT id FROM public.users")
     assert rows == [{"id": JOHN_OF_ACME}]
     assert wire.connections == 2
 
 
-def test_a_read_whose_answer_is_lost_is_sent_again(far: Callers, wire: Wire) -> None:
+def test_a_read_with_a_lost_answer_is_sent_again(far: Callers, wire: Wire) -> None:
     wire.cut_after(b"app.enter")
     rows = far.reading(JOHN_OF_ACME).fetch_all("SELECT id FROM public.users")
     assert rows == [{"id": JOHN_OF_ACME}]
 
 
-def test_a_read_whose_backend_is_ended_is_sent_again(
+def test_a_read_with_a_terminated_backend_is_sent_again(
     callers: Callers, superuser: psycopg.Connection
 ) -> None:
     rows = callers.reading(JOHN_OF_ACME).fetch_all(
-        # Ends its own backend, unless that is the second one.
+        # Terminates its own backend if it is the first one.
         "SELECT pg_backend_pid() <> %(first)s OR pg_terminate_backend(pg_backend_pid()) AS second",
         first=backend_of(callers),
     )
     assert rows == [{"second": True}]
 
 
-def test_a_read_lost_twice_says_that_the_database_is_unavailable(far: Callers, wire: Wire) -> None:
+def test_a_read_that_is_lost_twice_raises_database_unavailable(far: Callers, wire: Wire) -> None:
     wire.cut_before(b"app.enter", times=2)
     with pytest.raises(DatabaseUnavailable):
         far.reading(JOHN_OF_ACME).fetch_all("SELECT id FROM public.users")
     assert far.reading(JOHN_OF_ACME).fetch_all("SELECT id FROM public.users")
 
 
-def test_a_write_lost_before_its_commit_changed_nothing(
+def test_a_write_lost_before_its_commit_changes_nothing(
     callers: Callers, superuser: psycopg.Connection
 ) -> None:
     def write() -> None:
@@ -207,7 +197,7 @@ def test_a_write_lost_before_its_commit_changed_nothing(
     assert callers.reading(JOHN_OF_ACME).fetch_all("SELECT id FROM public.users")
 
 
-def test_a_write_lost_at_its_first_statement_says_that_the_database_is_unavailable(
+def test_a_write_lost_at_its_first_statement_raises_database_unavailable(
     far: Callers, wire: Wire, superuser: psycopg.Connection
 ) -> None:
     wire.cut_before(b"app.enter")
@@ -216,7 +206,7 @@ def test_a_write_lost_at_its_first_statement_says_that_the_database_is_unavailab
     assert tickets(superuser) == 0
 
 
-def test_a_write_whose_commit_is_lost_on_its_way_admits_not_to_know(
+def test_a_write_with_a_lost_commit_raises_outcome_unknown(
     far: Callers, wire: Wire, superuser: psycopg.Connection
 ) -> None:
     wire.cut_before(b"COMMIT\0")
@@ -225,7 +215,7 @@ def test_a_write_whose_commit_is_lost_on_its_way_admits_not_to_know(
     assert tickets(superuser) == 0
 
 
-def test_a_write_whose_commit_is_not_answered_admits_not_to_know(
+def test_a_write_with_an_unanswered_commit_raises_outcome_unknown(
     far: Callers, wire: Wire, superuser: psycopg.Connection
 ) -> None:
     wire.cut_after(b"COMMIT\0")
@@ -235,7 +225,7 @@ def test_a_write_whose_commit_is_not_answered_admits_not_to_know(
     assert far.reading(JOHN_OF_ACME).fetch_all("SELECT id FROM public.users")
 
 
-def test_a_step_of_the_engine_that_is_lost_says_that_the_database_is_unavailable(
+def test_a_lost_engine_step_raises_database_unavailable(
     database: Urls, vault: dict[str, str]
 ) -> None:
     with Wire(database.worker) as wire:
@@ -249,14 +239,16 @@ def test_a_step_of_the_engine_that_is_lost_says_that_the_database_is_unavailable
         connection.close()
 
 
-def test_a_database_out_of_reach_is_unavailable(vault: dict[str, str], wire: Wire) -> None:
+def test_an_unreachable_database_raises_database_unavailable(
+    vault: dict[str, str], wire: Wire
+) -> None:
     wire.cut_before(b"", times=9)
     vault["nowhere"] = wire.url
     with pytest.raises(DatabaseUnavailable):
         Callers(Database("nowhere")).reading(JOHN_OF_ACME).fetch_all("SELECT 1")
 
 
-def test_a_replaced_password_is_fetched_again(
+def test_a_changed_password_is_fetched_again(
     database: Urls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls = iter([database.api.replace("password-of", "former-password-of"), database.api])
@@ -295,7 +287,7 @@ def test_a_read_that_writes_is_refused(callers: Callers, superuser: psycopg.Conn
     assert tickets(superuser) == 0
 
 
-def test_an_error_in_a_write_leaves_nothing_and_the_connection_usable(
+def test_an_error_in_a_write_changes_nothing_and_leaves_the_connection_usable(
     callers: Callers, superuser: psycopg.Connection
 ) -> None:
     def write(then: Callable[[TenantTransaction], object]) -> None:
@@ -312,7 +304,7 @@ def test_an_error_in_a_write_leaves_nothing_and_the_connection_usable(
     assert backend_of(callers) == pid
 
 
-def test_a_deferred_refusal_at_commit_is_no_unknown_outcome(
+def test_a_deferred_constraint_that_fails_at_commit_is_a_known_outcome(
     callers: Callers, superuser: psycopg.Connection
 ) -> None:
     superuser.execute(
@@ -332,13 +324,13 @@ def test_a_deferred_refusal_at_commit_is_no_unknown_outcome(
     assert callers.reading(JOHN_OF_ACME).fetch_all("SELECT id FROM public.users")
 
 
-def test_a_statement_too_slow_is_not_taken_for_a_lost_connection(callers: Callers) -> None:
+def test_a_statement_timeout_is_not_a_lost_connection(callers: Callers) -> None:
     callers.database.flight([("SET statement_timeout = '50ms'", {})])
     with pytest.raises(psycopg.errors.QueryCanceled):
         callers.reading(JOHN_OF_ACME).fetch_all("SELECT pg_sleep(5)")
 
 
-# --- who is calling ------------------------------------------------------------------------------
+# --- the caller ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -359,7 +351,7 @@ def test_the_database_says_who_the_caller_is(
 # --- logins --------------------------------------------------------------------------------------
 
 
-def test_a_login_is_recorded_once_a_token(
+def test_a_login_is_recorded_once_per_token(
     far: Callers, wire: Wire, superuser: psycopg.Connection
 ) -> None:
     def read(issued_at: float) -> int:
@@ -395,7 +387,7 @@ def test_a_write_records_a_login_too(callers: Callers, superuser: psycopg.Connec
     assert last_login(superuser, JANE_OF_GLOBEX)[0] is not None
 
 
-def test_a_login_that_cannot_be_recorded_spoils_no_read(
+def test_a_read_succeeds_even_if_the_login_cannot_be_recorded(
     far: Callers, wire: Wire, superuser: psycopg.Connection
 ) -> None:
     superuser.execute("UPDATE public.users SET last_login = NULL WHERE id = %s", [JANE_OF_GLOBEX])
@@ -409,7 +401,7 @@ FLUSH = b"H\x00\x00\x00\x04"
 
 
 def test_nothing_follows_the_sync_that_ends_a_flight(far: Callers, wire: Wire) -> None:
-    """A pooler leases a session for a Flush, and waits for the answer that it has none of."""
+    """A pooler assigns a session to a late Flush and waits for an answer that never comes."""
     wire.cut_before(FLUSH)
     far.reading(JOHN_OF_ACME).fetch_all("SELECT 1")
     with far.writing(JOHN_OF_ACME) as tx:

@@ -1,4 +1,4 @@
-"""Nobody can stand between a function and its database: certificates are verified by default."""
+"""The connection to the database verifies the server's certificate by default."""
 
 import datetime
 import ssl
@@ -26,7 +26,7 @@ ASK = [("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", {})]
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Somebody who signs certificates."""
+    """A certificate authority."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
@@ -68,7 +68,7 @@ def authority() -> Authority:
 
 @pytest.fixture(scope="module")
 def encrypted(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server's URL that is right for NAME: its address is given beside its name."""
+    """The URL of a server with a certificate for NAME. `hostaddr` gives its real address."""
     key = ec.generate_private_key(ec.SECP256R1())
     pair = key.private_bytes(
         serialization.Encoding.PEM,
@@ -79,7 +79,7 @@ def encrypted(authority: Authority, tmp_path_factory: pytest.TempPathFactory) ->
     try:
         url = postgres.start()
         with connected(url) as connection:
-            # Written by the server itself, as its own account and for nobody else.
+            # The server writes the file, so that its account is the only one that can read it.
             [(directory,)] = connection.execute("SHOW data_directory").fetchall()
             connection.execute("CREATE TABLE pair (n serial, line text)")
             for line in pair.decode().splitlines():
@@ -100,7 +100,7 @@ def encrypted(authority: Authority, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def encrypts(url: str) -> bool:
-    """Whether the server has read its settings again."""
+    """True after the server has reloaded its settings."""
     with connected(url) as connection:
         return connection.execute("SHOW ssl").fetchall() == [("on",)]
 
@@ -116,14 +116,14 @@ def answers(url: str, vault: dict[str, str]) -> list[list[dict[str, object]]]:
 
 @pytest.fixture
 def trusting(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The authority is the one that NAME's provider would have."""
+    """Makes `authority` the provider's authority for every host."""
     path = tmp_path / "authority.pem"
     path.write_bytes(authority.pem())
     monkeypatch.setattr("masstock.database.connection.authority_of", lambda host: str(path))
     return path
 
 
-def test_a_database_that_proves_its_name_is_trusted(
+def test_a_database_with_a_valid_certificate_is_trusted(
     encrypted: str, trusting: Path, vault: dict[str, str]
 ) -> None:
     assert answers(encrypted, vault) == [[{"ssl": True}]]
@@ -154,7 +154,7 @@ def test_a_certificate_for_another_name_is_refused(
     assert 'does not match host name "other.example.test"' in str(refused.value.__cause__)
 
 
-def test_a_database_that_speaks_no_tls_is_refused(
+def test_a_database_without_tls_is_refused(
     server: object, database: object, trusting: Path, vault: dict[str, str]
 ) -> None:
     url = database.api.replace("127.0.0.1", NAME)  # type: ignore[attr-defined]
@@ -163,11 +163,11 @@ def test_a_database_that_speaks_no_tls_is_refused(
     assert "server does not support SSL" in str(refused.value.__cause__)
 
 
-def test_the_url_may_ask_for_less(encrypted: str, vault: dict[str, str]) -> None:
+def test_the_url_can_lower_the_verification(encrypted: str, vault: dict[str, str]) -> None:
     assert answers(f"{encrypted}&sslmode=require", vault) == [[{"ssl": True}]]
 
 
-def test_a_name_is_not_taken_for_this_machine_because_it_resolves_to_it(
+def test_a_name_that_resolves_to_this_machine_still_needs_a_certificate(
     encrypted: str, vault: dict[str, str]
 ) -> None:
     address_only = encrypted.replace(NAME, "").replace("127.0.0.1", "127.0.0.2")
@@ -190,26 +190,26 @@ def test_this_machine_needs_no_certificate(host: str) -> None:
         ("masstock.proxy-abc123.eu-west-1.rds.amazonaws.com", "amazon.pem"),
     ],
 )
-def test_a_provider_is_known_by_its_hosts(host: str, file: str) -> None:
+def test_a_providers_host_selects_its_authority(host: str, file: str) -> None:
     assert Path(authorities.authority_of(host)).name == file
 
 
 @pytest.mark.parametrize(
     "host", ["db.example.com", "supabase.co.example.com", "x.rds.amazonaws.com.example.com"]
 )
-def test_others_are_known_by_public_authorities(host: str) -> None:
+def test_other_hosts_use_the_public_authorities(host: str) -> None:
     assert Path(authorities.authority_of(host)).parent != Path(authorities.__file__).parent
 
 
-# One of Amazon's has a serial number of zero.
+# One of Amazon's certificates has the serial number zero.
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")
-def test_every_packaged_authority_is_one_and_lives() -> None:
-    """Also an alarm clock: the first expires in 2031."""
+def test_every_packaged_authority_is_valid_for_180_days() -> None:
+    """Fails 180 days before a certificate expires. The first one expires in 2031."""
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=180)
     files = sorted(Path(authorities.__file__).parent.glob("*.pem"))
     assert len(files) > 25
     for path in files:
-        # Loads as libpq would.
+        # libpq loads it in the same way.
         ssl.create_default_context(cafile=str(path))
         found = x509.load_pem_x509_certificates(path.read_bytes())
         assert found
@@ -223,14 +223,14 @@ def test_every_packaged_authority_is_one_and_lives() -> None:
             assert (region in str(name.value)) == path.stem.startswith("rds-"), path.name
 
 
-def test_supabases_authority_is_the_one_that_its_dashboard_hands_out() -> None:
+def test_supabases_authority_is_the_one_of_its_dashboard() -> None:
     path = Path(authorities.__file__).parent / "supabase.pem"
     [certificate] = x509.load_pem_x509_certificates(path.read_bytes())
     sha1 = certificate.fingerprint(hashes.SHA1()).hex()
     assert sha1 == "a4518a0933af6949482cca3014c007c369df9f6f"
 
 
-def test_connecting_does_not_ask_psycopg_for_less(encrypted: str) -> None:
-    """What the test above relies on: libpq itself would go on without a certificate."""
+def test_psycopg_alone_does_not_verify_the_certificate(encrypted: str) -> None:
+    """The tests above need this: psycopg alone connects without checking the certificate."""
     with psycopg.connect(encrypted.replace(NAME, "anything")) as connection:
         assert connection.info.host == "anything"

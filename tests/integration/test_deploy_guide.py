@@ -1,4 +1,4 @@
-"""docs/deploy.md, step 7: the first people, by the guide's own SQL."""
+"""docs/deploy.md, step 7: the guide's SQL creates the first users."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ USER = UUID("33333333-3333-4333-8333-333333333333")
 
 @pytest.fixture
 def deployed(server: Server) -> Iterator[Urls]:
-    """A database after steps 2 and 6."""
+    """A database after steps 2 and 6 of the guide."""
     urls = server.create_empty_database()
     migrate.migrate(urls.migrator)
     install_identity_key(urls.migrator, IDENTITY_KEY, "install")
@@ -31,7 +31,7 @@ def deployed(server: Server) -> Iterator[Urls]:
     server.drop(urls)
 
 
-def test_the_guides_first_people_can_begin(deployed: Urls, vault: dict[str, str]) -> None:
+def test_the_guides_first_users_can_sign_in(deployed: Urls, vault: dict[str, str]) -> None:
     [script] = re.findall(r"```sql\n(SET ROLE masstock_owner.*?)```", GUIDE, re.DOTALL)
     with psycopg.connect(deployed.migrator) as connection:
         connection.execute(script.encode())

@@ -1,5 +1,5 @@
-"""Executions inserted past our API, through Supabase's own: nothing has checked their input, and
-they end all the same, at nobody else's cost."""
+"""Executions inserted through Supabase's API, where nothing validates their input. They still end,
+and the platform's API key does not pay for them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,8 @@ from masstock.settings import FanoutSettings, GenerateSettings
 from masstock_fanout import fan_out as lay_out
 from masstock_finalize.ending import end_run
 from masstock_generate.painting import settle
-from tests.support.databases import ACME, JOHN_OF_ACME, WORKFLOW, Callers, Urls, connected
+from tests.support.databases import Callers, Urls, connected
+from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
 
 ENVIRONMENT = {
     "DATABASE_SECRET_ID": "worker",
@@ -109,7 +110,7 @@ def ended(database: Urls, execution_id: UUID) -> tuple[Any, ...]:
     ],
     ids=str,
 )
-def test_without_a_list_of_prompts_there_is_nothing_to_paint(
+def test_without_a_list_of_prompts_no_row_is_inserted(
     database: Urls, worker: Worker, input_data: object, fanned_out: bool
 ) -> None:
     run = insert(database, input_data)
@@ -145,7 +146,7 @@ def test_without_a_list_of_prompts_there_is_nothing_to_paint(
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_no_prompt_fails_like_one(
+def test_a_malformed_prompt_is_stored_and_fails(
     database: Urls, worker: Worker, item: object, prompt: str, custom_id: object
 ) -> None:
     run = insert(database, {"prompts": [item, "a fox"]})
@@ -159,7 +160,7 @@ def test_what_is_no_prompt_fails_like_one(
     assert {row["error_code"] for row in rows(database, run.execution_id)} == {"not_finished"}
 
 
-def test_of_two_prompts_of_one_custom_id_one_is_laid_out(
+def test_a_repeated_custom_id_is_inserted_once(
     database: Urls, worker: Worker, callers: Callers
 ) -> None:
     same = {"prompt": "x", "custom_id": "same"}
@@ -186,7 +187,7 @@ def test_of_two_prompts_of_one_custom_id_one_is_laid_out(
     ],
     ids=range(8),
 )
-def test_a_reference_that_nobody_checked_is_one_without_an_etag(
+def test_an_unvalidated_reference_has_no_etag(
     database: Urls, worker: Worker, settings: dict[str, Any], references: object
 ) -> None:
     run = insert(database, {"prompts": ["x"], **settings})
@@ -206,7 +207,7 @@ def test_a_reference_that_nobody_checked_is_one_without_an_etag(
     ],
     ids=str,
 )
-def test_nothing_unchecked_is_painted_on_the_platforms_key(
+def test_an_unvalidated_execution_does_not_use_the_platforms_key(
     database: Urls,
     worker: Worker,
     vault: dict[str, str],
@@ -214,9 +215,9 @@ def test_nothing_unchecked_is_painted_on_the_platforms_key(
     settings: dict[str, Any],
     code: str,
 ) -> None:
-    """The demo's workflow requires the caller's own."""
+    """The demo's workflow requires an API key of the caller."""
     vault["sealing"] = '{"current": "k1", "k1": "k"}'
-    # The platform's is not in the vault: whoever asks for it fails the test.
+    # The platform's key is not in the vault, so that reading it fails the test.
     monkeypatch.setattr("masstock_generate.painting.read_secret", vault.__getitem__)
     run = insert(database, {"prompts": ["x"], **settings})
     claim = claim_first(worker, run)

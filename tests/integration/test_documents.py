@@ -1,4 +1,4 @@
-"""GET /openapi.json and /docs: open to everybody, and nothing from a foreign host."""
+"""GET /openapi.json and /docs need no token and load nothing from another host."""
 
 import gzip
 import re
@@ -18,14 +18,14 @@ TEMPLATE = Stack()
 COMMITTED = Path(__file__).parents[2] / "docs/openapi.json"
 
 
-def test_the_committed_description_is_served(api: Api) -> None:
+def test_the_committed_openapi_document_is_served(api: Api) -> None:
     answer = api.call(None, "GET", "/openapi.json")
     assert answer.content_type == "application/json"
     assert answer.data == COMMITTED.read_bytes()
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs/swagger-ui.js", "/docs/swagger-ui.css"])
-def test_large_documents_travel_compressed(api: Api, path: str) -> None:
+def test_large_documents_are_compressed(api: Api, path: str) -> None:
     plain = api.call(None, "GET", path)
     packed = api.call(None, "GET", path, headers={"Accept-Encoding": "gzip"})
     assert packed.headers["Content-Encoding"] == "gzip"
@@ -33,7 +33,7 @@ def test_large_documents_travel_compressed(api: Api, path: str) -> None:
     assert len(packed.data) < len(plain.data) / 2
 
 
-def test_the_page_is_made_of_our_own_parts_and_its_policy_lets_in_no_others(api: Api) -> None:
+def test_the_page_loads_only_our_files_and_its_policy_forbids_others(api: Api) -> None:
     page = api.call(None, "GET", "/docs")
     assert page.content_type == "text/html; charset=utf-8"
     parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)

@@ -1,4 +1,4 @@
-"""queries/idempotency_keys: of any number of requests with one key, one creates."""
+"""queries/idempotency_keys: of several requests with the same key, exactly one creates."""
 
 import threading
 import time
@@ -16,16 +16,8 @@ from masstock.database.tenants import tenant_transaction
 from masstock.database.worker import Worker
 from masstock.errors import IdempotencyKeyReused
 from masstock.services.tokens import Principal
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    IDENTITY_KEY,
-    JOHN_OF_ACME,
-    MARY_OF_ACME,
-    Callers,
-    Urls,
-    connected,
-)
+from tests.support.databases import IDENTITY_KEY, Callers, Urls, connected
+from tests.support.demo_data import ACME, ADMIN, JOHN_OF_ACME, MARY_OF_ACME
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -56,7 +48,7 @@ def worker(database: Urls, vault: dict[str, str]) -> Iterator[Worker]:
 
 @pytest.fixture
 def requests(database: Urls, vault: dict[str, str]) -> Iterator[ThreadPoolExecutor]:
-    """Runs requests at once, each on a connection of its own, as each function has one."""
+    """Runs requests at the same time, each with its own connection, as functions do."""
     vault["database"] = database.api
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield pool
@@ -76,8 +68,8 @@ def create(
     fail: bool = False,
     backends: list[int] | None = None,
 ) -> UUID:
-    """A ticket for this body, as a route does it. The one that creates tells its backend and waits
-    for `before_end`, and may `fail` then."""
+    """Creates a ticket for this body, as a route does. The creating request reports its backend,
+    waits for `before_end`, and then fails if `fail` is true."""
     database = Database("database")
     try:
         with tenant_transaction(database, Principal(JOHN_OF_ACME, 0), IDENTITY_KEY) as tx:
@@ -97,7 +89,7 @@ def create(
 
 
 def wait_for(superuser: psycopg.Connection, waiting: int) -> None:
-    """Returns when so many requests wait for another's transaction to end."""
+    """Waits until so many requests wait for the end of another transaction."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     query = (
         "SELECT FROM pg_stat_activity WHERE datname = current_database()"
@@ -124,7 +116,7 @@ def tickets(superuser: psycopg.Connection) -> list[UUID]:
 # --- several at once --------------------------------------------------------------------------
 
 
-def test_of_twenty_at_once_one_creates_and_all_get_its_resource(
+def test_of_twenty_simultaneous_requests_one_creates_and_all_get_its_resource(
     superuser: psycopg.Connection, requests: ThreadPoolExecutor
 ) -> None:
     release, backends = threading.Event(), []
@@ -138,7 +130,7 @@ def test_of_twenty_at_once_one_creates_and_all_get_its_resource(
     assert len(answers) == len(backends) == 1
 
 
-def test_of_several_bodies_at_once_only_the_first_ones_is_answered(
+def test_of_simultaneous_requests_with_different_bodies_one_body_wins(
     superuser: psycopg.Connection, requests: ThreadPoolExecutor
 ) -> None:
     release, backends = threading.Event(), []
@@ -157,11 +149,11 @@ def test_of_several_bodies_at_once_only_the_first_ones_is_answered(
 
 
 @pytest.mark.parametrize("how", ["rolled back", "connection lost"])
-def test_when_the_first_one_comes_to_nothing_one_of_the_waiting_creates(
+def test_if_the_first_request_fails_a_waiting_one_creates(
     superuser: psycopg.Connection, requests: ThreadPoolExecutor, how: str
 ) -> None:
     release, backends = threading.Event(), []
-    # Another body: what came to nothing binds nobody.
+    # A waiting request can have another body: the failed request has stored no key.
     first = requests.submit(create, body="first", before_end=release, fail=True, backends=backends)
     pid = wait_for_winner(backends)
     others = [requests.submit(create, body="second") for _ in range(5)]
@@ -193,7 +185,7 @@ def test_a_repeated_request_creates_nothing(
 
 
 @pytest.mark.usefixtures("superuser")
-def test_a_key_is_the_users_own_and_counts_per_route(callers: Callers) -> None:
+def test_a_key_belongs_to_one_user_and_one_route(callers: Callers) -> None:
     keys = [
         (JOHN_OF_ACME, {}),
         (JOHN_OF_ACME, {"route": "POST /v1/executions"}),
@@ -213,7 +205,7 @@ def test_a_key_is_the_users_own_and_counts_per_route(callers: Callers) -> None:
 # --- keys that have expired -------------------------------------------------------------------
 
 
-def test_keys_are_forgotten_after_a_day_and_free_again(
+def test_a_key_expires_after_a_day_and_can_be_used_again(
     superuser: psycopg.Connection, callers: Callers, worker: Worker
 ) -> None:
     with callers.writing(JOHN_OF_ACME) as tx:
@@ -227,7 +219,7 @@ def test_keys_are_forgotten_after_a_day_and_free_again(
         assert claim(tx, UUID(int=8), key="young") == UUID(int=1)
 
 
-def test_a_key_forgotten_while_it_is_looked_up_is_claimed_anew(
+def test_a_key_that_expires_during_its_lookup_is_claimed_again(
     superuser: psycopg.Connection, callers: Callers, worker: Worker
 ) -> None:
     with callers.writing(JOHN_OF_ACME) as tx:
@@ -235,7 +227,7 @@ def test_a_key_forgotten_while_it_is_looked_up_is_claimed_anew(
     age(superuser, "key", "25 hours")
 
     class Interrupted:
-        """The sweep runs after the first statement."""
+        """A transaction in which the sweep runs after the first statement."""
 
         statements = 0
 
@@ -253,7 +245,7 @@ def test_a_key_forgotten_while_it_is_looked_up_is_claimed_anew(
 
 
 def age(superuser: psycopg.Connection, key: str, age: str) -> None:
-    """Makes it as if this key had come so long ago."""
+    """Makes the key older by this interval."""
     aged = superuser.execute(
         "UPDATE public.idempotency_keys SET created_at = created_at - %(age)s::interval,"
         " expires_at = expires_at - %(age)s::interval WHERE key = %(key)s",

@@ -1,4 +1,4 @@
-"""`make identity-key`: which keys the database trusts, and who gets to see them."""
+"""`make identity-key`: the keys that the database trusts, and the secrecy of these keys."""
 
 import os
 import subprocess
@@ -7,14 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.databases import (
-    IDENTITY_KEY,
-    JOHN_OF_ACME,
-    Server,
-    Urls,
-    connected,
-    signed_identity,
-)
+from tests.support.databases import IDENTITY_KEY, Server, Urls, connected, signed_identity
+from tests.support.demo_data import JOHN_OF_ACME
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -26,7 +20,7 @@ OTHER = "one more identity key, of thirty-two bytes or more"
 def run(
     url: str | None, *options: str, key: str | None = None, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Without `url` or `key` the variable is not set, whatever the tests were started with."""
+    """Runs the command. Without `url` or `key`, the variable is unset even if the tests have it."""
     own = {"DATABASE_URL": url, "IDENTITY_KEY": key}
     kept = {n: v for n, v in os.environ.items() if n not in (*own, "IDENTITY_SECRET_ID")}
     return subprocess.run(
@@ -42,7 +36,7 @@ def run(
 
 
 def trusted(urls: Urls) -> list[str]:
-    """The keys whose identities the database takes."""
+    """The keys that the database trusts."""
     return [key for key in (IDENTITY_KEY, NEXT, OTHER) if is_trusted(urls, key)]
 
 
@@ -74,7 +68,7 @@ def test_the_first_key_comes_from_standard_input_or_the_environment(server: Serv
             assert migrated.returncode == 0
             done = run(urls.migrator, **source)
             assert (done.returncode, done.stdout) == (0, "the database trusts this key\n")
-            # Nobody is there yet who could enter: the signature is good, the account unknown.
+            # There are no users yet: the signature is valid and the account unknown.
             with connected(urls.api) as connection, pytest.raises(psycopg.Error) as refusal:
                 connection.execute(
                     "SELECT app.enter(%s, %s, %s)", signed_identity(JOHN_OF_ACME, key=NEXT)
@@ -90,14 +84,14 @@ def test_the_same_key_again_changes_nothing(fresh_database: Urls) -> None:
     assert trusted(fresh_database) == [IDENTITY_KEY]
 
 
-def test_another_key_is_refused_unless_asked_for(fresh_database: Urls) -> None:
+def test_another_key_is_refused_without_rotate_or_only(fresh_database: Urls) -> None:
     done = run(fresh_database.migrator, key=NEXT)
     assert done.returncode != 0
     assert done.stderr.startswith("identity-key: the database trusts another key")
     assert trusted(fresh_database) == [IDENTITY_KEY]
 
 
-def test_during_a_rotation_both_keys_are_trusted_and_after_it_the_new_one(
+def test_a_rotation_trusts_both_keys_and_then_only_the_new_one(
     fresh_database: Urls,
 ) -> None:
     url = fresh_database.migrator
@@ -117,13 +111,13 @@ def test_during_a_rotation_both_keys_are_trusted_and_after_it_the_new_one(
     assert trusted(fresh_database) == [NEXT]
 
 
-def test_a_rotation_can_be_called_off(fresh_database: Urls) -> None:
+def test_a_rotation_can_be_cancelled(fresh_database: Urls) -> None:
     assert run(fresh_database.migrator, "ROTATE=1", key=NEXT).returncode == 0
     assert run(fresh_database.migrator, "ONLY=1", key=IDENTITY_KEY).returncode == 0
     assert trusted(fresh_database) == [IDENTITY_KEY]
 
 
-def test_a_leaked_key_is_forgotten_at_once(fresh_database: Urls) -> None:
+def test_a_leaked_key_can_be_removed_at_once(fresh_database: Urls) -> None:
     assert run(fresh_database.migrator, "ONLY=1", key=NEXT).returncode == 0
     assert trusted(fresh_database) == [NEXT]
 
@@ -135,7 +129,7 @@ def test_a_leaked_key_is_forgotten_at_once(fresh_database: Urls) -> None:
 def test_a_key_of_a_wrong_length_changes_nothing(
     fresh_database: Urls, options: list[str], key: str
 ) -> None:
-    # The first key of all is refused too, not only another than the one there is.
+    # This holds for the very first key too, not only for a replacement.
     if not options:
         with connected(fresh_database.superuser) as connection:
             connection.execute("DELETE FROM app_private.keys WHERE id = 1")
@@ -157,7 +151,7 @@ def test_the_key_is_never_printed(fresh_database: Urls, options: list[str]) -> N
         assert "Traceback" not in done.stderr
 
 
-def test_a_secret_that_cannot_be_read_is_one_clear_line(fresh_database: Urls) -> None:
+def test_an_unreadable_secret_is_reported_in_one_line(fresh_database: Urls) -> None:
     unreachable = {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -181,13 +175,13 @@ def test_a_secret_that_cannot_be_read_is_one_clear_line(fresh_database: Urls) ->
     assert trusted(fresh_database) == [IDENTITY_KEY]
 
 
-def test_without_a_database_url_nothing_is_guessed() -> None:
+def test_without_a_database_url_the_command_fails() -> None:
     done = run(None, key=NEXT)
     assert done.returncode != 0
     assert done.stderr.splitlines()[0] == "identity-key: set DATABASE_URL"
 
 
-def test_the_help_says_how_to_rotate() -> None:
+def test_the_help_explains_rotation() -> None:
     done = subprocess.run(
         [".venv/bin/python", "-m", "sql.tools.identity_key", "--help"],
         cwd=ROOT,

@@ -1,11 +1,11 @@
-"""What a user may do is decided at every request, by the database; no warm function remembers."""
+"""The database decides the rights of a user at every request. A warm function caches none."""
 
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.databases import ACME, ADMIN, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, MARY_OF_ACME
+from tests.support.demo_data import ACME, ADMIN, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, MARY_OF_ACME
 from tests.support.handler import Api
 
 TICKET = {"subject": "x", "description": "x"}
@@ -34,7 +34,7 @@ def patch(api: Api, path: str, **changes: Any) -> None:
 
 @pytest.mark.parametrize("status", ["suspended", "deleted"])
 @pytest.mark.parametrize("path", [f"/v1/users/{JOHN_OF_ACME}", f"/v1/clients/{ACME}"])
-def test_the_next_request_of_somebody_shut_out_is_refused(
+def test_the_next_request_after_a_suspension_or_deletion_is_refused(
     fresh_api: Api, path: str, status: str
 ) -> None:
     api = fresh_api
@@ -47,14 +47,14 @@ def test_the_next_request_of_somebody_shut_out_is_refused(
         ("GET", "/v1/users", None),
     ]:
         assert inactive(api.call("client_a", method, where, json=body))
-    # A colleague only where it is the client.
+    # A colleague is refused only if the client was changed.
     assert inactive(api.call("mary", "GET", "/v1/me")) == ("clients" in path)
     assert api.call("client_b", "GET", "/v1/me").status_code == 200
     patch(api, path, status="active")
     assert api.call("client_a", "GET", "/v1/me").status_code == 200
 
 
-def test_an_idempotency_key_opens_no_door(fresh_api: Api) -> None:
+def test_an_idempotency_key_does_not_help_a_suspended_user(fresh_api: Api) -> None:
     key = {"Idempotency-Key": "k"}
     first = fresh_api.call("client_a", "POST", "/v1/support-tickets", json=TICKET, headers=key)
     assert first.status_code == 201
@@ -71,7 +71,7 @@ def test_a_deleted_user_is_refused(fresh_api: Api) -> None:
     assert kept["status"] == "deleted"
 
 
-def test_a_demoted_administrator_loses_everything_at_once(fresh_api: Api) -> None:
+def test_a_demoted_administrator_loses_all_rights_at_once(fresh_api: Api) -> None:
     api = fresh_api
     patch(api, f"/v1/users/{MARY_OF_ACME}", role="admin", client_id=None)
     assert api.call("mary", "GET", "/v1/users").status_code == 200
@@ -81,7 +81,7 @@ def test_a_demoted_administrator_loses_everything_at_once(fresh_api: Api) -> Non
     for method, path, body in ADMINISTRATION:
         refused = api.call("admin", method, path, json=body)
         assert refused.status_code in (403, 404), (method, path, refused.text)
-    # Now of Globex, and no more than that.
+    # Now a user of Globex, without other rights.
     assert api.call("admin", "GET", f"/v1/clients/{ACME}").status_code == 404
     assert api.call("admin", "GET", f"/v1/clients/{GLOBEX}").status_code == 200
     executions = api.call("admin", "GET", "/v1/executions").json
@@ -103,7 +103,7 @@ def test_the_last_active_administrator_stays(fresh_api: Api, change: Any) -> Non
     assert fresh_api.call("admin", "GET", "/v1/users").status_code == 200
 
 
-def test_an_administrator_may_go_where_another_one_stays(fresh_api: Api) -> None:
+def test_an_administrator_can_be_deleted_if_another_remains(fresh_api: Api) -> None:
     patch(fresh_api, f"/v1/users/{MARY_OF_ACME}", role="admin", client_id=None)
     assert fresh_api.call("admin", "DELETE", f"/v1/users/{ADMIN}").status_code == 204
     assert inactive(fresh_api.call("admin", "GET", "/v1/me"))

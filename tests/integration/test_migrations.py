@@ -15,15 +15,8 @@ import pytest
 from local.processes.postgres import PostgresServer
 from sql.tools import migrate
 from sql.tools.migrate import HistoryEdited, MigrationFailed
-from tests.support.databases import (
-    MIGRATOR,
-    OLDEST,
-    PACKAGED,
-    Server,
-    Urls,
-    connected,
-    oldest_binaries,
-)
+from tests.support.databases import MIGRATOR, Server, Urls, connected
+from tests.support.postgres_versions import OLDEST, PACKAGED, oldest_binaries
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.timeout(120)
@@ -38,7 +31,7 @@ PATIENCE_SECONDS = 30
 def any_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """The tests' own server, and one of the oldest PostgreSQL that is supported."""
+    """The tests' server, and a server with the oldest supported PostgreSQL."""
     if request.param == PACKAGED:
         yield request.getfixturevalue("server")
         return
@@ -55,7 +48,7 @@ def any_server(
 
 @pytest.fixture
 def empty(any_server: Server) -> Iterator[Urls]:
-    """A database that nobody has migrated."""
+    """An unmigrated database."""
     urls = any_server.create_empty_database()
     yield urls
     any_server.drop(urls)
@@ -63,7 +56,7 @@ def empty(any_server: Server) -> Iterator[Urls]:
 
 @pytest.fixture
 def history(tmp_path: Path) -> Path:
-    """A directory of migrations of the tests' own."""
+    """A directory with migrations made by the test."""
     write(tmp_path, "0001_things", "CREATE TABLE public.things (n integer);")
     write(tmp_path, "0002_one", "INSERT INTO public.things VALUES (1);")
     return tmp_path
@@ -87,7 +80,7 @@ def applied(urls: Urls) -> list[str]:
 
 
 def fingerprint(urls: Urls) -> list[tuple]:
-    """Every object, grant, policy, setting and row of history that a migration could change."""
+    """Every object, grant, policy, setting and history row that a migration can change."""
     return rows(
         urls,
         """
@@ -123,7 +116,7 @@ def wait_until(urls: Urls, condition: str) -> None:
 
 @contextlib.contextmanager
 def migrating(urls: Urls, directory: Path, runners: int = 1) -> Iterator[list[Future[list[str]]]]:
-    """Runners at work in threads of their own."""
+    """Runs several migration runners in separate threads."""
     start = threading.Barrier(runners)
 
     def run() -> list[str]:
@@ -137,7 +130,7 @@ def migrating(urls: Urls, directory: Path, runners: int = 1) -> Iterator[list[Fu
 # --- the migrations of this project -----------------------------------------------------------
 
 
-def test_all_migrations_apply_as_a_login_that_may_only_create_roles(empty: Urls) -> None:
+def test_all_migrations_apply_with_a_login_that_is_not_a_superuser(empty: Urls) -> None:
     names = [migration.name for migration in migrate.read_migrations()]
     assert migrate.migrate(empty.migrator) == names
     assert applied(empty) == names
@@ -151,14 +144,14 @@ def test_running_twice_changes_nothing(empty: Urls) -> None:
     assert fingerprint(empty) == before
 
 
-def test_a_dry_run_names_what_it_would_apply_and_applies_nothing(empty: Urls) -> None:
+def test_a_dry_run_lists_the_migrations_and_applies_none(empty: Urls) -> None:
     names = [migration.name for migration in migrate.read_migrations()]
     assert migrate.migrate(empty.migrator, dry_run=True) == names
     assert rows(empty, "SELECT FROM pg_namespace WHERE nspname LIKE 'app%'") == []
     assert rows(empty, "SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
 
 
-# --- a history that is not what was applied ---------------------------------------------------
+# --- a history that differs from the applied one ----------------------------------------------
 
 
 def edit(directory: Path) -> None:
@@ -182,7 +175,7 @@ def insert_before(directory: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("dry_run", [False, True], ids=["", "dry run"])
-def test_a_changed_past_is_refused_before_anything_is_applied(
+def test_a_changed_history_is_refused_before_any_migration(
     empty: Urls, history: Path, change: object, message: str, dry_run: bool
 ) -> None:
     migrate.migrate(empty.migrator, directory=history)
@@ -200,7 +193,7 @@ def test_a_changed_past_is_refused_before_anything_is_applied(
 # --- several at once --------------------------------------------------------------------------
 
 
-def test_runners_at_once_apply_each_migration_once(empty: Urls, history: Path) -> None:
+def test_simultaneous_runners_apply_each_migration_once(empty: Urls, history: Path) -> None:
     write(history, "0003_slow", "SELECT pg_sleep(0.3); INSERT INTO public.things VALUES (3);")
     with migrating(empty, history, runners=4) as runs:
         outcomes = sorted((run.result(PATIENCE_SECONDS) for run in runs), key=len)
@@ -208,7 +201,7 @@ def test_runners_at_once_apply_each_migration_once(empty: Urls, history: Path) -
     assert things(empty) == [1, 3]
 
 
-def test_a_runner_that_waits_does_not_block_an_index_built_concurrently(
+def test_a_waiting_runner_does_not_block_a_concurrent_index_build(
     empty: Urls, history: Path
 ) -> None:
     migrate.migrate(empty.migrator, directory=history)
@@ -231,7 +224,7 @@ def test_a_runner_that_waits_does_not_block_an_index_built_concurrently(
 # --- failures ---------------------------------------------------------------------------------
 
 
-def test_a_failing_migration_is_undone_wholly_and_the_next_run_continues(
+def test_a_failed_migration_is_undone_and_the_next_run_continues(
     empty: Urls, history: Path
 ) -> None:
     write(history, "0003_fails", "INSERT INTO public.things VALUES (3); SELECT 1 / 0;")
@@ -272,7 +265,7 @@ def test_an_index_can_be_built_concurrently_and_its_failure_repaired(
     assert migrate.migrate(empty.migrator, directory=history) == []
 
 
-def test_a_connection_lost_half_way_leaves_nothing_of_the_migration(
+def test_a_connection_lost_during_a_migration_leaves_no_part_of_it(
     empty: Urls, history: Path
 ) -> None:
     write(history, "0003_long", "INSERT INTO public.things VALUES (3); SELECT pg_sleep(600);")
@@ -296,7 +289,7 @@ def test_a_connection_lost_half_way_leaves_nothing_of_the_migration(
     [(b"INSERT INTO app_migrations", ["0002_one"]), (b"COMMIT", [])],
     ids=["before the commit", "with the commit's answer"],
 )
-def test_a_connection_lost_at_the_end_leaves_all_or_nothing(
+def test_a_connection_lost_at_the_commit_leaves_all_or_nothing(
     empty: Urls, history: Path, cue: bytes, missing: list[str]
 ) -> None:
     with Wire(empty.migrator) as wire:
@@ -311,9 +304,7 @@ def test_a_connection_lost_at_the_end_leaves_all_or_nothing(
     assert things(empty) == [1]
 
 
-def test_a_migrator_that_is_killed_does_not_keep_the_others_waiting(
-    empty: Urls, history: Path
-) -> None:
+def test_a_killed_runner_does_not_block_the_others(empty: Urls, history: Path) -> None:
     write(history, "0003_long", "INSERT INTO public.things VALUES (3); SELECT pg_sleep(600);")
     program = (
         "import pathlib, sys; from sql.tools import migrate; migrate.SERVER_LOOKS = '100ms'; "
@@ -349,7 +340,7 @@ def run_make(database_url: str | None, *arguments: str) -> subprocess.CompletedP
     )
 
 
-def test_the_command_says_what_it_did(server: Server) -> None:
+def test_the_command_lists_the_applied_migrations(server: Server) -> None:
     names = [migration.name for migration in migrate.read_migrations()]
     urls = server.create_empty_database()
     try:
@@ -363,12 +354,12 @@ def test_the_command_says_what_it_did(server: Server) -> None:
         server.drop(urls)
 
 
-def test_the_command_fails_with_a_line_that_says_why() -> None:
+def test_a_failed_command_prints_its_reason_in_one_line() -> None:
     unset = run_make(None)
     assert unset.returncode != 0
     assert unset.stderr.splitlines()[0] == "migrate: set DATABASE_URL"
-    nobody = run_make("postgresql://someone:the-password@127.0.0.1:1/nowhere")
-    assert nobody.returncode != 0
-    assert nobody.stderr.startswith("migrate: connection failed: ")
-    assert "the-password" not in nobody.stderr + nobody.stdout
-    assert "Traceback" not in nobody.stderr
+    unreachable = run_make("postgresql://someone:the-password@127.0.0.1:1/nowhere")
+    assert unreachable.returncode != 0
+    assert unreachable.stderr.startswith("migrate: connection failed: ")
+    assert "the-password" not in unreachable.stderr + unreachable.stdout
+    assert "Traceback" not in unreachable.stderr

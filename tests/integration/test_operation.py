@@ -13,7 +13,7 @@ from masstock_api import app, operation
 from masstock_api.operation import Answer
 from masstock_api.request import Request
 from masstock_api.responses import json_answer
-from tests.support.databases import ACME
+from tests.support.demo_data import ACME
 from tests.support.handler import Api
 from tools import openapi
 

@@ -1,4 +1,4 @@
-"""functions/api/origins.py, over HTTP: which pages may call, and what they may see."""
+"""masstock_api/cors.py over HTTP: which pages can call the api and read its answers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,7 @@ type Allow = Callable[[str], None]
 
 @pytest.fixture
 def allow(api: Api, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Sets the stack's parameter."""
+    """A function that sets the template's parameter."""
 
     def to(origins: str) -> None:
         monkeypatch.setenv("CORS_ALLOW_ORIGINS", origins)
@@ -49,7 +49,7 @@ def cors(answer: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("who", "method", "path", "status"), EVERY_KIND)
-def test_without_the_parameter_no_page_is_let_in(
+def test_without_the_parameter_no_page_can_call(
     api: Api, who: str | None, method: str, path: str, status: int
 ) -> None:
     answer = api.call(who, method, path, headers={"Origin": OURS})
@@ -61,7 +61,7 @@ def test_without_the_parameter_no_page_is_let_in(
 
 @pytest.mark.parametrize(("who", "method", "path", "status"), EVERY_KIND)
 @pytest.mark.parametrize("origin", [OURS, STAGING])
-def test_pages_of_an_allowed_origin_see_every_answer(
+def test_pages_of_an_allowed_origin_can_read_every_answer(
     api: Api, allow: Allow, who: str | None, method: str, path: str, status: int, origin: str
 ) -> None:
     allow(f"{OURS},{STAGING}")
@@ -76,7 +76,7 @@ def test_pages_of_an_allowed_origin_see_every_answer(
 
 
 @pytest.mark.parametrize("origin", [THEIRS, OURS + ".evil.example", OURS.upper(), "null", ""])
-def test_pages_of_other_origins_see_nothing(api: Api, allow: Allow, origin: str) -> None:
+def test_pages_of_other_origins_can_read_no_answer(api: Api, allow: Allow, origin: str) -> None:
     allow(OURS)
     answer = api.call("client_a", "GET", "/v1/me", headers={"Origin": origin})
     assert cors(answer) == {}
@@ -86,7 +86,7 @@ def test_pages_of_other_origins_see_nothing(api: Api, allow: Allow, origin: str)
     assert cors(preflight) == {}
 
 
-def test_a_preflight_is_told_all_that_pages_need(api: Api, allow: Allow) -> None:
+def test_a_preflight_lists_all_methods_and_headers_of_the_api(api: Api, allow: Allow) -> None:
     allow(OURS)
     path = "/v1/users/123e4567-e89b-12d3-a456-426614174000"
     answer = api.call(None, "OPTIONS", path, headers={"Origin": OURS, **PREFLIGHT})
@@ -101,7 +101,7 @@ def test_a_preflight_is_told_all_that_pages_need(api: Api, allow: Allow) -> None
     assert answer.headers["X-Request-Id"]
 
 
-def test_a_star_lets_every_page_in(api: Api, allow: Allow) -> None:
+def test_a_star_allows_every_page(api: Api, allow: Allow) -> None:
     allow("*")
     for origin in (OURS, THEIRS, "null"):
         answer = api.call("client_a", "GET", "/v1/me", headers={"Origin": origin})
@@ -110,7 +110,7 @@ def test_a_star_lets_every_page_in(api: Api, allow: Allow) -> None:
         assert preflight.status_code == 204
 
 
-def test_options_that_is_no_preflight_is_a_wrong_method(api: Api, allow: Allow) -> None:
+def test_options_without_preflight_headers_is_a_wrong_method(api: Api, allow: Allow) -> None:
     allow(OURS)
     answer = api.call(None, "OPTIONS", "/v1/me", headers={"Origin": OURS})
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")

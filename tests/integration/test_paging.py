@@ -1,4 +1,4 @@
-"""Lists by keyset: whoever pages while others write sees every row that was there, once."""
+"""Lists by keyset: a caller who pages during writes sees every earlier row exactly once."""
 
 import threading
 from collections.abc import Iterator
@@ -8,15 +8,8 @@ from urllib.parse import urlencode
 import psycopg
 import pytest
 
-from tests.support.databases import (
-    ACME,
-    GLOBEX,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    WORKFLOW,
-    Urls,
-    connected,
-)
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
 from tests.support.handler import Api
 
 ROWS = 1000
@@ -32,7 +25,7 @@ def superuser(database: Urls) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture(scope="module")
 def first_thousand(superuser: psycopg.Connection) -> set[str]:
-    """Many of them created at the same moment, as bulk submissions are."""
+    """The ids of a thousand executions. Many share a creation time, as bulk submissions do."""
     superuser.execute(
         "DELETE FROM public.workflow_executions",
     )
@@ -69,7 +62,7 @@ def pages(api: Api, who: str, **query: Any) -> Iterator[list[dict[str, Any]]]:
 
 
 class Writer(threading.Thread):
-    """Submits executions, one transaction each, as long as it has been let go on."""
+    """Submits executions in separate transactions, as many as `let` permits."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
@@ -102,7 +95,7 @@ def test_no_row_is_skipped_or_repeated_while_others_are_inserted(
     writer.start()
     seen: list[str] = []
     sizes: list[int] = []
-    # 28 pages: with eight inserts on each, all of them fall between the first page and the last.
+    # With eight inserts per page, all inserts happen between the first and the last of 28 pages.
     for page in pages(api, "client_a", limit=PAGE):
         seen += [item["id"] for item in page]
         sizes.append(len(page))
@@ -119,7 +112,7 @@ def test_no_row_is_skipped_or_repeated_while_others_are_inserted(
     assert after == (ROWS + INSERTED,)
 
 
-def test_no_row_is_skipped_where_those_read_are_deleted(
+def test_no_row_is_skipped_if_rows_already_read_are_deleted(
     api: Api, superuser: psycopg.Connection, first_thousand: set[str]
 ) -> None:
     seen: list[str] = []
@@ -131,10 +124,10 @@ def test_no_row_is_skipped_where_those_read_are_deleted(
 
 
 @pytest.mark.parametrize("limit", [200, 1])
-def test_a_page_that_ends_the_list_says_so(
+def test_the_last_full_page_has_no_next_cursor(
     api: Api, superuser: psycopg.Connection, limit: int
 ) -> None:
-    """Without an empty page behind it."""
+    """The list does not end with an empty page."""
     superuser.execute(
         "DELETE FROM public.workflow_executions WHERE client_id = %s AND id NOT IN"
         " (SELECT id FROM public.workflow_executions WHERE client_id = %s LIMIT %s)",
@@ -154,7 +147,7 @@ NEW = {
 
 
 @pytest.mark.parametrize("path", NEW)
-def test_every_list_can_be_cut_at_a_time(api: Api, path: str) -> None:
+def test_every_list_can_be_limited_to_a_time_range(api: Api, path: str) -> None:
     created = api.call("admin", "POST", f"/v1/{path}", json=NEW[path])
     assert created.json is not None
     moment = created.json["created_at"]
@@ -172,7 +165,7 @@ def test_every_list_can_be_cut_at_a_time(api: Api, path: str) -> None:
     assert listed(**{"from": moment, "to": moment}) == []
 
 
-def test_newest_come_first(api: Api) -> None:
+def test_the_newest_rows_come_first(api: Api) -> None:
     [*items] = [item for page in pages(api, "admin", limit=PAGE) for item in page]
     keys = [(item["created_at"], item["id"]) for item in items]
     assert keys == sorted(keys, reverse=True)

@@ -1,4 +1,4 @@
-"""Behind a transaction pooler, where every transaction may meet another session."""
+"""Behind a pooler in transaction mode, where each transaction can get another session."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -26,17 +26,8 @@ from tests.security.test_sealed_identity import (
     what_was_left,
 )
 from tests.support import tenants
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    GLOBEX,
-    IDENTITY_KEY,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    Callers,
-    Urls,
-    connected,
-)
+from tests.support.databases import IDENTITY_KEY, Callers, Urls, connected
+from tests.support.demo_data import ACME, ADMIN, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME
 from tests.support.pgbouncer import PgBouncer, backends
 
 POOL = 10
@@ -44,8 +35,8 @@ REQUESTS = 200
 ROUNDS = 8
 CLIENTS = {JOHN_OF_ACME: ACME, JANE_OF_GLOBEX: GLOBEX}
 
-# Every row that the caller may write. In order: transactions that lock the same rows each in the
-# order of its own scan deadlock, as they would anywhere.
+# Every row that the caller can write, locked in a fixed order. In different orders, transactions
+# would deadlock.
 TOUCH_ALL: LiteralString = """
     WITH writable AS (SELECT id FROM public.support_tickets ORDER BY id FOR UPDATE)
     UPDATE public.support_tickets t SET subject = t.subject
@@ -63,7 +54,7 @@ LEFT_BEHIND: LiteralString = """
 
 @pytest.fixture(scope="module")
 def rows_of(database: Urls) -> Iterator[Callable[[UUID], Seen]]:
-    """What each client user must see, neither less nor more."""
+    """The exact rows that each client user must see."""
     with connected(database.superuser) as superuser:
         tenants.lay_out(superuser)
 
@@ -76,7 +67,7 @@ def rows_of(database: Urls) -> Iterator[Callable[[UUID], Seen]]:
 
 @pytest.fixture(scope="module")
 def pool(database: Urls) -> Iterator[PgBouncer]:
-    """Ten sessions for everybody."""
+    """A pool of ten sessions."""
     bouncer = PgBouncer(database.api, POOL)
     yield bouncer
     bouncer.stop()
@@ -84,13 +75,13 @@ def pool(database: Urls) -> Iterator[PgBouncer]:
 
 @pytest.fixture(scope="module")
 def narrow_pool(database: Urls) -> Iterator[PgBouncer]:
-    """One session for everybody: whoever comes next meets what was left."""
+    """A pool of one session, so that each caller gets the state that the previous one left."""
     bouncer = PgBouncer(database.api, 1)
     yield bouncer
     bouncer.stop()
 
 
-def test_200_requests_at_once_share_ten_sessions_and_no_identity(
+def test_200_simultaneous_requests_share_ten_sessions_but_no_identity(
     database: Urls,
     pool: PgBouncer,
     rows_of: Callable[[UUID], Seen],
@@ -98,7 +89,7 @@ def test_200_requests_at_once_share_ten_sessions_and_no_identity(
 ) -> None:
     vault["pool"] = pool.url(database.api)
     expected = {user: rows_of(user) for user in CLIENTS}
-    # Idempotency keys are their user's alone.
+    # Idempotency keys are visible to their user only.
     everybodys = {row for rows in expected.values() for row in rows if row[0] != "idempotency_keys"}
 
     def request(number: int) -> None:
@@ -135,7 +126,7 @@ def test_200_requests_at_once_share_ten_sessions_and_no_identity(
     assert 1 < backends(database.superuser, "masstock_api") <= POOL
 
 
-def test_nothing_of_an_identity_is_left_in_any_session(
+def test_no_session_keeps_an_identity(
     database: Urls, pool: PgBouncer, vault: dict[str, str]
 ) -> None:
     vault["pool"] = pool.url(database.api)
@@ -152,7 +143,7 @@ def test_nothing_of_an_identity_is_left_in_any_session(
             }
 
 
-def test_the_engine_works_through_the_pool_too(
+def test_the_engine_works_through_the_pool(
     database: Urls, pool: PgBouncer, vault: dict[str, str]
 ) -> None:
     vault["worker pool"] = pool.url(database.worker)
@@ -171,11 +162,11 @@ def test_the_engine_works_through_the_pool_too(
         assert len(set(crowd.map(step, range(50)))) == 1
 
 
-def test_a_session_is_free_as_soon_as_its_flight_is_answered(
+def test_a_session_is_free_after_the_answer_to_its_flight(
     database: Urls, narrow_pool: PgBouncer, vault: dict[str, str]
 ) -> None:
-    """Two functions, one session: neither waits for the other's next request, which may never
-    come. Where one must, the pool's patience ends with an error."""
+    """Two functions share one session. Neither waits for the other's next request, which might not
+    come. If one had to wait, the pool would end the wait with an error."""
     vault["narrow"] = narrow_pool.url(database.api)
     with closing(Database("narrow")) as one, closing(Database("narrow")) as other:
         readers = [
@@ -188,7 +179,7 @@ def test_a_session_is_free_as_soon_as_its_flight_is_answered(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_injected_sql_leaves_nothing_to_gain_for_whoever_comes_next(
+def test_injected_sql_does_not_affect_the_next_caller_of_the_session(
     database: Urls,
     narrow_pool: PgBouncer,
     rows_of: Callable[[UUID], Seen],
@@ -196,7 +187,7 @@ def test_injected_sql_leaves_nothing_to_gain_for_whoever_comes_next(
     attack: str,
     mode: str,
 ) -> None:
-    """Two functions with connections of their own, one session behind them."""
+    """Two functions with separate connections share one session."""
     vault["narrow"] = narrow_pool.url(database.api)
     acme, globex = rows_of(JOHN_OF_ACME), rows_of(JANE_OF_GLOBEX)
     with closing(Database("narrow")) as attacker, closing(Database("narrow")) as bystander:

@@ -1,4 +1,4 @@
-"""functions/api/problems.py, over HTTP: what callers of a refused or failed request are told."""
+"""masstock_api/problems.py over HTTP: the answers to refused and failed requests."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,8 @@ from werkzeug.test import TestResponse
 
 from masstock.services import secret_store, storage
 from masstock_api import session
-from tests.support.databases import ACME, JANE_OF_GLOBEX, WORKFLOW, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, JANE_OF_GLOBEX, WORKFLOW
 from tests.support.handler import Api, token
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -18,7 +19,7 @@ LIMIT = 4 * 1024 * 1024
 
 
 def problem(answer: TestResponse, status: int, code: str) -> dict[str, Any]:
-    """The problem, which has RFC 9457's form."""
+    """Asserts that the answer has RFC 9457's form, and returns the problem."""
     assert answer.status_code == status, answer.text
     assert answer.content_type == "application/problem+json"
     body: dict[str, Any] = answer.json  # pyright: ignore
@@ -59,7 +60,7 @@ def test_an_unknown_route_is_not_found(api: Api, method: str, path: str) -> None
         ("DELETE", "/health", "GET, HEAD"),
     ],
 )
-def test_a_wrong_method_is_told_the_right_ones(
+def test_a_wrong_method_is_answered_with_the_allowed_ones(
     api: Api, method: str, path: str, allow: str
 ) -> None:
     answer = api.call("admin", method, path)
@@ -76,7 +77,7 @@ def test_a_wrong_method_is_told_the_right_ones(
     "body",
     [b"", b"{", b"{'a': 1}", b'{"a": NaN}', b"\xff", b"[" * 100_000, b'{"subject": "x"} x'],
 )
-def test_a_body_that_is_no_json_is_refused(api: Api, body: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused(api: Api, body: bytes) -> None:
     answer = api.call("client_a", "POST", "/v1/support-tickets", data=body, headers=JSON)
     problem(answer, 400, "malformed_json")
 
@@ -94,7 +95,7 @@ def test_a_body_of_another_type_is_refused(api: Api, media_type: str) -> None:
 
 
 @pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON"])
-def test_the_type_of_a_body_may_be_spelt_as_rfc_9110_allows(api: Api, media_type: str) -> None:
+def test_the_type_of_a_body_can_have_any_form_of_rfc_9110(api: Api, media_type: str) -> None:
     answer = api.call(
         "client_a",
         "POST",
@@ -109,10 +110,8 @@ def test_the_type_of_a_body_may_be_spelt_as_rfc_9110_allows(api: Api, media_type
     ("media_type", "character"),
     [("application/json", "x"), ("application/json", "é"), ("application/octet+json", "x")],
 )
-def test_a_body_is_too_large_from_the_first_byte_over_4_mb(
-    api: Api, media_type: str, character: str
-) -> None:
-    """Characters that take two bytes count as two."""
+def test_a_body_over_4_mb_is_too_large(api: Api, media_type: str, character: str) -> None:
+    """A character of two bytes counts as two."""
 
     def send(size: int) -> TestResponse:
         frame = '{"subject": "x", "description": "x", "padding": ""}'
@@ -150,20 +149,20 @@ def test_a_body_is_too_large_from_the_first_byte_over_4_mb(
         ("/v1/executions", {"workflow_id": str(WORKFLOW), "prompts": ["x"]}, {"/api_key"}),
     ],
 )
-def test_every_mistake_of_a_body_is_pointed_at(
+def test_every_mistake_in_a_body_has_a_pointer(
     api: Api, path: str, body: Any, expected: set[str]
 ) -> None:
     assert pointers(api.call("client_a", "POST", path, json=body)) == expected
 
 
 @pytest.mark.parametrize("value", ["1", 1.5, True, -1])
-def test_nothing_is_taken_for_a_number_that_is_none(api: Api, value: Any) -> None:
+def test_only_a_number_is_accepted_as_a_number(api: Api, value: Any) -> None:
     config = {"workflow_type": "nano_banana", "model": "x", "max_prompts": value}
     answer = api.call("admin", "PATCH", f"/v1/workflows/{WORKFLOW}", json={"config": config})
     assert pointers(answer) == {"/config/max_prompts"}
 
 
-def test_a_whole_number_may_be_written_with_a_point(api: Api) -> None:
+def test_a_whole_number_can_have_a_decimal_point(api: Api) -> None:
     body = b'{"monthly_budget_microusd": 4669.0}'
     answer = api.call("admin", "PATCH", f"/v1/clients/{ACME}", data=body, headers=JSON)
     assert answer.json is not None
@@ -171,7 +170,7 @@ def test_a_whole_number_may_be_written_with_a_point(api: Api) -> None:
 
 
 @pytest.mark.parametrize("host", ["x" * 64 + ".example", "a..example", "[::1"])
-def test_a_webhook_to_a_host_that_cannot_be_is_refused(api: Api, host: str) -> None:
+def test_a_webhook_to_an_impossible_host_is_refused(api: Api, host: str) -> None:
     body = {"webhook_url": f"https://{host}/hook"}
     assert pointers(api.call("admin", "PATCH", f"/v1/clients/{ACME}", json=body)) == {
         "/webhook_url"
@@ -200,7 +199,7 @@ def test_a_webhook_to_a_host_that_cannot_be_is_refused(api: Api, host: str) -> N
         ("GET", "/v1/analytics/workflows?from=never", {}),
     ],
 )
-def test_who_may_not_do_it_anyway_is_not_told_how_to_do_it_right(
+def test_a_client_user_on_an_admin_route_gets_403_even_if_the_request_is_invalid(
     api: Api, method: str, path: str, options: dict[str, Any]
 ) -> None:
     problem(api.call("client_a", method, path, **options), 403, "forbidden")
@@ -208,7 +207,7 @@ def test_who_may_not_do_it_anyway_is_not_told_how_to_do_it_right(
 
 
 @pytest.mark.parametrize("path", [f"/v1/executions/{UNKNOWN}/cancel"])
-def test_what_asks_for_nothing_refuses_whatever_is_asked_for(api: Api, path: str) -> None:
+def test_a_route_without_body_fields_refuses_every_field(api: Api, path: str) -> None:
     assert pointers(api.call("client_a", "POST", path, json={"what": 1})) == {"/what"}
     malformed = api.call("client_a", "POST", path, data=b"{", headers=JSON)
     problem(malformed, 400, "malformed_json")
@@ -216,7 +215,7 @@ def test_what_asks_for_nothing_refuses_whatever_is_asked_for(api: Api, path: str
     assert api.call("client_a", "POST", path).status_code == 404
 
 
-def test_a_user_of_a_client_that_is_not_there_is_a_mistake(api: Api) -> None:
+def test_a_user_of_a_missing_client_is_refused(api: Api) -> None:
     body = {"email": "new@acme.example", "name": "New", "role": "client", "client_id": UNKNOWN}
     assert pointers(api.call("admin", "POST", "/v1/users", json=body)) == {"/client_id"}
     answer = api.call("admin", "PATCH", f"/v1/users/{JANE_OF_GLOBEX}", json={"client_id": UNKNOWN})
@@ -224,7 +223,7 @@ def test_a_user_of_a_client_that_is_not_there_is_a_mistake(api: Api) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["true", "True"])
-def test_a_flag_may_be_spelt_as_python_does(api: Api, spelling: str) -> None:
+def test_a_flag_can_be_written_with_a_capital(api: Api, spelling: str) -> None:
     body = {"workflow_id": str(WORKFLOW), "prompts": ["x"], "api_key": "a-key-of-mine"}
     answer = api.call("client_a", "POST", f"/v1/executions?dry_run={spelling}", json=body)
     assert answer.json is not None
@@ -258,7 +257,7 @@ def test_every_wrong_parameter_is_named(api: Api, path: str, expected: set[str])
 @pytest.mark.parametrize(
     "path", ["users", "clients", "workflows", "workflow-requests", "support-tickets", "executions"]
 )
-def test_writes_refuse_unknown_parameters_too(api: Api, method: str, path: str) -> None:
+def test_writes_refuse_unknown_parameters(api: Api, method: str, path: str) -> None:
     where = f"/v1/{path}" if method == "POST" else f"/v1/{path}/{UNKNOWN}"
     if (method, path) == ("PATCH", "executions"):
         where, method = f"{where}/cancel", "POST"
@@ -269,7 +268,7 @@ def test_writes_refuse_unknown_parameters_too(api: Api, method: str, path: str) 
 @pytest.mark.parametrize(
     "path", ["/v1/executions", "/v1/users", f"/v1/executions/{UNKNOWN}/results"]
 )
-def test_a_cursor_that_no_list_returned_is_refused(api: Api, path: str, cursor: str) -> None:
+def test_an_invented_cursor_is_refused(api: Api, path: str, cursor: str) -> None:
     answer = api.call("admin", "GET", path, query_string={"cursor": cursor})
     problem(answer, 400, "invalid_cursor")
 
@@ -282,7 +281,7 @@ def test_a_cursor_of_another_list_is_refused(api: Api) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "é", "x" * 256, "a\tb"])
-def test_an_idempotency_key_that_cannot_be_one_is_refused(api: Api, key: str) -> None:
+def test_a_malformed_idempotency_key_is_refused(api: Api, key: str) -> None:
     answer = api.call(
         "client_a",
         "POST",
@@ -293,16 +292,14 @@ def test_an_idempotency_key_that_cannot_be_one_is_refused(api: Api, key: str) ->
     assert pointers(answer) == {"Idempotency-Key"}
 
 
-# --- who is calling ----------------------------------------------------------------------------
+# --- the caller --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "authorization",
     [None, "Bearer", "Bearer ", "Basic eDp5", "Bearer x", f"Bearer {'x' * 20_000}", "Bearer é"],
 )
-def test_without_a_valid_token_callers_are_told_how_to_authenticate(
-    api: Api, authorization: str | None
-) -> None:
+def test_a_401_names_the_authentication_scheme(api: Api, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     answer = api.call(None, "GET", "/v1/me", headers=headers)
     problem(answer, 401, "unauthenticated")
@@ -318,31 +315,33 @@ def test_without_a_valid_token_callers_are_told_how_to_authenticate(
         ("DELETE", "/v1/users/x"),
     ],
 )
-def test_nothing_that_strangers_send_is_read(api: Api, method: str, path: str) -> None:
+def test_without_a_token_the_request_is_not_read(api: Api, method: str, path: str) -> None:
     answer = api.call(None, method, path, data=b"{", headers=JSON)
     problem(answer, 401, "unauthenticated")
 
 
 @pytest.mark.parametrize("claims", [{"exp": 1}, {"aud": "x"}, {"iss": "x"}, {"nbf": 10**10}])
-def test_a_token_that_is_not_for_here_and_now_is_refused(api: Api, claims: dict[str, Any]) -> None:
+def test_a_token_for_another_time_audience_or_issuer_is_refused(
+    api: Api, claims: dict[str, Any]
+) -> None:
     bearer = f"Bearer {token(JANE_OF_GLOBEX, **claims)}"
     problem(
         api.call(None, "GET", "/v1/me", headers={"Authorization": bearer}), 401, "unauthenticated"
     )
 
 
-def test_a_user_that_nobody_created_is_refused(api: Api) -> None:
+def test_an_unknown_user_is_refused(api: Api) -> None:
     bearer = f"Bearer {token(UNKNOWN)}"
     answer = api.call(None, "GET", "/v1/me", headers={"Authorization": bearer})
     problem(answer, 403, "account_inactive")
 
 
-# --- our own parts failing -----------------------------------------------------------------------
+# --- failures of our own services ----------------------------------------------------------------
 
 
 @pytest.fixture
 def without_database(api: Api) -> Iterator[None]:
-    """The database is gone: its url, freshly read, leads to a closed port."""
+    """The api without a database: the URL in the secret leads to a closed port."""
     database_id = session.settings().database_secret_id
     session.database().close()
     secret_store._cache[database_id] = (float("inf"), "postgresql://x:x@127.0.0.1:9/x")
@@ -361,7 +360,7 @@ def without_database(api: Api) -> Iterator[None]:
         ("DELETE", f"/v1/support-tickets/{UNKNOWN}", None),
     ],
 )
-def test_without_a_database_callers_are_told_to_come_back(
+def test_without_a_database_the_answer_is_503_with_retry_after(
     api: Api, without_database: None, method: str, path: str, body: Any
 ) -> None:
     answer = api.call("admin", method, path, json=body)
@@ -369,7 +368,7 @@ def test_without_a_database_callers_are_told_to_come_back(
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_it_works_again_as_soon_as_the_database_is_back(api: Api) -> None:
+def test_the_api_works_again_when_the_database_is_back(api: Api) -> None:
     assert api.call(None, "GET", "/health").status_code == 200
 
 
@@ -393,7 +392,7 @@ def superuser(database: Urls) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def refusing(superuser: psycopg.Connection) -> Iterator[None]:
-    """Inserting a ticket fails with the SQLSTATE that is its subject."""
+    """Makes the insertion of a ticket fail with the SQLSTATE in its subject."""
     superuser.execute(
         "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'busy' USING ERRCODE = NEW.subject; END $$"
@@ -407,16 +406,14 @@ def refusing(superuser: psycopg.Connection) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("sqlstate", ["57014", "53300", "55P03", "40P01"])
-def test_a_database_that_had_no_time_for_a_request_asks_for_another(
-    api: Api, refusing: None, sqlstate: str
-) -> None:
+def test_a_busy_database_is_503_with_retry_after(api: Api, refusing: None, sqlstate: str) -> None:
     body = {"subject": sqlstate, "description": "x"}
     answer = api.call("client_a", "POST", "/v1/support-tickets", json=body)
     problem(answer, 503, "database_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_without_storage_a_deleted_executions_images_are_left_to_the_sweep(
+def test_without_storage_the_sweep_removes_a_deleted_executions_images(
     api: Api, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [(execution,)] = superuser.execute(
@@ -438,7 +435,7 @@ def test_without_storage_a_deleted_executions_images_are_left_to_the_sweep(
     assert superuser.execute(query, [execution]).fetchall()
 
 
-def test_what_nobody_expected_is_told_without_postgres_own_words(
+def test_an_unexpected_error_does_not_quote_postgres(
     api: Api, superuser: psycopg.Connection
 ) -> None:
     table = "ALTER TABLE public.support_tickets "

@@ -1,4 +1,4 @@
-"""What the api logs: who, what and how long; never what was said."""
+"""The api logs the caller, the route and the duration of a request, but no content."""
 
 import json
 from collections.abc import Iterator
@@ -10,25 +10,17 @@ import pytest
 
 from masstock.telemetry import logger
 from tests.integration.test_problems import without_database  # noqa: F401 - a fixture
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    DEMO_EXECUTION,
-    GLOBEX,
-    JANE_OF_GLOBEX,
-    WORKFLOW,
-    Urls,
-    connected,
-)
-from tests.support.databases import JOHN_OF_ACME as JOHN
-from tests.support.databases import MARY_OF_ACME as MARY
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, ADMIN, DEMO_EXECUTION, GLOBEX, JANE_OF_GLOBEX, WORKFLOW
+from tests.support.demo_data import JOHN_OF_ACME as JOHN
+from tests.support.demo_data import MARY_OF_ACME as MARY
 from tests.support.handler import JWT_KEY, Api
 
-SAID = "words-that-are-nobody-elses-business"
+SAID = "words-that-must-not-be-logged"
 
 
 class Log:
-    """The lines written since it was last read."""
+    """The log lines since the last read."""
 
     def __init__(self) -> None:
         self.stream = StringIO()
@@ -36,7 +28,7 @@ class Log:
     def lines(self) -> list[dict[str, Any]]:
         text = self.stream.getvalue()
         assert SAID not in text
-        assert "eyJ" not in text  # how every token begins
+        assert "eyJ" not in text  # the beginning of every token
         assert JWT_KEY not in text
         self.stream.seek(0)
         self.stream.truncate()
@@ -102,21 +94,21 @@ def test_every_request_leaves_one_line(
     assert line["request_id"] == answer.headers["X-Request-Id"]
     assert (line["method"], line["status"]) == (method, status)
     assert line["duration_ms"] >= 0
-    # Nothing is left of the request before.
+    # The line contains nothing of the previous request.
     assert line.get("route") == route
     assert line.get("user_id") == (user_id and str(user_id))
     assert line.get("client_id") == (client_id and str(client_id))
 
 
-def test_a_forged_token_is_not_written_down(api: Api, log: Log) -> None:
+def test_a_forged_token_is_not_logged(api: Api, log: Log) -> None:
     api.call(None, "GET", "/v1/me", headers={"Authorization": f"Bearer {SAID}"})
     assert len(log.lines()) == 1
 
 
-def test_a_failure_is_told_apart_without_the_row_that_caused_it(
+def test_a_failure_is_logged_without_the_row_that_caused_it(
     api: Api, log: Log, superuser: psycopg.Connection
 ) -> None:
-    """Postgres quotes the whole row when a check fails, unless row security hides it."""
+    """For a failed check, Postgres quotes the whole row, unless row security hides it."""
     table = "ALTER TABLE public.support_tickets "
     superuser.execute(table + "ADD CONSTRAINT unforeseen CHECK (subject <> 'unforeseen')")
     try:
@@ -129,7 +121,7 @@ def test_a_failure_is_told_apart_without_the_row_that_caused_it(
     assert (failure["level"], failure["message"]) == ("ERROR", "internal_error")
     assert failure["request_id"] == request["request_id"] == answer.headers["X-Request-Id"]
     assert failure["user_id"] == str(JOHN)
-    # Enough to find it.
+    # This is enough to find the failure.
     assert "unforeseen" in failure["exception"]
     assert "insert_ticket" in failure["exception"]
 

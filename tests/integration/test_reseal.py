@@ -1,4 +1,4 @@
-"""Sealing keys change while the system runs."""
+"""The sealing key can change while the system runs."""
 
 import json
 from uuid import UUID, uuid4
@@ -9,7 +9,8 @@ from psycopg.types.json import Jsonb
 from masstock.errors import ApiKeyUnreadable
 from masstock.services import sealing
 from sql.tools import reseal
-from tests.support.databases import ACME, GLOBEX, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, GLOBEX, JOHN_OF_ACME, WORKFLOW
 
 OLD = json.dumps({"current": "k1", "k1": "first"})
 NEW = reseal.with_new_key(OLD)
@@ -63,7 +64,7 @@ def test_resealed_keys_open_without_the_old_key(
         store(fresh_database.superuser, lambda i: sealing.seal(f"key of {i}", ACME, i, OLD))
         for _ in range(8)
     ]
-    # As the login that migrates, not as a superuser.
+    # Run as the migrating login, not as a superuser.
     assert reseal.reseal(fresh_database.migrator, NEW) == (8, 0)
     for execution_id in ids:
         sealed = stored(fresh_database.superuser, execution_id)
@@ -73,14 +74,14 @@ def test_resealed_keys_open_without_the_old_key(
     assert reseal.reseal(fresh_database.migrator, NEW) == (0, 0)
 
 
-def test_what_does_not_open_is_told_and_left_as_it_is(fresh_database: Urls) -> None:
+def test_a_value_that_cannot_be_opened_is_counted_and_unchanged(fresh_database: Urls) -> None:
     altered = sealing.seal("secret", ACME, uuid4(), OLD)
     execution_id = store(fresh_database.superuser, altered)
     assert reseal.reseal(fresh_database.migrator, NEW) == (0, 1)
     assert stored(fresh_database.superuser, execution_id) == altered
 
 
-def test_a_value_that_we_have_not_sealed_is_none_of_ours(fresh_database: Urls) -> None:
+def test_a_value_that_is_not_sealed_is_ignored(fresh_database: Urls) -> None:
     execution_id = store(fresh_database.superuser, "encrypted_api_key_here")
     assert reseal.reseal(fresh_database.migrator, NEW) == (0, 0)
     assert stored(fresh_database.superuser, execution_id) == "encrypted_api_key_here"

@@ -1,5 +1,5 @@
-"""The example rows of the schema document (tests/contract/seed_examples.json, as they stand there)
-come out of the API with the same keys and types, whether they were there or are made through it."""
+"""The API returns the schema document's example rows with the same keys and types, both from the
+seed and created through the API. tests/contract/seed_examples.json holds the examples."""
 
 import json
 from datetime import datetime
@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support.databases import DEMO_EXECUTION
+from tests.support.demo_data import DEMO_EXECUTION
 from tests.support.handler import Api
 
 EXAMPLES: dict[str, dict[str, Any]] = json.loads(
@@ -52,7 +52,7 @@ def read(api: Api, table: str) -> dict[str, Any]:
 
 
 def kind(value: Any) -> str:
-    """What a caller would take a value for."""
+    """The type that a caller would read from a value."""
     if isinstance(value, str):
         for name, parse in (("uuid", UUID), ("time", datetime.fromisoformat)):
             try:
@@ -64,8 +64,8 @@ def kind(value: Any) -> str:
 
 
 def assert_same_shape(example: Any, actual: Any, where: str = "") -> None:
-    """Every key of the example, with a value of its type; keys of ours may come on top. The API
-    key is the one exception: it is never returned."""
+    """Asserts that `actual` has every key of the example, with a value of its type. It can have
+    further keys. The API key is the only exception: it is never returned."""
     if isinstance(example, dict):
         for name, value in example.items():
             if (where, name) == (".input_data", "api_key"):
@@ -82,7 +82,7 @@ def assert_same_shape(example: Any, actual: Any, where: str = "") -> None:
 
 
 @pytest.mark.parametrize("table", READ)
-def test_the_documents_example_is_read_as_it_stands_there(api: Api, table: str) -> None:
+def test_the_seeded_example_is_returned_as_the_document_has_it(api: Api, table: str) -> None:
     example, actual = EXAMPLES[table], read(api, table)
     assert_same_shape(example, actual)
     for name, value in example.items():
@@ -90,17 +90,17 @@ def test_the_documents_example_is_read_as_it_stands_there(api: Api, table: str) 
             assert {**actual[name], **value, "api_key": None} == {**actual[name], "api_key": None}
         elif kind(value) == "time":
             assert datetime.fromisoformat(actual[name]) == datetime.fromisoformat(value)
-        elif name != "result_url":  # signed anew whenever it is read
+        elif name != "result_url":  # signed again at each read
             assert actual[name] == MAPPED.get(value, value)
 
 
 @pytest.mark.parametrize("table", READ)
-def test_the_descriptions_example_is_what_the_api_answers(api: Api, table: str) -> None:
+def test_the_openapi_example_equals_the_apis_answer(api: Api, table: str) -> None:
     example, actual = dict(ANSWERS[DESCRIBED[table]]), read(api, table)
     if table == "workflow_batch_results":
         assert str(DEMO_EXECUTION) in actual.pop("result_url")
         example.pop("result_url")
-    if table == "users":  # whoever asks has logged in meanwhile
+    if table == "users":  # the login of this caller was recorded
         actual["last_login"] = example["last_login"]
     assert actual == example
 
@@ -124,13 +124,13 @@ def parts(table: str, *names: str) -> dict[str, Any]:
     return {name: EXAMPLES[table][name] for name in names}
 
 
-def test_rows_like_the_examples_are_made_through_the_api(api: Api) -> None:
+def test_rows_like_the_examples_can_be_created_through_the_api(api: Api) -> None:
     client = make(api, "admin", "/v1/clients", parts("clients", "name", "email"))
     assert_same_shape(EXAMPLES["clients"], client)
 
     account = {**parts("users", "name", "role"), "id": str(uuid4()), "client_id": client["id"]}
     user = make(api, "admin", "/v1/users", {**account, "email": f"{uuid4()}@client.com"})
-    # Not before they have logged in.
+    # The user has not logged in yet.
     assert user["last_login"] is None
     assert_same_shape({**EXAMPLES["users"], "last_login": None}, user)
 
@@ -169,7 +169,7 @@ def test_rows_like_the_examples_are_made_through_the_api(api: Api) -> None:
             "api_key": "encrypted...",
         },
     )
-    # Its end is for the engine to write (tests/e2e); the keys are there from the beginning.
+    # The keys exist from the beginning. The engine writes the end of an execution (tests/e2e).
     not_yet = dict.fromkeys(("output_data", "started_at", "completed_at", "duration_seconds"))
     assert_same_shape({**EXAMPLES["workflow_executions"], **not_yet}, execution)
     assert execution["status"] == "pending"

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.support.databases import (
+from tests.support.databases import Urls, connected, signed_identity
+from tests.support.demo_data import (
     ACME,
     ADMIN,
     DEMO_EXECUTION,
@@ -17,9 +18,6 @@ from tests.support.databases import (
     JANE_OF_GLOBEX,
     JOHN_OF_ACME,
     MARY_OF_ACME,
-    Urls,
-    connected,
-    signed_identity,
 )
 from tests.support.seed_queries import (
     BATCH_RESULTS,
@@ -34,7 +32,7 @@ type Ask = Callable[..., list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def ask(database: Urls) -> Iterator[Ask]:
-    """Runs a query as a sealed user, with `$1` as Postgres itself binds it."""
+    """Runs a query as a sealed user. Postgres itself binds `$1`."""
     with connected(database.api) as connection:
 
         def as_user(user_id: UUID, query: LiteralString, *values: object) -> list[dict[str, Any]]:
@@ -59,22 +57,22 @@ JOHN = {
 
 
 @pytest.mark.parametrize("asking", [ADMIN, JOHN_OF_ACME])
-def test_a_user_comes_with_their_client(ask: Ask, asking: UUID) -> None:
+def test_a_user_has_a_client(ask: Ask, asking: UUID) -> None:
     assert ask(asking, USER_WITH_CLIENT, JOHN_OF_ACME) == [JOHN]
 
 
-def test_an_administrator_comes_without_a_client(ask: Ask) -> None:
+def test_an_administrator_has_no_client(ask: Ask) -> None:
     [row] = ask(ADMIN, USER_WITH_CLIENT, ADMIN)
     assert (row["role"], row["client_id"], row["client_name"]) == ("admin", None, None)
 
 
 @pytest.mark.parametrize("other", [JANE_OF_GLOBEX, MARY_OF_ACME, ADMIN])
-def test_a_client_user_finds_no_profile_but_their_own(ask: Ask, other: UUID) -> None:
+def test_a_client_user_finds_only_the_own_profile(ask: Ask, other: UUID) -> None:
     assert ask(JOHN_OF_ACME, USER_WITH_CLIENT, other) == []
 
 
 @pytest.mark.parametrize("asking", [ADMIN, JOHN_OF_ACME])
-def test_an_execution_comes_with_its_names(ask: Ask, asking: UUID) -> None:
+def test_an_execution_has_its_names(ask: Ask, asking: UUID) -> None:
     [row] = ask(asking, EXECUTIONS_WITH_WORKFLOW, ACME)
     assert row.pop("created_at").isoformat() == "2025-11-23T10:00:00+00:00"
     assert row == {
@@ -96,7 +94,7 @@ def test_a_client_without_executions_lists_none(ask: Ask, asking: UUID, client_i
 
 
 @pytest.mark.parametrize("asking", [ADMIN, JOHN_OF_ACME, MARY_OF_ACME])
-def test_results_come_in_the_order_of_the_prompts(ask: Ask, asking: UUID) -> None:
+def test_results_have_the_order_of_the_prompts(ask: Ask, asking: UUID) -> None:
     folder = (
         "https://example.supabase.co/storage/v1/object/public/workflow-results/"
         "def45678-e89b-12d3-a456-426614174004"
@@ -123,7 +121,7 @@ def test_results_come_in_the_order_of_the_prompts(ask: Ask, asking: UUID) -> Non
     ]
 
 
-def test_results_of_another_tenants_execution_are_none(ask: Ask) -> None:
+def test_results_of_another_tenants_execution_are_hidden(ask: Ask) -> None:
     assert ask(JANE_OF_GLOBEX, BATCH_RESULTS, DEMO_EXECUTION) == []
 
 

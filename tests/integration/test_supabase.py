@@ -1,5 +1,5 @@
-"""A Supabase project: nothing of theirs is touched, their API shows what ours shows, and tables
-that are there already are adopted with every row."""
+"""A Supabase project: the migrations change nothing of Supabase's, its API shows the same rows as
+ours, and existing tables are adopted with every row."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,8 @@ from masstock.services.tokens import Principal
 from sql.tools import migrate
 from sql.tools.baseline import TABLES, CannotAdopt
 from sql.tools.identity_key import install_identity_key
-from tests.support.databases import IDENTITY_KEY, OLDEST, PACKAGED, connected, oldest_binaries
+from tests.support.databases import IDENTITY_KEY, connected
+from tests.support.postgres_versions import OLDEST, PACKAGED, oldest_binaries
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -33,13 +34,13 @@ type Adopted = tuple["Project", Rows, Rows]
 HERE = Path(__file__).parent
 FIRST = (HERE.parents[1] / "sql/migrations/0001_create_seed_tables.sql").read_text()
 PASSWORD = "password"
-# Older than the document: what it says under "Performance Indexes" was added later.
+# An older project lacks the indexes that the document lists under "Performance Indexes".
 LACKING = ("idx_users_updated_at", "idx_workflows_updated_at", "idx_support_tickets_priority")
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One database of a Supabase-shaped server; `owner` is its superuser's URL."""
+    """One database of a server shaped like Supabase's. `owner` is the superuser's URL."""
 
     owner: str
 
@@ -62,7 +63,7 @@ class Project:
 
     @contextmanager
     def signed_in(self, user: UUID, login: str = "authenticator") -> Iterator[psycopg.Connection]:
-        """A transaction as PostgREST or the storage API begin it, the token verified."""
+        """A transaction as PostgREST or the storage API begins it after verifying the token."""
         claims = Jsonb({"sub": str(user), "role": "authenticated", "aud": "authenticated"})
         with psycopg.connect(self.url(login)) as connection:
             connection.execute(
@@ -79,7 +80,7 @@ class Project:
 def supabase(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The URL of a new project's database, to be copied."""
+    """The URL of a new project's database. The tests copy it."""
     binaries = None if request.param == PACKAGED else oldest_binaries()
     directory = tmp_path_factory.mktemp("supabase")
     postgres = PostgresServer(directory, fsync=False, binaries=binaries)
@@ -107,7 +108,7 @@ def copy(template: str, name: str) -> Project:
 
 @pytest.fixture(scope="module")
 def fresh(supabase: str) -> Fresh:
-    """A new project, migrated; and what was theirs in it before."""
+    """A new project after the migrations, and Supabase's objects before them."""
     project = copy(supabase, "fresh")
     before = theirs(project)
     migrate.migrate(project.developer)
@@ -118,8 +119,8 @@ def fresh(supabase: str) -> Fresh:
 
 @pytest.fixture(scope="module")
 def adopted(supabase: str) -> Adopted:
-    """A project that follows the document to the letter, migrated; and its rows before and after,
-    as fingerprints."""
+    """A migrated project that followed the document exactly, and the fingerprints of its rows
+    before and after the migrations."""
     project = seeded(supabase, "adopted")
     before = fingerprints(project)
     assert migrate.migrate(project.developer, baseline=True)[0] == "0001_create_seed_tables"
@@ -159,7 +160,7 @@ def project(
 
 
 def theirs(project: Project) -> list[tuple]:
-    """Every object, grant, row and role that Supabase brought."""
+    """Every object, grant, row and role of Supabase."""
     return project.rows(
         """
         WITH schemas AS (
@@ -195,7 +196,7 @@ def theirs(project: Project) -> list[tuple]:
 
 
 def fingerprints(project: Project) -> Rows:
-    """Table → hash of every value of the document's columns."""
+    """Maps each table to a hash of all values in the document's columns."""
     found = {}
     for table in TABLES:
         columns = re.search(rf"CREATE TABLE public\.{table} \((.*?)\n\);", FIRST, re.DOTALL)
@@ -227,18 +228,18 @@ def people(project: Project) -> dict[str, UUID]:
     )
 
 
-def test_their_api_shows_what_ours_shows(project: Project, vault: dict[str, str]) -> None:
+def test_supabases_api_shows_the_same_rows_as_ours(project: Project, vault: dict[str, str]) -> None:
     vault["supabase"] = project.url("masstock_api")
     database = Database("supabase")
-    everybody = people(project)
-    assert len(everybody) == 4
-    for kind, user in everybody.items():
+    users = people(project)
+    assert len(users) == 4
+    for kind, user in users.items():
         for table in TABLES:
             query = f"SELECT id FROM public.{table} ORDER BY id"
             with project.signed_in(user) as connection:
                 there = [row[0] for row in connection.execute(query.encode())]
             if kind.startswith("suspended"):
-                # Ours does not even let them in.
+                # Our api refuses this user.
                 assert there == []
                 continue
             reader = TenantReader(database, Principal(user, 0), IDENTITY_KEY)
@@ -248,15 +249,15 @@ def test_their_api_shows_what_ours_shows(project: Project, vault: dict[str, str]
     database.close()
 
 
-def test_files_are_seen_by_their_client_and_by_admins(project: Project) -> None:
-    everybody = people(project)
+def test_only_the_client_and_admins_see_its_files(project: Project) -> None:
+    users = people(project)
     [(all_files,)] = project.rows("SELECT count(*) FROM storage.objects")
     for login in ("authenticator", "supabase_storage_admin"):
         seen = {}
-        for kind, user in everybody.items():
+        for kind, user in users.items():
             with project.signed_in(user, login) as connection:
                 rows = connection.execute("SELECT bucket_id, name FROM storage.objects").fetchall()
-            assert ("avatars", "somebody/face.png") in rows
+            assert ("avatars", "someone/face.png") in rows
             seen[kind] = {name for bucket, name in rows if bucket == "workflow-results"}
         assert len(seen["admin"]) == all_files - 1
         assert seen["suspended Client 7"] == set()
@@ -270,12 +271,12 @@ def test_files_are_seen_by_their_client_and_by_admins(project: Project) -> None:
             " FROM public.workflow_executions e, public.users u"
             " WHERE e.id::text = ANY(%s) AND u.id = %s",
             list(folders),
-            everybody["active Client 1"],
+            users["active Client 1"],
         )
         assert owners == [(True,)]
 
 
-def test_nobody_sees_anything_without_signing_in(project: Project) -> None:
+def test_without_signing_in_no_row_is_visible(project: Project) -> None:
     for role in ("anon", "authenticated"):
         for table in TABLES:
             with psycopg.connect(project.url("authenticator")) as connection:
@@ -287,7 +288,7 @@ def test_nobody_sees_anything_without_signing_in(project: Project) -> None:
                 assert rows == 0, f"{role}: {table}"
 
 
-def test_a_forged_claim_is_no_identity_outside_their_logins(project: Project) -> None:
+def test_claims_set_by_the_apis_login_give_no_identity(project: Project) -> None:
     [admin] = [user for kind, user in people(project).items() if kind == "admin"]
     with psycopg.connect(project.url("masstock_api")) as connection:
         connection.execute(
@@ -296,7 +297,7 @@ def test_a_forged_claim_is_no_identity_outside_their_logins(project: Project) ->
         assert connection.execute("SELECT app.uid(), app.is_admin()").fetchone() == (None, False)
 
 
-def test_their_clients_write_what_the_document_lets_them(project: Project) -> None:
+def test_supabases_client_users_can_write_what_the_document_allows(project: Project) -> None:
     user = people(project)["active Client 1"]
     with project.signed_in(user) as connection:
         connection.execute(
@@ -325,7 +326,7 @@ def test_running_twice_changes_nothing(project: Project) -> None:
 # --- a new project --------------------------------------------------------------------------------
 
 
-def test_nothing_of_theirs_is_touched(fresh: Fresh) -> None:
+def test_the_migrations_change_nothing_of_supabases(fresh: Fresh) -> None:
     project, before = fresh
     assert theirs(project) == before
 
@@ -360,7 +361,7 @@ def test_adopting_keeps_every_row(adopted: Adopted) -> None:
 
 
 def catalogue(project: Project) -> list[tuple]:
-    """Everything in public, app and app_private that a migration decides."""
+    """Everything in public, app and app_private that the migrations define."""
     return project.rows(
         """
         WITH schemas AS (
@@ -392,8 +393,9 @@ def catalogue(project: Project) -> list[tuple]:
     )
 
 
-def test_an_adopted_database_becomes_what_a_new_one_is(fresh: Fresh, adopted: Adopted) -> None:
-    """Recursive policies, triggers, grants and foreign defaults are gone, missing indexes there."""
+def test_an_adopted_database_equals_a_new_one(fresh: Fresh, adopted: Adopted) -> None:
+    """Missing indexes are added. Recursive policies, triggers, grants and foreign defaults are
+    removed."""
     assert catalogue(adopted[0]) == catalogue(fresh[0])
 
 
@@ -408,7 +410,7 @@ def test_an_adopted_database_becomes_what_a_new_one_is(fresh: Fresh, adopted: Ad
         ),
     ],
 )
-def test_a_database_that_is_something_else_is_refused_untouched(
+def test_another_kind_of_database_is_refused_and_unchanged(
     supabase: str, damage: str, complaint: str
 ) -> None:
     project = seeded(supabase, f"damaged_{abs(hash(damage))}")

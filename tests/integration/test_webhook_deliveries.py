@@ -1,4 +1,4 @@
-"""Deliveries are repeated until they are taken, and lost by no crash."""
+"""A delivery is repeated until the receiver accepts it, and a crash loses none."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,8 @@ from masstock.services import webhooks
 from masstock.settings import FinalizeSettings
 from masstock_finalize.deliveries import WEBHOOK_DELAYS, deliver_webhooks
 from masstock_finalize.ending import end_run
-from tests.support.databases import ACME, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
 from tests.support.receiver import Receiver, listening
 
 ENVIRONMENT = {
@@ -50,7 +51,7 @@ def worker(
 
 @pytest.fixture
 def ended(fresh_database: Urls, worker: Worker, receiver: Receiver) -> UUID:
-    """An execution that has ended, whose client wants to be told."""
+    """An ended execution with a webhook."""
     execution_id = uuid4()
     with connected(fresh_database.superuser) as connection:
         connection.execute(
@@ -81,19 +82,19 @@ def let_time_pass(database: Urls) -> None:
         connection.execute("UPDATE public.webhook_deliveries SET next_attempt_at = now()")
 
 
-def test_the_same_message_is_repeated_until_it_is_taken(
+def test_the_same_message_is_repeated_until_it_is_accepted(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     receiver.status = 500
     assert deliver_webhooks(worker, SETTINGS) == 0
-    assert receiver.received == [], "the first attempt is the machine's"
+    assert receiver.received == [], "the state machine makes the first attempt"
     assert deliver_webhooks(worker, SETTINGS, ended) == 0
     kept = delivery(fresh_database)
     assert (kept["attempts"], kept["response_status"], kept["delivered_at"]) == (1, 500, None)
     assert webhooks.TIMEOUT_SECONDS < kept["due_in"] <= 15
     for whose in (None, ended):
         assert deliver_webhooks(worker, SETTINGS, whose) == 0
-    assert len(receiver.received) == 1, "not before it is due"
+    assert len(receiver.received) == 1, "the delivery is not due yet"
     let_time_pass(fresh_database)
     receiver.status = 200
     assert deliver_webhooks(worker, SETTINGS) == 1
@@ -107,7 +108,7 @@ def test_the_same_message_is_repeated_until_it_is_taken(
     assert len(receiver.received) == 2
 
 
-def test_a_crash_between_claiming_and_recording_only_delays(
+def test_a_crash_between_claim_and_record_only_delays_the_delivery(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -119,7 +120,7 @@ def test_a_crash_between_claiming_and_recording_only_delays(
     assert deliver_webhooks(worker, SETTINGS) == 1
 
 
-def test_a_receiver_that_is_gone_is_left_alone(
+def test_a_receiver_that_answers_gone_gets_no_more_attempts(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     receiver.status = 410
@@ -128,7 +129,7 @@ def test_a_receiver_that_is_gone_is_left_alone(
     assert (kept["next_attempt_at"], kept["delivered_at"]) == (None, None)
 
 
-def test_after_the_last_attempt_there_is_none(
+def test_after_the_last_attempt_the_delivery_ends(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     receiver.status = 503
@@ -141,7 +142,7 @@ def test_after_the_last_attempt_there_is_none(
     assert (kept["attempts"], kept["next_attempt_at"]) == (attempts, None)
 
 
-def test_ending_twice_tells_once(
+def test_ending_twice_sends_one_webhook(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     assert end_run(worker, ExecutionRun(ended, 0), NotFinished()) == ("ended", False)
@@ -151,7 +152,7 @@ def test_ending_twice_tells_once(
 def test_private_addresses_are_refused_again_when_sending(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
-    """The address was allowed when it was submitted."""
+    """The address was allowed at submission."""
     strict = FinalizeSettings({**ENVIRONMENT, "ALLOW_PRIVATE_WEBHOOKS": "false"})
     assert deliver_webhooks(worker, strict, ended) == 0
     assert receiver.received == []

@@ -1,4 +1,5 @@
-"""What SQL injected into a request could learn from how Postgres finds nothing."""
+"""SQL injected into a request learns nothing about hidden rows from query plans, errors or
+statistics."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,18 +9,11 @@ import psycopg
 import pytest
 
 from tests.support import tenants
-from tests.support.databases import (
-    ACME,
-    GLOBEX,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    Callers,
-    Urls,
-    connected,
-)
+from tests.support.databases import Callers, Urls, connected
+from tests.support.demo_data import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME
 
-# Texts that only their tenant may know, and where another tenant's stand. Columns with an index of
-# their own are not among them: docs/security.md names that limit.
+# Columns with confidential text, and the row of another tenant. Columns with their own index are
+# missing here: docs/security.md names that limit.
 SECRETS = [
     ("workflow_batch_results", "prompt_text", "client_id", GLOBEX),
     ("workflow_batch_results", "error_message", "client_id", GLOBEX),
@@ -36,7 +30,7 @@ ROWS: dict[str, Any] = {
 }
 PLANNERS = ["", "enable_indexscan", "enable_bitmapscan", "enable_seqscan"]
 SECRET = "only Globex knows this"
-GUESS = "nobody ever wrote that"
+GUESS = "text that no row contains"
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +41,13 @@ def superuser(database: Urls) -> Iterator[psycopg.Connection]:
             changed = superuser.execute(
                 f"UPDATE public.{table} SET {column} = %s WHERE {owner} = %s", [SECRET, whose]
             )
-            assert changed.rowcount, f"no row of Globex's in {table}"
+            assert changed.rowcount, f"{table} has no row of Globex"
         yield superuser
 
 
 @pytest.mark.parametrize("planner", PLANNERS)
 @pytest.mark.parametrize("secret", ROWS)
-def test_a_right_guess_looks_like_a_wrong_one(
+def test_a_right_guess_has_the_same_plan_as_a_wrong_one(
     callers: Callers, superuser: psycopg.Connection, secret: str, planner: str
 ) -> None:
     table, column, *_ = ROWS[secret]
@@ -74,7 +68,7 @@ def test_a_right_guess_looks_like_a_wrong_one(
 
 @pytest.mark.parametrize("planner", PLANNERS)
 @pytest.mark.parametrize("secret", ROWS)
-def test_claims_that_are_nonsense_fail_alike_for_every_guess(
+def test_invalid_claims_give_the_same_result_for_every_guess(
     callers: Callers, superuser: psycopg.Connection, secret: str, planner: str
 ) -> None:
     table, column, *_ = ROWS[secret]
@@ -96,14 +90,16 @@ def test_claims_that_are_nonsense_fail_alike_for_every_guess(
 
 
 @pytest.mark.parametrize("secret", ROWS)
-def test_no_estimate_quotes_what_somebody_wrote(superuser: psycopg.Connection, secret: str) -> None:
+def test_no_column_statistics_contain_confidential_text(
+    superuser: psycopg.Connection, secret: str
+) -> None:
     table, column, *_ = ROWS[secret]
     superuser.execute(f"ANALYZE public.{table}")
     query = "SELECT FROM pg_stats WHERE schemaname = 'public' AND tablename = %s AND attname = %s"
     assert superuser.execute(query, [table, column]).rowcount == 0
 
 
-def test_what_one_request_told_the_session_costs_no_other_its_durability(callers: Callers) -> None:
+def test_one_request_cannot_switch_off_durability_for_another(callers: Callers) -> None:
     with callers.writing(JOHN_OF_ACME) as tx:
         tx.fetch_all("SET synchronous_commit = off")
     with callers.writing(JANE_OF_GLOBEX) as tx:

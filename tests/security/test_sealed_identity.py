@@ -1,5 +1,5 @@
-"""SQL injected into one tenant's request speaks for nobody else: not in that transaction, and not
-in later ones on the same backend."""
+"""SQL injected into one tenant's request cannot act as another tenant, neither in its transaction
+nor in later transactions on the same backend."""
 
 import hashlib
 import hmac
@@ -15,20 +15,10 @@ import pytest
 from masstock.database.connection import Database, Executor
 from sql.tools.identity_key import install_identity_key
 from tests.support import tenants
-from tests.support.databases import (
-    ACME,
-    ADMIN,
-    GLOBEX,
-    IDENTITY_KEY,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    Callers,
-    Urls,
-    connected,
-    signed_identity,
-)
+from tests.support.databases import IDENTITY_KEY, Callers, Urls, connected, signed_identity
+from tests.support.demo_data import ACME, ADMIN, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME
 
-# One row per visible row of any table or view, as [name, key].
+# All visible rows of all tables and views, as (name, key).
 LOOK: LiteralString = """
     SELECT 'users' AS name, id::text AS key FROM public.users
     UNION ALL SELECT 'clients', id::text FROM public.clients
@@ -39,7 +29,7 @@ LOOK: LiteralString = """
     UNION ALL SELECT 'idempotency_keys', key FROM public.idempotency_keys
     UNION ALL SELECT 'people', id::text FROM app.people
 """
-# The same, as somebody whom row security does not bind sees one tenant's.
+# The same rows of one tenant, for a login that bypasses row security.
 EXPECTED: LiteralString = """
     SELECT 'users' AS name, id::text AS key FROM public.users WHERE id = %(user)s
     UNION ALL SELECT 'clients', id::text FROM public.clients WHERE id = %(client)s
@@ -64,7 +54,7 @@ def look(tx: Executor) -> Seen:
 
 @pytest.fixture(scope="module")
 def rows_of(database: Urls) -> Iterator[Callable[[UUID], Seen]]:
-    """What each client user must see, neither less nor more."""
+    """The exact rows that each client user must see."""
     with connected(database.superuser) as superuser:
         tenants.lay_out(superuser)
 
@@ -76,8 +66,8 @@ def rows_of(database: Urls) -> Iterator[Callable[[UUID], Seen]]:
 
 
 class Attack(NamedTuple):
-    """Statements injected into a request of Acme's; `refused` is the SQLSTATE that ends the last
-    of them, None where it runs and must be in vain."""
+    """Statements injected into a request of Acme. `refused` is the SQLSTATE of the last statement.
+    None means that it runs and must have no effect."""
 
     statements: list[LiteralString]
     refused: str | None = None
@@ -88,7 +78,7 @@ READ_ONLY = "25006"
 NOT_SIGNED = "MS401"
 
 ATTACKS: dict[str, Attack] = {
-    # --- another name, in this transaction
+    # --- another identity, in this transaction
     "claims of another": Attack(["SELECT set_config('request.jwt.claims', %(claims)s, true)"]),
     "claims of another within the statement": Attack(
         [
@@ -170,10 +160,10 @@ ATTACKS: dict[str, Attack] = {
     "another login by set_config": Attack(
         ["SELECT set_config('session_authorization', 'masstock_owner', false)"], DENIED
     ),
-    # --- the keys and what is made of them
+    # --- the keys, and values made with them
     "the keys": Attack(["SELECT * FROM app_private.keys"], DENIED),
-    "a seal made to order": Attack(["SELECT app_private.seal(%(b)s::text)"], DENIED),
-    "a signature made to order": Attack(["SELECT app_private.mac(1, 'x')"], DENIED),
+    "a seal by the sealing function": Attack(["SELECT app_private.seal(%(b)s::text)"], DENIED),
+    "a signature by the signing function": Attack(["SELECT app_private.mac(1, 'x')"], DENIED),
     "a key of the attacker's": Attack(
         ["SELECT app_private.set_key(1, repeat('x', 32)::bytea)"], DENIED
     ),
@@ -190,7 +180,7 @@ ATTACKS: dict[str, Attack] = {
         ["SET LOCAL row_security = off", "SELECT id FROM public.support_tickets"], DENIED
     ),
     "triggers switched off": Attack(["SET LOCAL session_replication_role = replica"], DENIED),
-    # --- something left behind that stands before a table
+    # --- a leftover object that shadows a table
     "a temporary table": Attack(["CREATE TEMP TABLE support_tickets (id uuid)"], DENIED),
     "a temporary table by query": Attack(
         ["SELECT * INTO TEMP support_tickets FROM public.support_tickets"], DENIED
@@ -214,11 +204,11 @@ ATTACKS: dict[str, Attack] = {
         DENIED,
     ),
     "a policy": Attack(["CREATE POLICY x ON public.users USING (true)"], DENIED),
-    # --- something left behind in the session
+    # --- leftovers in the session
     "claims for the session": Attack(
         ["SELECT set_config('request.jwt.claims', %(claims)s, false)"]
     ),
-    "claims that are no JSON for the session": Attack(["SET request.jwt.claims = 'not json'"]),
+    "claims that are not JSON for the session": Attack(["SET request.jwt.claims = 'not json'"]),
     "a seal for the session": Attack(
         ["SELECT set_config('app.seal', current_setting('app.seal'), false)"]
     ),
@@ -244,7 +234,7 @@ ATTACKS: dict[str, Attack] = {
     "a channel": Attack(["LISTEN spy"]),
 }
 MODES = ("reading", "writing")
-# What the attacker's own request may die of.
+# Errors that can end the attacker's own request.
 SELF_INFLICTED = (psycopg.errors.InvalidTextRepresentation, psycopg.errors.InsufficientPrivilege)
 
 
@@ -260,12 +250,12 @@ def values_of(attack_by: UUID) -> dict[str, object]:
 
 
 def named_in(statement: LiteralString, values: dict[str, object]) -> dict[str, Any]:
-    # Postgres wants the type of every parameter it is sent, used or not.
+    # Postgres needs the type of every parameter, even of an unused one.
     return {name: value for name, value in values.items() if f"%({name})s" in statement}
 
 
 def inject(tx: Executor, attack: Attack, others: Seen) -> None:
-    """Runs the attack in a request, which must see nothing of another tenant meanwhile."""
+    """Runs the attack in a request and asserts that it sees nothing of another tenant."""
     values = values_of(JOHN_OF_ACME)
     for statement in attack.statements:
         answer = repr(tx.fetch_all(statement, **named_in(statement, values)))
@@ -275,7 +265,7 @@ def inject(tx: Executor, attack: Attack, others: Seen) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_injected_sql_never_speaks_for_another_tenant(
+def test_injected_sql_never_acts_as_another_tenant(
     callers: Callers, rows_of: Callable[[UUID], Seen], attack: str, mode: str
 ) -> None:
     acme, globex = rows_of(JOHN_OF_ACME), rows_of(JANE_OF_GLOBEX)
@@ -297,7 +287,7 @@ def test_injected_sql_never_speaks_for_another_tenant(
     if mode == "writing" or len(ATTACKS[attack].statements) == 1:
         assert state in refusals
 
-    # Whoever comes next finds themselves and nobody else, and so does the attacker.
+    # The next caller and the attacker see exactly their own rows.
     assert look(callers.reading(JANE_OF_GLOBEX)) == globex
     with callers.writing(JANE_OF_GLOBEX) as tx:
         assert tx.caller.client_id == GLOBEX
@@ -313,12 +303,12 @@ def backend_of(database: Database) -> int:
 
 
 def what_was_left(tx: Executor) -> list[Any]:
-    """The rows of a prepared statement called spy, if there is one."""
+    """The rows of the prepared statement `spy`, if it exists."""
     known = tx.fetch_all("SELECT name FROM pg_prepared_statements WHERE name = 'spy'")
     return tx.fetch_all("EXECUTE spy") if known else []
 
 
-def test_a_held_cursor_keeps_what_its_owner_saw(
+def test_a_held_cursor_contains_only_its_owners_rows(
     callers: Callers, rows_of: Callable[[UUID], Seen]
 ) -> None:
     with callers.writing(JOHN_OF_ACME) as tx:
@@ -330,7 +320,7 @@ def test_a_held_cursor_keeps_what_its_owner_saw(
     assert held == rows_of(JOHN_OF_ACME)
 
 
-def test_a_prepared_statement_sees_as_whoever_executes_it(
+def test_a_prepared_statement_sees_the_rows_of_the_current_caller(
     callers: Callers, rows_of: Callable[[UUID], Seen]
 ) -> None:
     with callers.writing(JOHN_OF_ACME) as tx:
@@ -345,7 +335,7 @@ def seen(rows: list[dict[str, Any]]) -> Seen:
     return {(row["name"], row["key"]) for row in rows}
 
 
-def test_a_seal_dies_with_its_transaction(
+def test_a_seal_ends_with_its_transaction(
     callers: Callers, rows_of: Callable[[UUID], Seen]
 ) -> None:
     with callers.writing(JOHN_OF_ACME) as tx:
@@ -357,7 +347,7 @@ def test_a_seal_dies_with_its_transaction(
         "SELECT set_config('app.seal', %(seal)s, true),"
         " set_config('request.jwt.claims', %(claims)s, true)"
     )
-    # By another tenant, by nobody, by its own user; on this backend and on another one.
+    # A replay fails for another tenant, for the same user, and without an identity.
     with callers.writing(JANE_OF_GLOBEX) as tx:
         tx.fetch_all(replay, **sealed)
         assert look(tx) == set()
@@ -370,7 +360,7 @@ def test_a_seal_dies_with_its_transaction(
     )
 
 
-def test_a_seal_is_good_on_its_own_backend_only(database: Urls, callers: Callers) -> None:
+def test_a_seal_is_valid_only_on_its_own_backend(database: Urls, callers: Callers) -> None:
     with callers.writing(JOHN_OF_ACME) as tx, connected(database.api) as other:
         [sealed] = tx.fetch_all("SELECT current_setting('app.seal') AS seal")
         with other.transaction():
@@ -411,7 +401,7 @@ USER, EXPIRES, MAC = signed_identity(JOHN_OF_ACME, seconds=120)
 _, _, ADMINS_MAC = signed_identity(ADMIN, seconds=120)
 SIGNATURES: dict[str, tuple[UUID | None, int | None, str | None]] = {
     "expired": signed_identity(JOHN_OF_ACME, seconds=-2),
-    "good for more than five minutes": signed_identity(JOHN_OF_ACME, seconds=3600),
+    "valid for more than five minutes": signed_identity(JOHN_OF_ACME, seconds=3600),
     "signed with another key": signed_identity(JOHN_OF_ACME, key="x" * 32),
     "signed with an empty key": signed_identity(JOHN_OF_ACME, key=""),
     "of another user": (ADMIN, EXPIRES, MAC),
@@ -420,7 +410,7 @@ SIGNATURES: dict[str, tuple[UUID | None, int | None, str | None]] = {
     "empty": (USER, EXPIRES, ""),
     "in capitals": (USER, EXPIRES, MAC.upper()),
     "missing": (USER, EXPIRES, None),
-    "without an end": (USER, None, MAC),
+    "without an expiry": (USER, None, MAC),
     "without a user": (None, EXPIRES, MAC),
 }
 
@@ -431,18 +421,18 @@ def test_a_signature_is_refused_when(database: Urls, flaw: str) -> None:
         assert refusal_of(connection, SIGNATURES[flaw]) == NOT_SIGNED
 
 
-def test_a_sound_signature_is_accepted(database: Urls) -> None:
+def test_a_valid_signature_is_accepted(database: Urls) -> None:
     with connected(database.api) as connection:
         assert refusal_of(connection, signed_identity(JOHN_OF_ACME, seconds=290)) is None
 
 
-def test_an_unknown_user_is_told_apart_from_a_bad_signature(database: Urls) -> None:
+def test_an_unknown_user_and_a_bad_signature_are_different_errors(database: Urls) -> None:
     with connected(database.api) as connection:
         assert refusal_of(connection, signed_identity(UUID(int=7))) == "MS403"
 
 
 @pytest.mark.parametrize("role", ["masstock_worker", "anon", "authenticated"])
-def test_only_the_api_enters(database: Urls, role: str) -> None:
+def test_only_the_api_can_call_enter(database: Urls, role: str) -> None:
     with connected(database.superuser) as connection, connection.transaction(force_rollback=True):
         connection.execute(
             psycopg.sql.SQL("SET LOCAL ROLE {}").format(psycopg.sql.Identifier(role))
@@ -450,7 +440,7 @@ def test_only_the_api_enters(database: Urls, role: str) -> None:
         assert refusal_of(connection, signed_identity(JOHN_OF_ACME)) == DENIED
 
 
-def test_a_signed_identity_shows_in_no_view_of_the_server(database: Urls, callers: Callers) -> None:
+def test_no_view_of_the_server_shows_a_signed_identity(database: Urls, callers: Callers) -> None:
     with callers.writing(JANE_OF_GLOBEX) as victim, connected(database.api) as spy:
         texts = [
             spy.execute("SELECT query FROM pg_stat_activity").fetchall(),
@@ -462,7 +452,7 @@ def test_a_signed_identity_shows_in_no_view_of_the_server(database: Urls, caller
     assert str(JANE_OF_GLOBEX) not in repr(texts)
 
 
-def test_a_replaced_identity_key_is_trusted_no_longer(fresh_database: Urls) -> None:
+def test_a_replaced_identity_key_is_no_longer_trusted(fresh_database: Urls) -> None:
     replacement = "another identity key, just as long as the other"
     install_identity_key(fresh_database.migrator, replacement)
     with connected(fresh_database.api) as connection:
@@ -478,16 +468,14 @@ def test_an_identity_key_of_a_wrong_length_is_refused(fresh_database: Urls, leng
 
 @pytest.mark.parametrize("message", ["", "x", "b|1", "ümläut 🙂", "m" * 500])
 @pytest.mark.parametrize("key", ["k" * 32, "ключ" * 8, "0" * 63, IDENTITY_KEY])
-def test_the_database_computes_the_hmac_that_everybody_computes(
-    database: Urls, key: str, message: str
-) -> None:
+def test_the_database_computes_a_standard_hmac(database: Urls, key: str, message: str) -> None:
     with connected(database.superuser) as connection, connection.transaction(force_rollback=True):
         connection.execute("SELECT app_private.set_key(1, %s)", [key.encode()])
         row = connection.execute("SELECT app_private.mac(1, %s)", [message]).fetchone()
     assert row == (hmac.new(key.encode(), message.encode(), hashlib.sha256).hexdigest(),)
 
 
-def test_no_two_databases_share_the_key_of_their_seals(fresh_database: Urls) -> None:
+def test_every_database_has_its_own_seal_key(fresh_database: Urls) -> None:
     with connected(fresh_database.superuser) as connection:
         rows = connection.execute("SELECT count(DISTINCT ipad) FROM app_private.keys").fetchone()
     assert rows == (2,)

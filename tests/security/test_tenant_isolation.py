@@ -1,4 +1,4 @@
-"""Row security as row_security.yaml states it, against the database that the migrations make."""
+"""The migrated database has exactly the row security that row_security.yaml states."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +13,8 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.types.json import Json
 
 from tests.support import tenants
-from tests.support.databases import (
+from tests.support.databases import Urls, connected, signed_identity
+from tests.support.demo_data import (
     ACME,
     ADMIN,
     DEMO_EXECUTION,
@@ -22,9 +23,6 @@ from tests.support.databases import (
     JOHN_OF_ACME,
     MARY_OF_ACME,
     WORKFLOW,
-    Urls,
-    connected,
-    signed_identity,
 )
 
 RULES = yaml.safe_load(Path(__file__).with_name("row_security.yaml").read_text())
@@ -33,7 +31,7 @@ PERSONAS = (
     "admin",
     "client",
     "worker",
-    "nobody",
+    "no_identity",
     "unsealed_admin",
     "forged_client",
     "forged_admin",
@@ -43,7 +41,7 @@ PERSONAS = (
 )
 SUSPENDED = ("suspended", "deleted")
 RUNTIME_ROLES = ("masstock_api", "masstock_admin", "masstock_worker", "anon", "authenticated")
-# What Postgres brings; everything else in a database is ours.
+# The schemas of Postgres itself. All others are ours.
 SYSTEM_SCHEMAS = "('pg_catalog', 'information_schema', 'pg_toast')"
 
 type Session = Callable[[str], psycopg.Connection]
@@ -58,7 +56,7 @@ def superuser(database: Urls) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture(scope="module")
 def session(database: Urls, superuser: psycopg.Connection) -> Iterator[Session]:
-    """A connection for each kind of login, opened at first use."""
+    """One connection for each kind of login, opened at its first use."""
     with ExitStack() as stack:
         known: dict[str, psycopg.Connection] = {}
 
@@ -79,7 +77,7 @@ def session(database: Urls, superuser: psycopg.Connection) -> Iterator[Session]:
 
 @pytest.fixture(scope="module", autouse=True)
 def authenticator(superuser: psycopg.Connection) -> Iterator[None]:
-    """The login of Supabase's own API, whose claims app.uid() trusts."""
+    """The login of Supabase's API. app.uid() trusts its claims."""
     if superuser.execute("SELECT FROM pg_roles WHERE rolname = 'authenticator'").rowcount:
         yield
         return
@@ -91,7 +89,7 @@ def authenticator(superuser: psycopg.Connection) -> Iterator[None]:
 
 @contextmanager
 def acting_as(persona: str, connection: psycopg.Connection) -> Iterator[None]:
-    """A transaction in which the connection is the persona; nothing of it stays."""
+    """A transaction in which the connection acts as the persona. It is rolled back."""
     with connection.transaction(force_rollback=True):
         match persona:
             case "admin":
@@ -157,7 +155,7 @@ def expected(rule: str, command: str, whose: str) -> str:
 # --- the table of row_security.yaml ------------------------------------------------------------
 
 
-def test_every_table_has_its_rules_written_down(
+def test_row_security_yaml_has_every_table(
     superuser: psycopg.Connection,
 ) -> None:
     rows = superuser.execute(
@@ -172,7 +170,7 @@ def test_every_table_has_its_rules_written_down(
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("persona", PERSONAS)
 @pytest.mark.parametrize("table", RULES["tables"])
-def test_a_persona_reaches_exactly_the_rows_it_may(
+def test_a_persona_reaches_exactly_the_permitted_rows(
     session: Session, table: str, persona: str, command: str
 ) -> None:
     rule = RULES["tables"][table][persona][COMMANDS.index(command)]
@@ -185,7 +183,9 @@ def test_a_persona_reaches_exactly_the_rows_it_may(
 
 
 @pytest.mark.parametrize("table", RULES["tables"])
-@pytest.mark.parametrize("persona", ["nobody", "unsealed_admin", "forged_client", "forged_admin"])
+@pytest.mark.parametrize(
+    "persona", ["no_identity", "unsealed_admin", "forged_client", "forged_admin"]
+)
 def test_every_table_is_empty_without_a_sealed_identity(
     session: Session, persona: str, table: str
 ) -> None:
@@ -199,8 +199,10 @@ VIEWS = [name for name in RULES["relations"] if name.startswith("app.")]
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("persona", ["nobody", "unsealed_admin", "forged_client", "forged_admin"])
-def test_a_view_shows_nothing_without_a_sealed_identity(
+@pytest.mark.parametrize(
+    "persona", ["no_identity", "unsealed_admin", "forged_client", "forged_admin"]
+)
+def test_a_view_is_empty_without_a_sealed_identity(
     session: Session, persona: str, view: str
 ) -> None:
     connection = session(persona)
@@ -216,9 +218,9 @@ def test_a_client_user_sees_no_name_of_another_tenant(session: Session) -> None:
     assert {user_id for (user_id,) in people} == {JOHN_OF_ACME, MARY_OF_ACME}
 
 
-# --- states and columns: what ALL (own client) leaves out ----------------------------------------
+# --- states and columns that ALL (own client) excludes -------------------------------------------
 
-# What "ALL (own client)" leaves out: states, approvals, output and other people's names.
+# "ALL (own client)" excludes states, approvals, output and the names of other users.
 FORBIDDEN_TO_CLIENTS: dict[str, LiteralString] = {
     "approve their request": (
         "UPDATE public.workflow_requests SET status = 'approved' WHERE id = %(request)s"
@@ -352,7 +354,7 @@ def test_a_client_user_cannot_change_a_row_that_its_state_closes(
         assert superuser.execute(f"{attempt} WHERE id = %s", [row]).rowcount == 0
 
 
-def test_a_worker_cannot_change_what_has_ended(session: Session) -> None:
+def test_a_worker_cannot_change_an_ended_execution(session: Session) -> None:
     connection = session("worker")
     with acting_as("worker", connection):
         for attempt in (
@@ -369,7 +371,7 @@ def test_a_worker_cannot_read_idempotency_keys(session: Session, column: str) ->
         connection.execute(f"SELECT {column} FROM public.idempotency_keys")
 
 
-def test_a_worker_forgets_expired_keys_only(superuser: psycopg.Connection) -> None:
+def test_a_worker_can_delete_only_expired_keys(superuser: psycopg.Connection) -> None:
     with superuser.transaction(force_rollback=True):
         superuser.execute(
             "UPDATE public.idempotency_keys SET expires_at = now() - interval '1 s'"
@@ -384,7 +386,7 @@ def test_a_worker_forgets_expired_keys_only(superuser: psycopg.Connection) -> No
 
 @pytest.mark.parametrize("command", ["INSERT", "UPDATE"])
 @pytest.mark.parametrize("role", RULES["columns"])
-def test_a_role_may_write_exactly_the_columns_granted(
+def test_a_role_can_write_exactly_its_columns(
     superuser: psycopg.Connection, role: str, command: str
 ) -> None:
     rows = superuser.execute(
@@ -403,7 +405,7 @@ def test_a_role_may_write_exactly_the_columns_granted(
 
 
 @pytest.mark.parametrize("privilege", ["TRUNCATE", "REFERENCES", "TRIGGER"])
-def test_no_runtime_role_may_truncate_or_refer_to_a_table(
+def test_no_runtime_role_can_truncate_or_reference_a_table(
     superuser: psycopg.Connection, privilege: str
 ) -> None:
     rows = superuser.execute(
@@ -415,7 +417,7 @@ def test_no_runtime_role_may_truncate_or_refer_to_a_table(
     assert rows == []
 
 
-# --- transitions: functions that act with their owner's rights -----------------------------------
+# --- transitions: functions with their owner's rights --------------------------------------------
 
 TRANSITIONS = [
     ("SELECT app.cancel_execution(%s, 'x')", tenants.LIVE_EXECUTION),
@@ -425,9 +427,9 @@ TRANSITIONS = [
 
 @pytest.mark.parametrize(("call", "execution"), TRANSITIONS)
 @pytest.mark.parametrize(
-    "persona", ["nobody", "unsealed_admin", "forged_client", "forged_admin", "client"]
+    "persona", ["no_identity", "unsealed_admin", "forged_client", "forged_admin", "client"]
 )
-def test_a_transition_reaches_no_execution_but_the_callers(
+def test_a_transition_reaches_only_the_callers_executions(
     session: Session,
     superuser: psycopg.Connection,
     call: str,
@@ -444,8 +446,10 @@ def test_a_transition_reaches_no_execution_but_the_callers(
     assert superuser.execute(look).fetchone() == before
 
 
-@pytest.mark.parametrize("persona", ["nobody", "unsealed_admin", "forged_client", "forged_admin"])
-def test_no_login_is_recorded_for_somebody_unsealed(
+@pytest.mark.parametrize(
+    "persona", ["no_identity", "unsealed_admin", "forged_client", "forged_admin"]
+)
+def test_no_login_is_recorded_without_a_sealed_identity(
     superuser: psycopg.Connection, persona: str
 ) -> None:
     look = "SELECT array_agg(last_login ORDER BY id) FROM public.users"
@@ -508,7 +512,7 @@ DEMOTED = pytest.param(
 
 
 @pytest.mark.parametrize(("user_id", "change", "back", "row"), [*LOSSES, DEMOTED])
-def test_someone_shut_out_sees_nothing_more_in_an_open_transaction(
+def test_a_user_who_lost_access_sees_no_row_in_an_open_transaction(
     session: Session,
     superuser: psycopg.Connection,
     user_id: UUID,
@@ -525,7 +529,7 @@ def test_someone_shut_out_sees_nothing_more_in_an_open_transaction(
 
 
 @pytest.mark.parametrize(("user_id", "change", "back", "row"), [*LOSSES, DEMOTED])
-def test_someone_shut_out_begins_no_other_request(
+def test_a_user_who_lost_access_cannot_begin_a_request(
     session: Session,
     superuser: psycopg.Connection,
     user_id: UUID,
@@ -543,7 +547,7 @@ def test_someone_shut_out_begins_no_other_request(
         assert e.value.sqlstate == "MS403"
 
 
-def test_a_demoted_admin_who_joined_a_client_enters_as_its_user(
+def test_a_demoted_admin_with_a_client_enters_as_a_client_user(
     session: Session, superuser: psycopg.Connection
 ) -> None:
     connection = session("client")
@@ -584,7 +588,7 @@ def test_every_table_has_forced_row_security(superuser: psycopg.Connection) -> N
     assert rows == []
 
 
-def test_the_owner_sees_every_row_when_it_migrates(superuser: psycopg.Connection) -> None:
+def test_the_owner_sees_every_row_in_a_migration(superuser: psycopg.Connection) -> None:
     rows = superuser.execute(
         "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace"
         " AND c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM pg_policy p"
@@ -595,7 +599,7 @@ def test_the_owner_sees_every_row_when_it_migrates(superuser: psycopg.Connection
     assert rows == []
 
 
-def test_no_policy_speaks_to_public(superuser: psycopg.Connection) -> None:
+def test_no_policy_applies_to_public(superuser: psycopg.Connection) -> None:
     rows = superuser.execute(
         "SELECT tablename, policyname FROM pg_policies"
         " WHERE schemaname = 'public' AND 'public' = ANY (roles)"
@@ -604,7 +608,7 @@ def test_no_policy_speaks_to_public(superuser: psycopg.Connection) -> None:
 
 
 def test_helpers_in_policies_run_once_per_statement(superuser: psycopg.Connection) -> None:
-    # Wrapped in a subquery it is an InitPlan, run once; bare it is 30 to 750 times slower.
+    # In a subquery it is an InitPlan, which runs once. Without one it is 30 to 750 times slower.
     rows = superuser.execute(
         "SELECT tablename, policyname, concat(qual, ' ', with_check) FROM pg_policies"
         " WHERE schemaname = 'public'"
@@ -625,7 +629,7 @@ def test_a_role_has_no_powers_beyond_its_grants(superuser: psycopg.Connection, r
 
 
 @pytest.mark.parametrize("role", ["masstock_owner", "masstock_authz", "masstock_admin"])
-def test_a_role_that_is_only_entered_cannot_log_in(
+def test_a_role_used_only_by_set_role_cannot_log_in(
     superuser: psycopg.Connection, role: str
 ) -> None:
     query = "SELECT rolcanlogin FROM pg_roles WHERE rolname = %s"
@@ -642,7 +646,7 @@ def test_a_runtime_role_owns_nothing(superuser: psycopg.Connection, role: str) -
     assert rows == []
 
 
-def test_the_api_enters_no_role_but_the_admins_and_inherits_none(
+def test_the_api_can_enter_only_the_admin_role_and_inherits_none(
     superuser: psycopg.Connection,
 ) -> None:
     rows = superuser.execute(
@@ -655,7 +659,7 @@ def test_the_api_enters_no_role_but_the_admins_and_inherits_none(
     assert superuser.execute(usage).fetchone() == (False,)
 
 
-def test_a_function_may_be_called_by_those_named_only(superuser: psycopg.Connection) -> None:
+def test_a_function_can_be_called_only_by_the_listed_roles(superuser: psycopg.Connection) -> None:
     rows = superuser.execute(
         "SELECT n.nspname || '.' || p.proname, array_agg(r.rolname::text)"
         f" FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace, pg_roles r"
@@ -669,7 +673,7 @@ def test_a_function_may_be_called_by_those_named_only(superuser: psycopg.Connect
     }
 
 
-def test_a_relation_beside_the_tables_is_read_by_those_named_only(
+def test_a_relation_outside_of_public_can_be_read_only_by_the_listed_roles(
     superuser: psycopg.Connection,
 ) -> None:
     rows = superuser.execute(
@@ -686,7 +690,7 @@ def test_a_relation_beside_the_tables_is_read_by_those_named_only(
     }
 
 
-def test_public_may_call_no_function_of_ours(superuser: psycopg.Connection) -> None:
+def test_public_can_call_none_of_our_functions(superuser: psycopg.Connection) -> None:
     rows = superuser.execute(
         "SELECT p.oid::regprocedure::text FROM pg_proc p"
         " JOIN pg_namespace n ON n.oid = p.pronamespace"
@@ -709,7 +713,7 @@ def test_definer_functions_pin_their_search_path(
         assert 'search_path=""' in (settings or []), function
 
 
-def test_nobody_may_create_what_could_shadow_a_table(superuser: psycopg.Connection) -> None:
+def test_no_role_can_create_an_object_that_shadows_a_table(superuser: psycopg.Connection) -> None:
     rows = superuser.execute(
         "SELECT r.role, 'TEMPORARY' FROM unnest(%(roles)s::text[]) AS r (role)"
         " WHERE has_database_privilege(r.role, current_database(), 'TEMPORARY')"
@@ -723,7 +727,7 @@ def test_nobody_may_create_what_could_shadow_a_table(superuser: psycopg.Connecti
 
 
 @pytest.mark.parametrize("role", ["masstock_api", "masstock_worker"])
-def test_a_session_looks_for_temporary_relations_last(
+def test_the_search_path_has_temporary_relations_last(
     superuser: psycopg.Connection, role: str
 ) -> None:
     row = superuser.execute("SELECT rolconfig FROM pg_roles WHERE rolname = %s", [role]).fetchone()
@@ -732,7 +736,7 @@ def test_a_session_looks_for_temporary_relations_last(
 
 
 @pytest.mark.parametrize("role", [*RUNTIME_ROLES, "service_role"])
-def test_no_runtime_role_reads_the_keys(superuser: psycopg.Connection, role: str) -> None:
+def test_no_runtime_role_can_read_the_keys(superuser: psycopg.Connection, role: str) -> None:
     rows = superuser.execute(
         "SELECT has_schema_privilege(%(role)s, 'app_private', 'USAGE'),"
         " has_table_privilege(%(role)s, 'app_private.keys', 'SELECT')",

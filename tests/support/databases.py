@@ -1,5 +1,5 @@
-"""Real databases for tests, migrated as they would be on RDS or Supabase: by a login that may
-create roles and owns its database, and is no superuser."""
+"""Real databases for tests, migrated as on RDS or Supabase: by a login that owns its database and
+can create roles, but is not a superuser."""
 
 import hashlib
 import hmac
@@ -8,12 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import psycopg
-import pytest
 from psycopg import sql
 
 from masstock.database.connection import Database
@@ -36,37 +34,10 @@ OUR_ROLES = (
     "service_role",
 )
 
-PACKAGED, OLDEST = 18, 15
-# Where Debian and Ubuntu, Red Hat, and Homebrew on either architecture install the oldest one.
-INSTALLED = [
-    Path(f"/usr/lib/postgresql/{OLDEST}/bin"),
-    Path(f"/usr/pgsql-{OLDEST}/bin"),
-    Path(f"/opt/homebrew/opt/postgresql@{OLDEST}/bin"),
-    Path(f"/usr/local/opt/postgresql@{OLDEST}/bin"),
-]
-
-# The people and things of sql/seed.sql.
-ADMIN = UUID("ad000000-e89b-42d3-a456-426614174010")
-ACME = UUID("456e7890-e89b-12d3-a456-426614174001")
-GLOBEX = UUID("b0b00000-e89b-42d3-a456-426614174011")
-JOHN_OF_ACME = UUID("123e4567-e89b-12d3-a456-426614174000")
-MARY_OF_ACME = UUID("c0c00000-e89b-42d3-a456-426614174013")
-JANE_OF_GLOBEX = UUID("b0b00000-e89b-42d3-a456-426614174012")
-WORKFLOW = UUID("789e1234-e89b-12d3-a456-426614174002")
-DEMO_EXECUTION = UUID("def45678-e89b-12d3-a456-426614174004")
-
-
-def oldest_binaries() -> Path:
-    """The oldest PostgreSQL that is supported; skips the test where it is not installed."""
-    binaries = next((path for path in INSTALLED if (path / "initdb").exists()), None)
-    if binaries is None:
-        pytest.skip(f"PostgreSQL {OLDEST} is not installed here")
-    return binaries
-
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """One database, as each login reaches it."""
+    """The URLs of one database, one for each login."""
 
     name: str
     superuser: str
@@ -76,7 +47,7 @@ class Urls:
 
 
 class Server:
-    """A PostgreSQL server that is ours to create databases on; `url` is a superuser's."""
+    """A PostgreSQL server on which tests create databases. `url` is a superuser's."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -90,13 +61,13 @@ class Server:
         self._set_passwords()
 
     def create_empty_database(self) -> Urls:
-        """A database that the migrator owns and nobody has migrated."""
+        """An unmigrated database that the migrator owns."""
         return self._create_database("template0")
 
     def create_database(self) -> Urls:
         """A migrated database with the seed's demo data."""
         urls = self._create_database(self._template.name)
-        # A copy brings no database-level grants: the second run of the migrations sets them.
+        # A copied database lacks the database-level grants. A second migration run sets them.
         assert migrate.migrate(urls.migrator) == []
         return urls
 
@@ -120,7 +91,7 @@ class Server:
         connection.execute(
             sql.SQL("ALTER ROLE {} LOGIN CREATEROLE NOSUPERUSER PASSWORD {}").format(role, PASSWORD)
         )
-        # On a server that was migrated before, somebody else made the roles.
+        # On a server that was migrated before, the roles exist and another login made them.
         rows = connection.execute(
             "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [list(OUR_ROLES)]
         ).fetchall()
@@ -161,7 +132,7 @@ class Server:
 
 
 class Callers:
-    """Everybody who may come through one connection of the api."""
+    """Transactions of any user through one connection of the api."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -176,7 +147,7 @@ class Callers:
 def signed_identity(
     user_id: UUID, *, seconds: int = 60, key: str = IDENTITY_KEY
 ) -> tuple[UUID, int, str]:
-    """The arguments of app.enter for an identity that ends in `seconds`."""
+    """The arguments of app.enter for an identity that expires in `seconds`."""
     expires = int(time.time()) + seconds
     mac = hmac.new(key.encode(), f"{user_id}|{expires}".encode(), hashlib.sha256).hexdigest()
     return user_id, expires, mac
@@ -184,7 +155,7 @@ def signed_identity(
 
 @contextmanager
 def connected(url: str) -> Iterator[psycopg.Connection]:
-    """An autocommit connection that is closed, whatever state it is in."""
+    """An autocommit connection, closed at the end of the block in any state."""
     connection = psycopg.connect(url, autocommit=True, connect_timeout=10, prepare_threshold=None)
     try:
         yield connection

@@ -1,5 +1,5 @@
-"""Servers that this machine may lack: Debian's own packages, unpacked beside the build and not
-installed."""
+"""Server programs that this machine may lack, from Debian packages. The packages are unpacked below
+.build and not installed."""
 
 import shutil
 import subprocess
@@ -10,27 +10,27 @@ from pathlib import Path
 from local.settings import ROOT
 
 UNPACKED = ROOT / ".build" / "debian"
-# What of them is there for the linker, in one place; below each package's directory.
+# The directory with all shared libraries of a program, below the directory of its first package.
 LIBRARIES = "libraries"
-# Where packages put servers, and where Homebrew does.
+# The directories of installed server programs, on Linux and with Homebrew.
 PLACES = ("/usr/sbin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin")
 
 
 class ProgramUnavailable(Exception):
-    """The program is not installed and cannot be fetched; the text says why."""
+    """The program is not installed and cannot be fetched. The text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A binary and the environment that it finds its libraries in."""
+    """A program and the environment variables that it needs to find its libraries."""
 
     path: Path
     variables: dict[str, str]
 
 
 def find_program(name: str, packages: Sequence[str], libraries: Sequence[str]) -> Program:
-    """The one installed, or the one in these packages; `libraries` are the beginnings of the names
-    of what the packages need and a machine may lack too. Raises ProgramUnavailable."""
+    """The installed program, or else the one from these packages. `libraries` are prefixes of the
+    names of dependencies that must be fetched too. Raises ProgramUnavailable."""
     directory = UNPACKED / packages[0]
     variables = {"LD_LIBRARY_PATH": str(directory / LIBRARIES), "PATH": "/usr/bin:/bin"}
     installed = shutil.which(name, path=":".join(PLACES))
@@ -63,7 +63,7 @@ def _unpack(name: str, packages: Sequence[str], directory: Path) -> None:
         raise ProgramUnavailable(f"{name} is not installed and cannot be fetched: {last}")
     for package in directory.glob("*.deb"):
         subprocess.run(["dpkg-deb", "-x", package, directory], check=True, timeout=60)
-    # Last: whoever finds it may rely on the rest.
+    # This directory is made last: its existence means that the unpacking is complete.
     collected = directory / f"{LIBRARIES}.part"
     collected.mkdir(exist_ok=True)
     for library in [*directory.glob("usr/lib/*/*.so*"), *directory.glob("lib/*/*.so*")]:

@@ -1,5 +1,5 @@
-"""The api's real handler in this process, behind the gateway's own shape of events and answers;
-Postgres, S3, Secrets Manager and Step Functions are other processes, as they would be."""
+"""The api's real handler in this process, called with the gateway's events. Postgres, S3, Secrets
+Manager and Step Functions run in other processes."""
 
 import json
 import time
@@ -25,14 +25,8 @@ from local.settings import ROOT
 from masstock import settings
 from masstock.services import secret_store, state_machine, storage
 from masstock_api import session
-from tests.support.databases import (
-    ADMIN,
-    IDENTITY_KEY,
-    JANE_OF_GLOBEX,
-    JOHN_OF_ACME,
-    MARY_OF_ACME,
-    Urls,
-)
+from tests.support.databases import IDENTITY_KEY, Urls
+from tests.support.demo_data import ADMIN, JANE_OF_GLOBEX, JOHN_OF_ACME, MARY_OF_ACME
 
 ISSUER = "https://identity.test"
 AUDIENCE = "authenticated"
@@ -56,8 +50,8 @@ SECRETS = {
 
 @contextmanager
 def aws_services(directory: Path) -> Iterator[str]:
-    """The url of S3, Secrets Manager and Step Functions, as the local stack runs them. Machines
-    start and have nothing to do."""
+    """Runs S3, Secrets Manager and Step Functions as the local stack does, and yields their URL.
+    State machines start and end immediately."""
     configuration = {
         "directory": str(directory / "s3"),
         "calls": str(directory / "calls.jsonl"),
@@ -91,7 +85,7 @@ def aws_services(directory: Path) -> Iterator[str]:
 
 @dataclass
 class Context:
-    """What Lambda says of an invocation."""
+    """Lambda's context object."""
 
     function_name: str = "api"
     memory_limit_in_mb: int = 1024
@@ -100,13 +94,13 @@ class Context:
 
 
 def invoke(payload: bytes) -> InvokeResult:
-    """One invocation of the handler; what it raises is raised here."""
+    """Invokes the handler. Its exceptions are not caught."""
     answer = api.lambda_handler(json.loads(payload), Context())  # pyright: ignore
     return InvokeResult(json.dumps(answer).encode())
 
 
 def token(user_id: UUID | str, **claims: Any) -> str:
-    """A bearer token as the issuer would make it."""
+    """A bearer token as the issuer makes it, with changed claims if given."""
     now = int(time.time())
     usual = {
         "sub": str(user_id),
@@ -119,7 +113,7 @@ def token(user_id: UUID | str, **claims: Any) -> str:
 
 
 class Api:
-    """HTTP to the handler, as one of the demo data's users; `None` sends no token."""
+    """HTTP requests to the handler as a user of the demo data. `None` sends no token."""
 
     def __init__(self) -> None:
         self.application = HttpApi(invoke)
@@ -140,7 +134,8 @@ class Api:
 
 @contextmanager
 def environment(urls: Urls, aws_url: str) -> Iterator[pytest.MonkeyPatch]:
-    """A cold start of the function with this environment; another one when it ends."""
+    """Sets the api's environment variables for the block, which begins with a cold start. The next
+    request after the block is a cold start too."""
     secret_id = f"database {urls.name}"
     boto3.client(
         "secretsmanager",
@@ -183,7 +178,7 @@ def environment(urls: Urls, aws_url: str) -> Iterator[pytest.MonkeyPatch]:
 
 
 def forget() -> None:
-    """Makes the next request a cold start's."""
+    """Drops every cached object, so that the next request is a cold start."""
     if session._database is not None:
         session._database.close()
     session._database = None

@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode, between the functions' connections and PostgreSQL."""
+"""A real PgBouncer in transaction mode, between the functions and PostgreSQL."""
 
 import os
 import shutil
@@ -16,19 +16,19 @@ from local.processes.postgres import unprivileged_account
 from tests.support import debian
 from tests.support.databases import PASSWORD
 
-# Long for a busy machine, short beside a session that never comes back.
+# Long enough for a busy machine. A lost session would block forever.
 PATIENCE_SECONDS = 60
-# Libraries that a machine without PgBouncer may lack too, by the beginnings of Debian's names.
+# Prefixes of the names of Debian packages that PgBouncer needs.
 LIBRARIES = ("libevent-2", "libc-ares")
 
 
 class PgBouncer:
-    """One pool of `size` for each login of one database."""
+    """A running PgBouncer with one pool of `size` connections for each login of one database."""
 
     def __init__(self, database_url: str, size: int) -> None:
         program = find_pgbouncer()
         parts = urlsplit(database_url)
-        # Not the tests' own directory: PgBouncer does not run as root, and that one is root's.
+        # PgBouncer refuses to run as root, and only root can read the tests' directory.
         self._directory = Path(tempfile.mkdtemp(prefix="masstock-pgbouncer-", dir="/var/tmp"))
         self.port = children.free_port()
         (self._directory / "users.txt").write_text(
@@ -68,7 +68,7 @@ class PgBouncer:
             pytest.fail(f"PgBouncer did not start: {self.log.read_text()[-500:]}")
 
     def _within_reach(self, program: debian.Program) -> debian.Program:
-        """A copy, for an account that may not enter a checkout which only root may."""
+        """A copy of the program for an account that cannot read the checkout."""
         libraries = Path(program.variables["LD_LIBRARY_PATH"])
         copied = self._directory / libraries.name
         if libraries.exists():
@@ -77,7 +77,7 @@ class PgBouncer:
         return debian.Program(Path(shutil.copy(program.path, self._directory)), variables)
 
     def url(self, database_url: str) -> str:
-        """The same login and database, through the pool."""
+        """The URL of the same login and database, through the pool."""
         parts = urlsplit(database_url)
         login = parts.netloc.rpartition("@")[0]
         return parts._replace(netloc=f"{login}@{HOST}:{self.port}").geturl()
@@ -89,7 +89,7 @@ class PgBouncer:
 
 
 def find_pgbouncer() -> debian.Program:
-    """Skips where it cannot be had."""
+    """PgBouncer's program. Skips the test if it is unavailable."""
     try:
         return debian.find_program("pgbouncer", ["pgbouncer"], LIBRARIES)
     except debian.ProgramUnavailable as error:
@@ -97,7 +97,7 @@ def find_pgbouncer() -> debian.Program:
 
 
 def backends(superuser: str, login: str) -> int:
-    """How many sessions of `login` PostgreSQL has."""
+    """The number of PostgreSQL sessions of `login`."""
     with psycopg.connect(superuser) as connection:
         row = connection.execute(
             "SELECT count(*) FROM pg_stat_activity"

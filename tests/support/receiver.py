@@ -1,4 +1,4 @@
-"""A client's web server, which keeps what it is sent."""
+"""A client's web server that records the webhooks it receives."""
 
 import threading
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver:
-    """Answers every POST with `status`, and with `location` where that is given."""
+    """Answers every POST with `status`, and with a Location header if `location` is set."""
 
     def __init__(self) -> None:
         self.status = 204
@@ -38,7 +38,7 @@ class Receiver:
 
 @contextmanager
 def listening() -> Iterator[Receiver]:
-    """A receiver on a free port of this machine."""
+    """A running receiver on a free port of this machine."""
     receiver = Receiver()
     threading.Thread(target=receiver.server.serve_forever, daemon=True).start()
     try:

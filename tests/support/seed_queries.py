@@ -1,4 +1,4 @@
-"""The schema document's "Common Queries", word for word."""
+"""The "Common Queries" of the schema document, word for word."""
 
 from typing import LiteralString
 

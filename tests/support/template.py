@@ -1,4 +1,4 @@
-"""template.yaml as CloudFormation gets it: transformed, and resolved where a value matters."""
+"""template.yaml after SAM's transformation, with its references resolved."""
 
 import json
 import os
@@ -40,13 +40,13 @@ NOTHING = object()
 
 class _NoManagedPolicies:
     def load(self) -> dict[str, str]:
-        """Every role is our own."""
+        """None: every role of the template has its own policies."""
         return {}
 
 
 @cache
 def source() -> dict[str, Any]:
-    """template.yaml as it stands, with artifacts where `sam package` would have put them."""
+    """template.yaml, with the artifact URLs that `sam package` would write."""
     template = yaml_parse((ROOT / "template.yaml").read_text())
     for resource in template["Resources"].values():
         properties = resource.get("Properties", {})
@@ -61,8 +61,8 @@ def source() -> dict[str, Any]:
 
 
 class Stack:
-    """The transformed template with values for its parameters; what is conditional and off is
-    gone, references are names and ARNs."""
+    """The transformed template with values for its parameters, without resources whose condition is
+    false. `resolve` replaces references by names and ARNs."""
 
     def __init__(self, template: Mapping[str, Any] | None = None, **parameters: str) -> None:
         before = deepcopy(template or source())
@@ -83,7 +83,7 @@ class Stack:
         }
 
     def properties(self, logical_id: str) -> dict[str, Any]:
-        """Resolved."""
+        """The resolved properties of a resource."""
         return self.resolve(self.resources[logical_id].get("Properties", {}))
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
@@ -189,14 +189,14 @@ class Stack:
     # -------------------------------------------------- permissions
 
     def statements(self, role: str) -> list[dict[str, Any]]:
-        """Every statement that a role carries, those of its managed policies too."""
+        """Every policy statement of a role, including those of its managed policies."""
         properties = self.properties(role)
         policies = properties["Policies"]
         policies += map(self.properties, properties.get("ManagedPolicyArns", []))
         return [s for policy in policies for s in policy["PolicyDocument"]["Statement"]]
 
     def grants(self, role: str) -> set["Grant"]:
-        """What a role may do, one action on one resource each."""
+        """The permissions of a role, each one action on one resource."""
         return {
             Grant(action, resource)
             for statement in self.statements(role)
@@ -208,18 +208,18 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Leave to do one thing to whatever matches `resource`."""
+    """The permission for one action on every resource that matches `resource`."""
 
     action: str
     resource: str
 
     def covers(self, action: str, resource: str) -> bool:
-        """As IAM decides it."""
+        """True if IAM would allow the action on the resource because of this grant."""
         return fnmatchcase(action, self.action) and fnmatchcase(resource, self.resource)
 
 
 def listed(value: Any) -> list[Any]:
-    """IAM's and ASL's one-or-many."""
+    """The value as a list: IAM and ASL allow one value instead of a list."""
     return value if isinstance(value, list) else [value]
 
 

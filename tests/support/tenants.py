@@ -1,11 +1,11 @@
-"""Two tenants with one row each in every table, and the statements that try to touch them."""
+"""Two tenants with one row each in every table, and the statements that try to touch these rows."""
 
 from typing import LiteralString
 from uuid import UUID
 
 import psycopg
 
-from tests.support.databases import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
+from tests.support.demo_data import ACME, GLOBEX, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
 
 type Key = UUID | str
 
@@ -25,7 +25,7 @@ RESULT = _id(4)
 TICKET = _id(5)
 DELIVERY = _id(6)
 
-# The column that finds a row, and the row of each tenant.
+# For each table: the column that identifies a row, and its value in each tenant's row.
 ROWS: dict[str, tuple[LiteralString, dict[str, Key]]] = {
     "users": ("id", dict(USER_OF)),
     "clients": ("id", dict(CLIENT_OF)),
@@ -44,7 +44,7 @@ UPDATES: dict[str, LiteralString] = {
     "clients": "UPDATE public.clients SET name = 'x' WHERE id = %(key)s",
     "workflows": "UPDATE public.workflows SET description = 'x' WHERE id = %(key)s",
     "workflow_requests": "UPDATE public.workflow_requests SET notes = 'x' WHERE id = %(key)s",
-    # A live one: nobody but administrators could change an ended one.
+    # A live execution: only administrators can change one that has ended.
     "workflow_executions": (
         "UPDATE public.workflow_executions SET error_message = 'x' WHERE id = %(live)s"
     ),
@@ -103,7 +103,8 @@ INSERTS: dict[str, LiteralString] = {
 
 
 def statement(table: str, command: str) -> LiteralString:
-    """What tries `command` on the row (or as the row's tenant) that the parameters name."""
+    """A statement that tries `command` on the row of the parameters. An INSERT adds a new row for
+    the tenant of the parameters."""
     column: LiteralString = ROWS[table][0]
     target: LiteralString = "public." + table  # pyright: ignore - one of ours
     match command:
@@ -118,7 +119,7 @@ def statement(table: str, command: str) -> LiteralString:
 
 
 def parameters(table: str, whose: str) -> dict[str, Key]:
-    """The values that `statement` may name."""
+    """The parameters of `statement` for the row of a tenant ("own" or "other")."""
     return {
         "key": ROWS[table][1][whose],
         "client": CLIENT_OF[whose],
@@ -129,12 +130,12 @@ def parameters(table: str, whose: str) -> dict[str, Key]:
 
 
 def lay_out(superuser: psycopg.Connection) -> None:
-    """Gives both tenants a row in every table, in a state that lets its tenant do most with it."""
+    """Gives both tenants a row in every table, in the state that permits most to its tenant."""
     superuser.execute(
         "INSERT INTO public.workflows (id, name, status) VALUES (%s, 'retired', 'inactive')",
         [RETIRED_WORKFLOW],
     )
-    # The last administrator could not be shut out.
+    # A second administrator, because the last one cannot be deleted or suspended.
     superuser.execute(
         "INSERT INTO public.users (email, name, role) VALUES ('spare@x.example', 'x', 'admin')"
     )

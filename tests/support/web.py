@@ -1,4 +1,4 @@
-"""A web server that answers as badly as a test needs it to."""
+"""A web server that answers as badly as a test needs."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class Request:
-    """What a client sent."""
+    """A received request."""
 
     path: str
     headers: dict[str, str]
@@ -19,7 +19,7 @@ class Request:
 
 
 class Web:
-    """Keeps the requests; the last call of a method decides what they are answered."""
+    """Records the requests. The method called last determines the answers."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -28,7 +28,8 @@ class Web:
         self.answer({})
 
     def answer(self, body: Any, status: int = 200, length: int | None = None) -> None:
-        """JSON, or bytes as they are; a `length` that is too great cuts them short."""
+        """Answers with JSON, or with bytes unchanged. A `length` above the real one makes the body
+        incomplete."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
 
         def answer(request: BaseHTTPRequestHandler) -> None:
@@ -40,20 +41,20 @@ class Web:
         self.behave: Callable[[BaseHTTPRequestHandler], object] = answer
 
     def stall(self) -> None:
-        """Nothing, until the test ends or sets `released`."""
+        """Does not answer until the test ends or sets `released`."""
         self.behave = lambda _: self.released.wait()
 
     def hang_up(self) -> None:
-        """An end without an answer."""
+        """Closes the connection without an answer."""
         self.behave = lambda _: None
 
     def babble(self) -> None:
-        """Bytes that are no HTTP."""
+        """Answers with bytes that are not HTTP."""
         self.behave = lambda request: request.wfile.write(b"no HTTP at all\r\n\r\n")
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Has the server's `web` answer."""
+    """Passes every request to the server's `web`."""
 
     def do_POST(self) -> None:
         web: Web = self.server.web  # pyright: ignore
@@ -69,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def listening() -> Iterator[Any]:
-    """A server on a free port; whoever uses it sets its `web`."""
+    """A running server on a free port. The caller must set its `web`."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -1,5 +1,5 @@
-"""A TCP proxy before PostgreSQL that counts network flights, can be as slow as a network, and can
-lose a connection on cue."""
+"""A TCP proxy in front of PostgreSQL. It counts network flights, can delay them, and can cut a
+connection at a given point."""
 
 import contextlib
 import select
@@ -10,16 +10,16 @@ from collections import deque
 from types import TracebackType
 from urllib.parse import urlsplit
 
-# Nothing here may outlive whoever went wrong.
+# The longest wait for the end of a thread.
 PATIENCE_SECONDS = 20
 
-# ReadyForQuery, but for its last byte: the transaction's status.
+# A ReadyForQuery message without its last byte, the transaction's status.
 READY = b"Z\x00\x00\x00\x05"
 
 
 class Wire:
-    """A flight is what a client sends before it waits for the server; connecting is one. Whatever
-    is sent arrives `delay_seconds` later."""
+    """A running proxy. A flight is everything that a client sends before it waits for the server.
+    Connecting is one flight. All bytes arrive `delay_seconds` later."""
 
     def __init__(self, url: str, *, delay_seconds: float = 0) -> None:
         parts = urlsplit(url)
@@ -39,11 +39,12 @@ class Wire:
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
     def cut_before(self, cue: bytes, *, times: int = 1) -> None:
-        """Loses the connection when the client sends `cue`, which the server never sees."""
+        """Cuts the connection when the client sends `cue`. The server does not receive it."""
         self._cue, self._deliver, self._cuts_left = cue, False, times
 
     def cut_after(self, cue: bytes) -> None:
-        """Loses the connection when the server has done what `cue` asked, before its answer."""
+        """Cuts the connection after the server has executed `cue`, before the client gets the
+        answer."""
         self._cue, self._deliver, self._cuts_left = cue, True, 1
 
     def __enter__(self) -> "Wire":
@@ -58,7 +59,7 @@ class Wire:
     ) -> None:
         self._stopping = True
         with contextlib.suppress(OSError):
-            # Wakes the thread that accepts.
+            # Wakes the thread that accepts connections.
             socket.create_connection(self._listener.getsockname(), timeout=1).close()
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
@@ -82,7 +83,7 @@ class Wire:
             client,
             socket.create_connection(self._server, timeout=5) as server,
         ):
-            # Else the proxy's own small packets would wait for each other's receipt.
+            # Without this, Nagle's algorithm would delay the proxy's small packets.
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             answered, doomed, tail = True, False, b""
@@ -98,8 +99,8 @@ class Wire:
                     if source is server:
                         travelling.append((arrival, client, content))
                         tail = (tail + content)[-len(READY) - 1 :]
-                        # Not any answer: a long one begins to arrive before the last of what it
-                        # answers has been sent, and nobody waited for it.
+                        # Only ReadyForQuery ends a flight. A long answer begins to arrive while the
+                        # client is still sending.
                         answered = tail.startswith(READY)
                         continue
                     self.flights += answered

@@ -1,4 +1,4 @@
-"""A function's environment, for the rooms that speak to Amazon's services."""
+"""The environment of a function, for the unit tests of modules that call AWS or other services."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from masstock.services import storage
 from masstock.services.secret_store import forget_secrets
 from tests.support.web import Web, listening
 
-# The machine is shared: how long an example takes, or to think of one, says nothing.
+# No time limits for Hypothesis: on a shared machine, the times are not meaningful.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
@@ -25,7 +25,7 @@ def _web_server() -> Iterator[Any]:
 
 @pytest.fixture
 def web(_web_server: Any) -> Iterator[Web]:
-    """Somebody else's web server, at the test's command."""
+    """A web server outside of our system. The test sets its behaviour."""
     _web_server.web = Web(f"http://127.0.0.1:{_web_server.server_port}")
     yield _web_server.web
     _web_server.web.released.set()
@@ -33,7 +33,7 @@ def web(_web_server: Any) -> Iterator[Web]:
 
 @pytest.fixture(scope="session")
 def secrets_manager(aws_url: str) -> Any:
-    """Amazon's own client, to lay out the secrets that we read."""
+    """A boto3 client that creates the secrets for a test."""
     return boto3.client(
         "secretsmanager",
         endpoint_url=aws_url,
@@ -45,7 +45,8 @@ def secrets_manager(aws_url: str) -> Any:
 
 @pytest.fixture
 def aws(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cold start with the services at `aws_url`; another one when the test ends."""
+    """A function's environment with the services at `aws_url`, and a cold start before and after
+    the test."""
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
     for name, value in {
         "AWS_ENDPOINT_URL": aws_url,

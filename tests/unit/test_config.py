@@ -1,4 +1,4 @@
-"""masstock.config: the functions' environment."""
+"""masstock.settings: the environment variables of the functions."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def refusal(kind: type[Settings], environment: dict[str, str]) -> str:
     return str(caught.value)
 
 
-def test_variables_become_what_they_mean() -> None:
+def test_variables_are_parsed_to_their_types() -> None:
     fanout = FanoutSettings(FANOUT)
     assert (fanout.max_concurrency_default, fanout.max_concurrency_limit) == (20, 100)
     assert FinalizeSettings({**FINALIZE, "ALLOW_PRIVATE_WEBHOOKS": "true"}).allow_private_webhooks
@@ -37,7 +37,7 @@ def test_a_missing_variable_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "0", "-1", "2.5", "many", "1_000"])
-def test_a_number_must_be_one(value: str) -> None:
+def test_a_number_must_be_a_number(value: str) -> None:
     told = refusal(FanoutSettings, {**FANOUT, "MAX_CONCURRENCY_LIMIT": value})
     assert told == "MAX_CONCURRENCY_LIMIT must be a whole number above 0"
 
@@ -48,6 +48,6 @@ def test_a_flag_is_true_or_false(value: str) -> None:
     assert told == "ALLOW_PRIVATE_WEBHOOKS must be false or true"
 
 
-def test_a_wrong_value_is_not_told() -> None:
+def test_an_error_does_not_contain_the_wrong_value() -> None:
     told = refusal(FanoutSettings, {**FANOUT, "MAX_CONCURRENCY_LIMIT": "hunter2"})
     assert "hunter2" not in told

@@ -1,4 +1,4 @@
-"""Sealed API keys: what opens them, and that nothing else does."""
+"""masstock.services.sealing: only the right key, client and execution open a sealed API key."""
 
 import json
 import string
@@ -37,19 +37,19 @@ def refused(token: str, client: UUID = CLIENT, execution: UUID = EXECUTION) -> b
 
 
 @given(api_key=any_key, client=st.uuids(), execution=st.uuids())
-def test_what_was_sealed_opens_again(api_key: str, client: UUID, execution: UUID) -> None:
+def test_a_sealed_key_opens_again(api_key: str, client: UUID, execution: UUID) -> None:
     token = seal(api_key, client, execution, FIRST_KEYS)
     assert unseal(token, client, execution, FIRST_KEYS) == api_key
 
 
-def test_a_token_says_its_version_and_key_and_shows_nothing_else() -> None:
+def test_a_sealed_key_shows_only_its_version_and_key_id() -> None:
     version, key_id, nonce, ciphertext = sealed().split(".")
     assert (version, key_id) == ("v1", "k1")
     assert len(nonce) == 16
     assert API_KEYS[0] not in nonce + ciphertext
 
 
-def test_sealing_twice_gives_two_tokens() -> None:
+def test_sealing_twice_gives_different_results() -> None:
     assert len({sealed() for _ in range(50)}) == 50
 
 
@@ -57,7 +57,7 @@ def test_sealing_twice_gives_two_tokens() -> None:
 @example(client=EXECUTION, execution=CLIENT)
 @example(client=CLIENT, execution=UUID(int=0))
 @example(client=UUID(int=0), execution=EXECUTION)
-def test_a_token_moved_to_another_client_or_execution_stays_shut(
+def test_a_sealed_key_of_another_client_or_execution_does_not_open(
     client: UUID, execution: UUID
 ) -> None:
     assume((client, execution) != (CLIENT, EXECUTION))
@@ -65,7 +65,7 @@ def test_a_token_moved_to_another_client_or_execution_stays_shut(
 
 
 @pytest.mark.parametrize("api_key", API_KEYS)
-def test_a_token_altered_in_any_one_character_stays_shut(api_key: str) -> None:
+def test_a_sealed_key_with_one_changed_character_does_not_open(api_key: str) -> None:
     token = sealed(api_key)
     altered = [
         token[:place] + character + token[place + 1 :]
@@ -77,7 +77,7 @@ def test_a_token_altered_in_any_one_character_stays_shut(api_key: str) -> None:
 
 
 @pytest.mark.parametrize("api_key", API_KEYS)
-def test_a_token_cut_lengthened_or_padded_stays_shut(api_key: str) -> None:
+def test_a_cut_lengthened_or_padded_sealed_key_does_not_open(api_key: str) -> None:
     token = sealed(api_key)
     shorter = [token[:end] for end in range(len(token))] + [token[1:]]
     longer = [token + end for end in ("A", "=", "==", "====", ".", ".A", " ", "\n")]
@@ -85,24 +85,24 @@ def test_a_token_cut_lengthened_or_padded_stays_shut(api_key: str) -> None:
 
 
 @given(st.text() | st.lists(st.text(SPELLING), min_size=4, max_size=4).map(".".join))
-def test_text_that_is_no_token_stays_shut(text: str) -> None:
+def test_other_text_does_not_open(text: str) -> None:
     assert refused(text)
 
 
 @pytest.mark.parametrize("key_id", ["", "current", "k2", "k3", "K1", "k1 "])
-def test_a_token_does_not_open_with_another_key(key_id: str) -> None:
+def test_a_sealed_key_does_not_open_with_another_sealing_key(key_id: str) -> None:
     version, _, nonce, ciphertext = sealed().split(".")
     assert refused(".".join((version, key_id, nonce, ciphertext)))
 
 
-def test_current_is_no_key_even_for_what_was_sealed_with_that_name() -> None:
-    # Its "key" would be the current key's id, which every token shows.
+def test_current_is_never_used_as_a_key_id() -> None:
+    # Otherwise the key would be the id of the current key, which every token shows.
     token = seal("an-api-key", CLIENT, EXECUTION, json.dumps({"current": "current"}))
     with pytest.raises(ApiKeyUnreadable):
         unseal(token, CLIENT, EXECUTION, json.dumps({"current": "current"}))
 
 
-def test_after_a_rotation_new_tokens_use_the_new_key_and_old_ones_still_open() -> None:
+def test_a_rotation_seals_with_the_new_key_and_still_opens_old_values() -> None:
     old = sealed()
     new = seal(API_KEYS[0], CLIENT, EXECUTION, ROTATED_KEYS)
     assert new.split(".")[1] == "k2"
@@ -119,7 +119,7 @@ def test_after_a_rotation_new_tokens_use_the_new_key_and_old_ones_still_open() -
         pytest.param("not JSON", id="no JSON"),
     ],
 )
-def test_a_token_whose_key_is_gone_stays_shut(keys: str) -> None:
+def test_a_sealed_key_without_its_sealing_key_does_not_open(keys: str) -> None:
     with pytest.raises(ApiKeyUnreadable):
         unseal(sealed(), CLIENT, EXECUTION, keys)
 
@@ -132,7 +132,7 @@ def test_a_token_whose_key_is_gone_stays_shut(keys: str) -> None:
         pytest.param(lambda token: token.replace(".", ""), id="no token"),
     ],
 )
-def test_a_refusal_tells_neither_the_api_key_nor_the_sealing_key(spoil) -> None:
+def test_a_refusal_contains_neither_the_api_key_nor_the_sealing_key(spoil) -> None:
     api_key = "AIza-very-secret-api-key"
     with pytest.raises(ApiKeyUnreadable) as refusal:
         unseal(spoil(sealed(api_key)), CLIENT, EXECUTION, FIRST_KEYS)

@@ -1,4 +1,4 @@
-"""The image model: what we ask of it, and what each of its answers means."""
+"""Gemini, the image model: our requests, and the outcome of each of its answers."""
 
 import base64
 import hashlib
@@ -23,9 +23,9 @@ from masstock.services.storage import MAX_IMAGE_BYTES
 from masstock_generate.providers import Painting, PaintRequest, gemini
 from tests.support.web import Web, listening
 
-KEY = "AIza-a-demo-key-that-nobody-may-see"
+KEY = "AIza-a-demo-key-that-stays-secret"
 MODEL = "gemini-2.5-flash-image"
-# The SDK warns of words that it does not know; Google adds some all the time.
+# The SDK warns about unknown enum values, and Google adds new ones often.
 pytestmark = [
     pytest.mark.timeout(60),
     pytest.mark.filterwarnings("ignore:.* is not a valid:UserWarning"),
@@ -50,7 +50,7 @@ def paint(prompt: str = "a mug", **changes: Any) -> Painting:
 
 
 def outcome(**changes: Any) -> Outcome:
-    """What a prompt gets instead of an image; it never tells the key."""
+    """The error of a prompt without an image. It never contains the API key."""
     with pytest.raises(Outcome) as raised:
         paint(**changes)
     assert KEY not in "".join(traceback.format_exception(raised.value))
@@ -59,7 +59,7 @@ def outcome(**changes: Any) -> Outcome:
 
 @pytest.fixture(autouse=True)
 def _fresh_client() -> Iterator[None]:
-    """The client stays at the address that it was made for."""
+    """Makes a new client for each test, because a client keeps its address."""
     gemini._client.cache_clear()
     yield
     if gemini._client.cache_info().currsize:
@@ -103,8 +103,8 @@ def stand_in(_model_server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> Sta
     return stand_in
 
 
-# Behaviour → the error, its code, how often the run tries again, whether submitting again could
-# help, whether the rest of the execution would fail alike.
+# Behaviour → error, code, number of retries, whether a later submission can succeed, whether the
+# rest of the execution would fail for the same reason.
 OUTCOMES = {
     "throttle": (errors.ProviderThrottled, "provider_rate_limited", 8, True, False),
     "quota": (errors.QuotaExhausted, "quota_exhausted", 0, True, True),
@@ -142,7 +142,7 @@ def test_a_failure_has_its_outcome_after_exactly_one_call(stand_in: StandIn, beh
 
 
 @pytest.mark.parametrize("seconds", [0.5, 7, 3600])
-def test_a_throttle_that_names_a_delay_is_told_with_it_and_up_to_a_tenth_more(
+def test_retry_after_is_the_throttles_delay_plus_at_most_a_tenth(
     stand_in: StandIn, seconds: float
 ) -> None:
     stand_in.behave("throttle", retry_delay_s=seconds)
@@ -156,14 +156,14 @@ def test_a_throttle_that_names_a_delay_is_told_with_it_and_up_to_a_tenth_more(
     assert len(delays) > 1
 
 
-def test_a_throttle_without_a_delay_names_none(stand_in: StandIn) -> None:
+def test_a_throttle_without_a_delay_has_no_retry_after(stand_in: StandIn) -> None:
     stand_in.behave("throttle")
     throttled = outcome()
     assert isinstance(throttled, ProviderThrottled)
     assert throttled.retry_after is None
 
 
-def test_a_spent_daily_quota_is_no_throttle_even_with_a_delay(stand_in: StandIn) -> None:
+def test_a_spent_daily_quota_is_not_a_throttle_even_with_a_delay(stand_in: StandIn) -> None:
     stand_in.behave("quota", retry_delay_s=7)
     assert isinstance(outcome(), errors.QuotaExhausted)
 
@@ -174,7 +174,7 @@ def test_a_slow_answer_within_the_time_is_an_image(stand_in: StandIn) -> None:
 
 
 @pytest.mark.parametrize("ratio", [None, "16:9"])
-def test_an_image_arrives_as_it_was_painted_from_prompt_references_and_shape(
+def test_the_image_depends_on_prompt_references_and_aspect_ratio(
     stand_in: StandIn, ratio: str | None
 ) -> None:
     references = [(picture("red"), "image/png"), (picture("blue", "JPEG"), "image/jpeg")]
@@ -194,7 +194,7 @@ def test_the_call_carries_this_tenants_key_model_and_prompt(stand_in: StandIn) -
     assert call["api_key_sha256"] == hashlib.sha256(b"another-key").hexdigest()
 
 
-def test_tenants_share_a_client_and_no_key(stand_in: StandIn) -> None:
+def test_tenants_share_a_client_but_no_key(stand_in: StandIn) -> None:
     keys = [f"the-key-of-tenant-{number}" for number in (1, 2, 1, 3)]
     for key in keys:
         paint(api_key=key)
@@ -208,7 +208,7 @@ def test_tenants_share_a_client_and_no_key(stand_in: StandIn) -> None:
 
 @pytest.fixture
 def api(web: Web, monkeypatch: pytest.MonkeyPatch) -> Web:
-    """Gemini's address, answering what the test says."""
+    """A server at Gemini's address. The test sets its answers."""
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", web.url)
     return web
 
@@ -239,7 +239,7 @@ def test_references_go_first_and_in_order_then_the_prompt(api: Web) -> None:
     assert content["role"] == "user"
     *images, text = content["parts"]
     assert text == {"text": "a mug"}
-    # The SDK spells some names with underscores; the API takes both.
+    # The SDK writes some names with underscores. The API accepts both forms.
     inline = [
         {name.replace("_", "").lower(): value for name, value in part["inlineData"].items()}
         for part in images
@@ -252,7 +252,7 @@ def test_references_go_first_and_in_order_then_the_prompt(api: Web) -> None:
     }
 
 
-def test_without_references_and_shape_the_prompt_is_all(api: Web) -> None:
+def test_without_references_and_ratio_only_the_prompt_is_sent(api: Web) -> None:
     api.answer(image_answer(picture("red")))
     paint("a mug")
     body = json.loads(api.requests[0].body)
@@ -289,7 +289,7 @@ def candidate(reason: str | None, *parts: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("words", [(), ({"text": "I would rather not."},)], ids=["", "words"])
-def test_an_end_without_an_image_means_what_its_reason_says(
+def test_an_answer_without_an_image_has_the_outcome_of_its_reason(
     api: Web, reason: str | None, words: tuple[Any, ...], expected: type[Outcome]
 ) -> None:
     api.answer(candidate(reason, *words))
@@ -297,7 +297,7 @@ def test_an_end_without_an_image_means_what_its_reason_says(
 
 
 @pytest.mark.parametrize("reason", ["SAFETY", "PROHIBITED_CONTENT", "A_REASON_OF_NEXT_YEAR"])
-def test_a_blocked_prompt_says_why(api: Web, reason: str) -> None:
+def test_a_blocked_prompt_has_a_reason(api: Web, reason: str) -> None:
     api.answer({"promptFeedback": {"blockReason": reason}})
     blocked = outcome()
     assert type(blocked) is errors.PromptBlocked
@@ -314,7 +314,7 @@ def test_a_block_outweighs_an_image(api: Web) -> None:
 
 
 @pytest.mark.parametrize("reason", ["STOP", "A_REASON_OF_NEXT_YEAR", None])
-def test_an_image_after_words_is_an_image(api: Web, reason: str | None) -> None:
+def test_an_image_after_text_is_an_image(api: Web, reason: str | None) -> None:
     inline = {"mimeType": "image/png", "data": base64.b64encode(picture("red")).decode()}
     api.answer(candidate(reason, {"text": "Here it is:"}, {"inlineData": inline}))
     assert paint().content == picture("red")
@@ -324,7 +324,7 @@ def test_an_image_after_words_is_an_image(api: Web, reason: str | None) -> None:
     ("format", "mime_type"),
     [("PNG", "image/png"), ("JPEG", "image/jpeg"), ("WEBP", "image/webp")],
 )
-def test_the_bytes_decide_the_type_not_what_the_answer_calls_it(
+def test_the_bytes_and_not_the_answer_decide_the_type(
     api: Web, format: str, mime_type: str
 ) -> None:
     api.answer(image_answer(picture("red", format), "application/pdf"))
@@ -332,7 +332,7 @@ def test_the_bytes_decide_the_type_not_what_the_answer_calls_it(
 
 
 @pytest.mark.parametrize("content", [picture("red", "GIF"), picture("red", "BMP"), b"<svg/>", b"x"])
-def test_what_is_no_png_jpeg_or_webp_is_an_invalid_image(api: Web, content: bytes) -> None:
+def test_other_formats_than_png_jpeg_and_webp_are_invalid(api: Web, content: bytes) -> None:
     api.answer(image_answer(content))
     assert type(outcome()) is errors.InvalidImage
 
@@ -345,7 +345,7 @@ def test_ten_megabytes_are_an_image_and_one_byte_more_is_not(api: Web) -> None:
     assert type(outcome()) is errors.InvalidImage
 
 
-def test_an_empty_image_is_none(api: Web) -> None:
+def test_an_empty_image_has_the_outcome_no_image(api: Web) -> None:
     api.answer(image_answer(b""))
     assert type(outcome()) is errors.NoImage
 
@@ -363,7 +363,7 @@ def test_an_empty_image_is_none(api: Web) -> None:
         ({"candidatesTokenCount": 1290}, (None, 1290)),
     ],
 )
-def test_the_tokens_are_those_that_the_model_charges(
+def test_the_tokens_are_the_charged_ones(
     api: Web, usage: dict[str, int], tokens: tuple[int | None, int | None]
 ) -> None:
     api.answer(image_answer(picture("red"), **usage))
@@ -401,7 +401,7 @@ ELSEWHERE = {"@type": "x.LocalizedMessage", "message": "API key not valid."}
         (529, errors.ProviderUnavailable),
     ],
 )
-def test_a_status_means_the_same_whatever_its_body(
+def test_a_status_has_the_same_outcome_with_every_body(
     api: Web, status: int, expected: type[Outcome], body: Any
 ) -> None:
     api.answer(google_error(status) if body == "Google's" else body, status)
@@ -413,12 +413,12 @@ def test_a_status_means_the_same_whatever_its_body(
 
 
 @pytest.mark.parametrize("details", [[BAD_KEY], [ELSEWHERE, BAD_KEY], ["x", None, BAD_KEY]])
-def test_a_bad_key_is_told_by_its_reason_wherever_it_stands(api: Web, details: list[Any]) -> None:
+def test_the_reason_of_a_bad_key_is_found_at_every_position(api: Web, details: list[Any]) -> None:
     api.answer(google_error(400, *details), 400)
     assert type(outcome_of_google()) is errors.InvalidApiKey
 
 
-def test_another_400_that_speaks_of_keys_is_no_bad_key(api: Web) -> None:
+def test_another_400_that_mentions_keys_is_an_invalid_request(api: Web) -> None:
     api.answer(google_error(400, ELSEWHERE, {"reason": "FIELD_INVALID"}), 400)
     assert type(outcome_of_google()) is errors.InvalidRequest
 
@@ -444,7 +444,7 @@ def test_another_400_that_speaks_of_keys_is_no_bad_key(api: Web) -> None:
     ],
     ids=lambda detail: json.dumps(detail)[:40],
 )
-def test_a_strange_429_is_a_throttle_without_a_delay(api: Web, detail: Any) -> None:
+def test_a_malformed_429_is_a_throttle_without_a_delay(api: Web, detail: Any) -> None:
     api.answer(google_error(429, detail), 429)
     throttled = outcome_of_google()
     assert isinstance(throttled, ProviderThrottled)
@@ -456,7 +456,7 @@ def test_a_strange_429_is_a_throttle_without_a_delay(api: Web, detail: Any) -> N
     [{"error": {"details": details}} for details in (None, 5, "x", {"retryDelay": "5s"})],
     ids=json.dumps,
 )
-def test_details_of_another_shape_say_nothing(api: Web, body: Any) -> None:
+def test_malformed_error_details_are_ignored(api: Web, body: Any) -> None:
     api.answer(body, 429)
     throttled = outcome_of_google()
     assert isinstance(throttled, ProviderThrottled)
@@ -464,7 +464,7 @@ def test_details_of_another_shape_say_nothing(api: Web, body: Any) -> None:
 
 
 def outcome_of_google() -> Outcome:
-    """Google's own message (here: the key) stays in the cause; the outcome does not repeat it."""
+    """The outcome of an error of Google. It must not repeat Google's message (here: the key)."""
     with pytest.raises(Outcome) as raised:
         paint()
     assert KEY not in raised.value.detail
@@ -476,29 +476,29 @@ def outcome_of_google() -> Outcome:
 
 NO_ANSWERS: dict[str, Callable[[Web], None]] = {
     "HTML": lambda web: web.answer(b"<html>Welcome to the hotel's network</html>"),
-    "no text": lambda web: web.answer(b"\xff\xfe"),
-    "no text, 500": lambda web: web.answer(b"\xff\xff", 500),
+    "not text": lambda web: web.answer(b"\xff\xfe"),
+    "not text, 500": lambda web: web.answer(b"\xff\xff", 500),
     "a number": lambda web: web.answer(7),
     "nested too deeply": lambda web: web.answer(b"[" * 100_000),
     "parts of another shape": lambda web: web.answer({"candidates": [{"content": {"parts": 7}}]}),
     "a reason of another shape": lambda web: web.answer({"candidates": [{"finishReason": 7}]}),
-    "data that is no base64": lambda web: web.answer(
+    "data that is not base64": lambda web: web.answer(
         candidate("STOP", {"inlineData": {"mimeType": "image/png", "data": "***"}})
     ),
     "cut short": lambda web: web.answer(image_answer(picture("red")), length=10**6),
     "hangs up": Web.hang_up,
-    "speaks no HTTP": Web.babble,
+    "answers without HTTP": Web.babble,
 }
 
 
 @pytest.mark.parametrize("no_answer", NO_ANSWERS)
-def test_what_is_no_answer_of_the_api_may_be_asked_again(api: Web, no_answer: str) -> None:
+def test_an_invalid_answer_can_be_retried(api: Web, no_answer: str) -> None:
     NO_ANSWERS[no_answer](api)
     assert type(outcome()) is errors.ProviderUnavailable
     assert len(api.requests) == 1
 
 
-def test_a_model_that_is_not_there_may_be_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_model_can_be_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:1")
     assert type(outcome()) is errors.ProviderUnavailable
 

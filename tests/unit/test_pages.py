@@ -1,4 +1,4 @@
-"""Cursors: only what a list returned is taken, and pages never lose or repeat a row."""
+"""Cursors: a list accepts only its own cursors, and pages never lose or repeat a row."""
 
 import json
 import string
@@ -18,7 +18,7 @@ positions = st.lists(st.one_of(st.text(max_size=40), st.integers(0, 10_000)), ma
 
 
 @given(positions)
-def test_a_cursor_gives_its_position_back(position: list[str | int]) -> None:
+def test_a_cursor_contains_its_position(position: list[str | int]) -> None:
     cursor = pages.encode_cursor(position, LIST, KEY)
     assert set(cursor) <= set(string.ascii_letters + string.digits + "-_")
     assert pages.decode_cursor(cursor, LIST, KEY) == position
@@ -60,18 +60,18 @@ def test_a_cut_or_lengthened_cursor_is_refused(
 
 
 @given(st.text(max_size=200))
-def test_what_was_never_a_cursor_is_refused(text: str) -> None:
+def test_other_text_is_refused_as_a_cursor(text: str) -> None:
     with pytest.raises(InvalidCursor):
         pages.decode_cursor(text, LIST, KEY)
 
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-# Few different moments, so that many rows share one.
+# Few different times, so that many rows share one.
 rows = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2**128 - 1)), unique=True, max_size=60)
 
 
 @given(rows, st.integers(1, 20))
-def test_pages_have_every_row_once_and_in_order(keys: list[tuple[int, int]], limit: int) -> None:
+def test_pages_contain_every_row_once_and_in_order(keys: list[tuple[int, int]], limit: int) -> None:
     table = sorted(
         ((EPOCH + timedelta(microseconds=moment), UUID(int=number)) for moment, number in keys),
         reverse=True,
@@ -96,7 +96,7 @@ def _row(created_at: datetime, row_id: UUID, filling: int = 0) -> str:
     )
 
 
-def test_a_page_ends_early_where_it_would_grow_too_large() -> None:
+def test_a_page_ends_early_if_it_would_become_too_large() -> None:
     megabyte = 1024 * 1024
     table = [_row(EPOCH, UUID(int=number), megabyte) for number in range(9, 0, -1)]
     page = json.loads(pages.page_of_rows(table, 8, LIST, KEY))

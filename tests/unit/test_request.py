@@ -1,5 +1,5 @@
-"""What a route may read of a request: filters and bodies of any shape end in a value, or in a
-problem that tells the caller what to fix."""
+"""masstock_api.request: every filter and every body becomes a value, or a problem that tells the
+caller the mistake."""
 
 import json
 import unicodedata
@@ -40,7 +40,7 @@ def event(body: str) -> APIGatewayProxyEventV2:
 
 
 @given(st.uuids())
-def test_a_uuid_is_read_in_its_usual_form_only(value: UUID) -> None:
+def test_a_uuid_must_have_its_usual_form(value: UUID) -> None:
     assert parameters.a_uuid.convert(str(value)) == value
     assert parameters.a_uuid.convert(str(value).upper()) == value
     for other in (value.hex, f"{{{value}}}", f"urn:uuid:{value}", f" {value}"):
@@ -49,7 +49,7 @@ def test_a_uuid_is_read_in_its_usual_form_only(value: UUID) -> None:
 
 
 @given(st.datetimes(timezones=st.timezones()))
-def test_a_time_is_read_as_written_and_as_utc_where_it_names_no_offset(value: datetime) -> None:
+def test_a_time_without_an_offset_is_utc(value: datetime) -> None:
     value = value.astimezone(UTC)
     assert parameters.a_time.convert(value.isoformat()) == value
     assert parameters.a_time.convert(value.isoformat().replace("+", " ")) == value
@@ -57,7 +57,7 @@ def test_a_time_is_read_as_written_and_as_utc_where_it_names_no_offset(value: da
 
 
 @given(st.integers(-(10**12), 10**12), st.integers(0, 500), st.integers(0, 500))
-def test_a_number_is_taken_within_its_range_only(value: int, lowest: int, more: int) -> None:
+def test_a_number_must_be_within_its_range(value: int, lowest: int, more: int) -> None:
     convert = parameters.between(lowest, lowest + more).convert
     if lowest <= value <= lowest + more:
         assert convert(str(value)) == value
@@ -67,7 +67,7 @@ def test_a_number_is_taken_within_its_range_only(value: int, lowest: int, more: 
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_number_of_ascii_digits_or_refused(text: str) -> None:
+def test_a_number_consists_of_ascii_digits(text: str) -> None:
     try:
         value = parameters.between(0, 10**8).convert(text)
     except ValueError:
@@ -94,7 +94,7 @@ def test_every_unknown_or_wrong_parameter_is_named(query: dict[str, str]) -> Non
 
 
 def read(text: str, shape: Any = ExecutionCreate) -> Any:
-    """The body as its model, or why it is none."""
+    """The parsed body, or the error that refuses it."""
     try:
         return Request(event(text)).body(shape)
     except (MalformedJson, ValidationFailed) as refusal:
@@ -102,7 +102,7 @@ def read(text: str, shape: Any = ExecutionCreate) -> Any:
 
 
 @given(json_values)
-def test_any_json_is_a_submission_or_refused_with_pointers_into_it(content: Any) -> None:
+def test_any_json_is_a_submission_or_is_refused_with_pointers(content: Any) -> None:
     outcome = read(json.dumps(content))
     assert isinstance(outcome, ExecutionCreate | ValidationFailed)
     if isinstance(outcome, ValidationFailed):
@@ -111,7 +111,7 @@ def test_any_json_is_a_submission_or_refused_with_pointers_into_it(content: Any)
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_json_or_refused_as_none(text: str) -> None:
+def test_any_text_is_json_or_is_refused_as_malformed(text: str) -> None:
     try:
         json.loads(text, parse_constant=lambda name: json.loads(""))
     except ValueError:
@@ -122,7 +122,7 @@ def test_any_text_is_json_or_refused_as_none(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", '{"a": Infinity}', "[" * 100_000, "", "{"])
-def test_what_is_no_json_is_told_as_that(text: str) -> None:
+def test_malformed_json_is_refused_as_malformed(text: str) -> None:
     with pytest.raises(MalformedJson):
         Request(event(text)).body(SupportTicketCreate)
 
@@ -132,7 +132,7 @@ def submission(**more: Any) -> dict[str, Any]:
 
 
 @given(st.text())
-def test_a_prompt_is_trimmed_and_shows_something(prompt: str) -> None:
+def test_a_prompt_is_trimmed_and_has_a_visible_character(prompt: str) -> None:
     outcome = read(json.dumps(submission(prompts=[prompt])))
     if isinstance(outcome, ExecutionCreate):
         [kept] = outcome.prompts or []
@@ -165,7 +165,7 @@ def _visible(character: str) -> bool:
         ({"unknown/field~": 1}, "/unknown~1field~0"),
     ],
 )
-def test_a_mistake_is_pointed_at(changes: dict[str, Any], pointer: str) -> None:
+def test_a_mistake_has_a_pointer(changes: dict[str, Any], pointer: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         Request(event(json.dumps(submission(**changes)))).body(ExecutionCreate)
     assert [mistake.pointer for mistake in refused.value.errors] == [pointer]
@@ -176,7 +176,7 @@ def test_a_mistake_is_pointed_at(changes: dict[str, Any], pointer: str) -> None:
     [{f"unknown{number}": 1 for number in range(150_000)}, {"~" * 1_000_000: 1}],
     ids=["many mistakes", "one with a long name"],
 )
-def test_a_refusal_fits_into_an_answer(content: dict[str, Any]) -> None:
+def test_a_refusal_stays_below_one_megabyte(content: dict[str, Any]) -> None:
     refusal = read(json.dumps(content), SupportTicketCreate)
     assert isinstance(refusal, ValidationFailed)
     assert 1 < len(refusal.errors) <= MAX_MISTAKES
@@ -195,5 +195,5 @@ def test_a_refusal_fits_into_an_answer(content: dict[str, Any]) -> None:
     ],
     ids=range(6),
 )
-def test_the_limits_themselves_are_taken(changes: dict[str, Any]) -> None:
+def test_values_at_the_limits_are_accepted(changes: dict[str, Any]) -> None:
     Request(event(json.dumps(submission(**changes)))).body(ExecutionCreate)

@@ -1,4 +1,4 @@
-"""Secrets Manager without boto3: the signature, the cache, and what can go wrong."""
+"""masstock.services.secret_store: Secrets Manager without boto3: signature, cache and failures."""
 
 import json
 import re
@@ -44,7 +44,7 @@ times = st.datetimes(datetime(2015, 8, 30), datetime(2999, 1, 1))  # noqa: DTZ00
     now=times,
 )
 @example("masstock/dev", "us-east-1", "host", "A" * 20, "s" * 40, "", datetime(2026, 1, 1))  # noqa: DTZ001
-def test_the_signature_is_botocores(
+def test_the_signature_equals_botocores(
     secret_id: str,
     region: str,
     host: str,
@@ -78,7 +78,7 @@ def test_the_signature_is_botocores(
 
 
 class Clock:
-    """Time as the cache sees it."""
+    """The clock of the cache."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -96,7 +96,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def secret(aws: None, secrets_manager: Any, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The id of a secret, whose value is VALUE."""
+    """The id of a secret with the value VALUE."""
     name = re.sub(r"[^\w/]", "-", f"masstock/{request.node.name}")
     secrets_manager.create_secret(Name=name, SecretString=VALUE)
     yield name
@@ -132,7 +132,7 @@ def test_a_forgotten_secret_is_fetched_again_at_once(secret: str, secrets_manage
     assert read_secret(secret) == "rotated"
 
 
-def test_secrets_are_not_mistaken_for_each_other(secret: str, secrets_manager: Any) -> None:
+def test_each_secret_has_its_own_value(secret: str, secrets_manager: Any) -> None:
     other = secrets_manager.create_secret(Name=f"{secret}-2", SecretString="another")["ARN"]
     assert [read_secret(secret), read_secret(other), read_secret(secret)] == [
         VALUE,
@@ -142,9 +142,7 @@ def test_secrets_are_not_mistaken_for_each_other(secret: str, secrets_manager: A
     secrets_manager.delete_secret(SecretId=other, ForceDeleteWithoutRecovery=True)
 
 
-def test_what_does_not_exist_is_said_by_name_and_not_remembered(
-    aws: None, secrets_manager: Any
-) -> None:
+def test_a_missing_secret_is_named_and_not_cached(aws: None, secrets_manager: Any) -> None:
     with pytest.raises(SecretUnavailable, match="masstock/late: ResourceNotFoundException"):
         read_secret("masstock/late")
     secrets_manager.create_secret(Name="masstock/late", SecretString=VALUE)
@@ -155,7 +153,7 @@ def test_what_does_not_exist_is_said_by_name_and_not_remembered(
         read_secret("masstock/late")
 
 
-def test_a_binary_secret_is_none_of_ours(aws: None, secrets_manager: Any) -> None:
+def test_a_binary_secret_is_refused(aws: None, secrets_manager: Any) -> None:
     secrets_manager.create_secret(Name="masstock/binary", SecretBinary=b"\x00\xff")
     with pytest.raises(SecretUnavailable, match="masstock/binary"):
         read_secret("masstock/binary")
@@ -177,7 +175,7 @@ FAILURES: dict[str, Callable[[Web], None]] = {
     "200 cut short": lambda web: web.answer({"SecretString": VALUE}, length=9999),
     "stalls": Web.stall,
     "hangs up": Web.hang_up,
-    "speaks no HTTP": Web.babble,
+    "answers without HTTP": Web.babble,
 }
 
 
@@ -201,16 +199,18 @@ def test_every_failure_is_one_exception_and_the_next_read_tries_again(
     assert len(web.requests) == 2
 
 
-def test_a_closed_port_is_the_same_exception(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_port_raises_the_same_exception(
+    aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
     with pytest.raises(SecretUnavailable, match="masstock/dev: ConnectionRefusedError"):
         read_secret("masstock/dev")
 
 
-def test_without_an_endpoint_the_regions_own_is_asked_over_tls(
+def test_without_an_endpoint_the_regions_one_is_called_over_tls(
     aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one place where the real part cannot run: nothing here may call Amazon."""
+    """The connection is replaced here, because tests must not call AWS."""
     asked: list[str] = []
 
     def connect(host: str, **_: Any) -> Any:

@@ -1,4 +1,5 @@
-"""Objects: what is kept is an image, keys hold ids only, and what was stored completes a row."""
+"""masstock.services.storage: only images are stored, keys contain only ids, and the stored object
+has all values of its row."""
 
 import base64
 import hashlib
@@ -49,13 +50,13 @@ def test_an_image_is_known_by_its_magic_bytes(content: bytes, mime_type: str) ->
 @pytest.mark.parametrize(
     "content", [b"", b"GIF89a", b"<svg/>", PNG[1:], b"RIFF\0\0\0\0WAVE", b"\x89PNG\n\x1a\n"]
 )
-def test_anything_else_is_no_image(content: bytes) -> None:
+def test_other_bytes_are_not_an_image(content: bytes) -> None:
     with pytest.raises(InvalidImage):
         sniff_image(content)
 
 
 @given(st.uuids(), st.integers(0, 9_999), st.datetimes(timezones=st.just(UTC)))
-def test_a_key_is_ids_and_the_rows_own_second(
+def test_a_key_consists_of_ids_and_the_rows_second(
     execution_id: UUID, index: int, created_at: datetime
 ) -> None:
     second = int(created_at.timestamp())
@@ -64,17 +65,17 @@ def test_a_key_is_ids_and_the_rows_own_second(
     )
 
 
-def test_a_stored_image_tells_all_that_completes_its_row(bucket: str) -> None:
+def test_a_stored_image_has_all_values_of_its_row(bucket: str) -> None:
     results, execution_id = Results(bucket), uuid4()
     key = image_key(execution_id, 1, datetime(2026, 1, 1, tzinfo=UTC), "image/png")
     stored = results.put(key, PNG, "image/png", processing_time_ms=7, cost=38_700, attempt=2)
     assert results.find(execution_id, 1) == stored
-    # Not the image of prompt 10, 11 …
+    # A prefix must not match another prompt, such as 1 and 10.
     assert results.find(execution_id, 0) is None
     assert results.find(uuid4(), 1) is None
 
 
-def test_what_is_stored_is_hashed_once_and_s3_checks_it(bucket: str) -> None:
+def test_s3_checks_the_hash_of_every_stored_image(bucket: str) -> None:
     sent: list[Any] = []
     events: Any = storage._s3().meta.events
     events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request))
@@ -83,13 +84,13 @@ def test_what_is_stored_is_hashed_once_and_s3_checks_it(bucket: str) -> None:
     digest = base64.b64encode(hashlib.sha256(PNG).digest())
     for request in sent:
         assert request.headers["x-amz-checksum-sha256"] == digest
-        # The signature holds the checksum, and so the body.
+        # The signature covers the checksum, and so the body.
         assert b"x-amz-checksum-sha256" in request.headers["Authorization"]
         assert request.headers["x-amz-content-sha256"] == b"UNSIGNED-PAYLOAD"
     assert len(sent) == 2
 
 
-def test_one_prompts_image_is_not_taken_for_anothers(bucket: str) -> None:
+def test_one_prompts_image_is_not_found_for_another(bucket: str) -> None:
     results, execution_id = Results(bucket), uuid4()
     results.put(
         f"{execution_id}/12_0.png", PNG, "image/png", processing_time_ms=1, cost=None, attempt=1
@@ -100,7 +101,7 @@ def test_one_prompts_image_is_not_taken_for_anothers(bucket: str) -> None:
     assert found.cost_microusd is None
 
 
-def test_images_of_a_deleted_execution_are_removed_and_no_others(bucket: str) -> None:
+def test_only_images_of_a_deleted_execution_are_removed(bucket: str) -> None:
     results, gone, kept = Results(bucket), uuid4(), uuid4()
     for execution_id in (gone, kept):
         for index in range(3):
@@ -117,7 +118,7 @@ def test_images_of_a_deleted_execution_are_removed_and_no_others(bucket: str) ->
     assert results.find(kept, 2) is not None
 
 
-def test_a_reference_is_read_as_it_was_submitted(bucket: str) -> None:
+def test_a_reference_is_read_in_its_submitted_version(bucket: str) -> None:
     uploads = Uploads(bucket)
     key, version = uploads.put_reference(CLIENT, PNG)
     assert key.startswith(f"{CLIENT}/references/")
@@ -129,8 +130,8 @@ def test_a_reference_is_read_as_it_was_submitted(bucket: str) -> None:
         uploads.read_reference(CLIENT, key.replace("references/", "references/0"), version)
 
 
-def test_another_clients_reference_is_not_read_whoever_names_it(bucket: str) -> None:
-    """SQL injected as one tenant may write any key into its own execution."""
+def test_another_clients_reference_is_never_read(bucket: str) -> None:
+    """SQL injected as one tenant can write any key into its own execution."""
     uploads = Uploads(bucket)
     key, version = uploads.put_reference(OTHER, PNG)
     for named in (key, f"{CLIENT}/../{key}"):
@@ -157,8 +158,8 @@ def test_an_upload_form_fixes_key_type_and_size(bucket: str) -> None:
         assert answer.status_code == 204
 
 
-def test_an_upload_that_is_too_large_or_no_image_is_refused_when_it_is_named(bucket: str) -> None:
-    """Whatever the form let through."""
+def test_a_reference_that_is_too_large_or_not_an_image_is_refused(bucket: str) -> None:
+    """This check does not rely on the form's limits."""
     for content in (PNG.ljust(storage.MAX_IMAGE_BYTES + 1, b"x"), b"GIF89a" + b"x" * 20):
         form = Uploads(bucket).new_image_upload(CLIENT, uuid4(), "image/png")
         fields: Any = form["fields"]

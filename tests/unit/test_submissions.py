@@ -1,4 +1,4 @@
-"""Uploaded lists of prompts: read as far as they can matter, mistakes told by their line."""
+"""Uploaded lists of prompts: reading stops at the limit, and mistakes have a line number."""
 
 import json
 import time
@@ -26,7 +26,7 @@ SUBMISSION = ExecutionCreate.model_validate(
 
 
 class Uploaded(Uploads):
-    """One list."""
+    """An uploaded list in place of S3."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__("uploads")
@@ -55,7 +55,7 @@ def test_blank_lines_are_skipped_and_both_forms_read() -> None:
     assert (two.prompt, two.custom_id) == ("two", "2")
 
 
-def test_mistakes_are_told_by_their_line() -> None:
+def test_mistakes_are_reported_with_their_line() -> None:
     first, second, third = mistakes(b'\n{\n"fine"\n \n\n  5\n"fine"\n[')
     assert first == "Line 2 is not JSON."
     assert second.startswith("Line 6: ")
@@ -63,11 +63,11 @@ def test_mistakes_are_told_by_their_line() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \n\t\r\n"])
-def test_a_list_of_nothing_is_told_as_that(content: bytes) -> None:
+def test_an_empty_list_is_refused(content: bytes) -> None:
     assert mistakes(content) == ["The list is empty."]
 
 
-def test_only_the_first_mistakes_are_told() -> None:
+def test_only_the_first_mistakes_are_reported() -> None:
     assert len(mistakes(b"?\n" * 10_000)) == submissions.MAX_MISTAKES
 
 
@@ -80,7 +80,7 @@ def test_the_longest_prompt_fits_into_a_line() -> None:
     assert read(json.dumps("\N{FOX FACE}" * 10_000).encode()) == ["\N{FOX FACE}" * 10_000]
 
 
-def test_a_list_over_the_limit_is_refused_without_reading_on() -> None:
+def test_a_list_over_the_limit_is_refused_without_reading_the_rest() -> None:
     prompts = read(b'"x"\n' * (MAX_PROMPTS_BYTES // 4))
     assert len(prompts) == PROMPTS_LIMIT + 1
     config = WorkflowConfig(workflow_type="nano_banana", model="m", max_prompts=PROMPTS_LIMIT)
@@ -97,7 +97,7 @@ def test_a_list_over_the_limit_is_refused_without_reading_on() -> None:
     [b"\n", b" ", b'"x"\n', b"[],", b"[]\n", b"?\n"],
     ids=["blank lines", "one blank line", "prompts", "one line", "no prompts", "no JSON"],
 )
-def test_the_largest_upload_costs_little_time_and_memory(line: bytes) -> None:
+def test_the_largest_upload_needs_little_time_and_memory(line: bytes) -> None:
     content = line * (MAX_PROMPTS_BYTES // len(line))
     began = time.process_time()
     tracemalloc.start()

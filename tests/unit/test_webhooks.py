@@ -1,4 +1,4 @@
-"""Webhooks: what receivers verify, and where we do not call."""
+"""Webhooks: receivers can verify them, and private addresses are not called."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def send(url: str, *, allow_private: bool = True) -> webhooks.Answer:
     return webhooks.send(url, BODY, secret=SECRET, message_id="msg_1", allow_private=allow_private)
 
 
-def test_a_receiver_verifies_us_with_the_official_library(receiver: Receiver) -> None:
+def test_the_official_library_verifies_our_signature(receiver: Receiver) -> None:
     answer = send(receiver.url + "?source=masstock")
     assert (answer.status, answer.error, answer.delivered) == (200, None, True)
     [(path, headers, body)] = receiver.received
@@ -59,12 +59,12 @@ def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("receiver", [(410, None)], indirect=True)
-def test_gone_is_final(receiver: Receiver) -> None:
+def test_the_status_gone_is_final(receiver: Receiver) -> None:
     answer = send(receiver.url)
     assert (answer.delivered, answer.final) == (False, True)
 
 
-def test_a_closed_port_is_an_answer_not_an_exception(receiver: Receiver) -> None:
+def test_a_closed_port_is_a_failed_delivery_not_an_exception(receiver: Receiver) -> None:
     receiver.close()
     answer = send(receiver.url)
     assert answer.status is None
@@ -120,10 +120,10 @@ def test_a_private_address_is_refused_at_submission_and_again_when_sending(host:
     assert "private" in (answer.error or "")
 
 
-def test_a_name_that_leads_to_a_private_address_by_now_is_not_called(
+def test_a_name_that_now_resolves_to_a_private_address_is_not_called(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DNS rebinding: public when it was submitted, private when it is used."""
+    """DNS rebinding: the name was public at submission and is private at delivery."""
     inside = [(2, 1, 6, "", ("127.0.0.1", receiver.port))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: inside)
     answer = send(f"https://rebinding.example:{receiver.port}/", allow_private=False)
@@ -143,7 +143,7 @@ def test_a_name_that_leads_to_a_private_address_by_now_is_not_called(
         ("https://[::1/", "URL"),
     ],
 )
-def test_what_is_no_usable_address_is_refused_with_a_reason(url: str, reason: str) -> None:
+def test_an_unusable_address_is_refused_with_a_reason(url: str, reason: str) -> None:
     with pytest.raises(webhooks.WebhookRefused, match=reason):
         webhooks.check_url(url, allow_private=False)
 
@@ -152,11 +152,11 @@ def test_what_is_no_usable_address_is_refused_with_a_reason(url: str, reason: st
     "url",
     ["https://93.184.215.14/", "https://93.184.215.14:8443/a?b=c", "https://[2606:4700::1111]/"],
 )
-def test_a_public_address_may_be_called(url: str) -> None:
+def test_a_public_address_is_allowed(url: str) -> None:
     webhooks.check_url(url, allow_private=False)
 
 
-def test_a_name_that_does_not_resolve_now_is_judged_when_it_is_used() -> None:
+def test_a_name_that_does_not_resolve_is_checked_at_delivery() -> None:
     url = "https://nowhere.invalid/hook"
     webhooks.check_url(url, allow_private=False)
     assert send(url, allow_private=False).status is None

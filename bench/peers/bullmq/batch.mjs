@@ -1,7 +1,7 @@
-// A batch on BullMQ: a flow of children, and the aggregate as their parent.
+// A batch on BullMQ: a flow of child jobs with the aggregate as their parent.
 //
-// `node batch.mjs work` works; `node batch.mjs` submits for whoever writes lines `NAME TASK NUMBER`
-// and answers each with the seconds until the client saw the parent completed.
+// `node batch.mjs work` runs the worker. `node batch.mjs` reads lines `NAME TASK NUMBER` from stdin.
+// For each it submits a batch and writes the seconds until the parent job was completed.
 
 import http from "node:http";
 import readline from "node:readline";

@@ -1,4 +1,4 @@
-"""Who calls, and the transaction that sees what they may see."""
+"""The caller of a request, and a transaction under the row security policies for this caller."""
 
 import hmac
 import json
@@ -16,7 +16,7 @@ from fastapi import Depends, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from psycopg.rows import dict_row
 
-# Keys are cached by the client across invocations.
+# The client caches the keys across invocations.
 jwks = jwt.PyJWKClient(os.environ["JWT_JWKS_URL"])
 bearer = HTTPBearer()
 _secrets: dict[str, str] = {}
@@ -24,8 +24,8 @@ _connection: psycopg.AsyncConnection[dict[str, Any]] | None = None
 
 
 def secret(name: str) -> str:
-    """A secret, by way of Lambda's Parameters and Secrets extension: without boto3, which would
-    cost the cold start more than everything else here."""
+    """Reads a secret from Lambda's Parameters and Secrets extension. Importing boto3 instead would
+    cost more of the cold start than all other imports here."""
     if name not in _secrets:
         url = f"{os.environ['SECRETS_EXTENSION_URL']}/secretsmanager/get?secretId={quote(name, '')}"
         token = {"X-Aws-Parameters-Secrets-Token": os.environ.get("AWS_SESSION_TOKEN", "")}
@@ -35,17 +35,17 @@ def secret(name: str) -> str:
 
 
 class Principal(NamedTuple):
-    """Who the token speaks of."""
+    """The user of a token."""
 
     user_id: UUID
     issued_at: int
 
 
-# Not async without need: it awaits nothing, and a thread would cost more than it does.
+# Async although it awaits nothing: FastAPI runs a plain function in a thread, which costs more.
 async def principal(
     credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)],
 ) -> Principal:
-    """401 where the token is none of our issuer's."""
+    """Checks the token; 401 if our issuer did not sign it for us."""
     try:
         claims = jwt.decode(
             credentials.credentials,
@@ -62,14 +62,14 @@ async def principal(
 
 
 async def connect() -> psycopg.AsyncConnection[dict[str, Any]]:
-    """The connection of this execution environment: one request at a time needs no pool."""
+    """The connection of this execution environment, which serves one request at a time."""
     global _connection  # noqa: PLW0603 - kept across invocations
     if _connection is None or _connection.closed:
         _connection = await psycopg.AsyncConnection[dict[str, Any]].connect(
             secret(os.environ["DATABASE_SECRET_ID"]),
             autocommit=True,
             row_factory=dict_row,
-            # A transaction-mode pooler stands between, as for us.
+            # A pooler in transaction mode is in between, as for our api.
             prepare_threshold=None,
         )
     return _connection
@@ -78,51 +78,23 @@ async def connect() -> psycopg.AsyncConnection[dict[str, Any]]:
 class Tx:
     """A transaction as the caller."""
 
-    def __init__(self, connection: Any, user_id: UUID, entered: dict[str, Any]) -> None:
+    def __init__(self, connection: Any) -> None:
         self.connection = connection
-        self.user_id = user_id
-        self.is_admin = entered["role"] == "admin"
-        self.client_id: UUID | None = entered["client_id"]
 
     async def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
-        """All rows."""
+        """All rows of one statement."""
         return await (await self.connection.execute(query, values)).fetchall()
-
-    async def row(self, query: str, **values: Any) -> dict[str, Any]:
-        """The one row; 404 where there is none."""
-        row = await (await self.connection.execute(query, values)).fetchone()
-        if row is None:
-            raise HTTPException(404, "There is no such resource, or it is not yours.")
-        return row
-
-    async def run(self, query: str, **values: Any) -> int:
-        """How many rows a statement without an answer touched."""
-        return (await self.connection.execute(query, values)).rowcount
-
-    def for_admins(self) -> None:
-        """403 for everybody else."""
-        if not self.is_admin:
-            raise HTTPException(403, "Only administrators may do this.")
-
-    def client_named(self, named: UUID | None) -> UUID:
-        """The caller's own client, or the one that an administrator names."""
-        if self.client_id is not None and named is None:
-            return self.client_id
-        self.for_admins()
-        if named is None:
-            raise HTTPException(422, "Administrators must name the client.")
-        return named
 
 
 ENTER = "SELECT role, client_id, last_login FROM app.enter(%s, %s, %s)"
 
 
 async def transaction(caller: Annotated[Principal, Depends(principal)]) -> AsyncIterator[Tx]:
-    """Committed when the route has returned, before the answer leaves."""
+    """Commits after the route function returns and before the response is sent."""
     connection = await connect()
     async with connection.transaction():
         entered = await _enter(connection, caller)
-        yield Tx(connection, caller.user_id, entered)
+        yield Tx(connection)
     if entered["last_login"] is None or entered["last_login"].timestamp() < caller.issued_at:
         async with connection.transaction():
             await _enter(connection, caller)

@@ -1,4 +1,4 @@
-"""Keyset pages."""
+"""Pages of a list, found by the creation time and id of their first row."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 class Paging:
-    """Where a page begins and how long it is."""
+    """The start and length of a page."""
 
     def __init__(
         self, limit: Annotated[int, Query(ge=1, le=200)] = 50, cursor: str | None = None
@@ -19,15 +19,15 @@ class Paging:
         try:
             self.before = json.loads(base64.urlsafe_b64decode(cursor)) if cursor else None
         except ValueError as error:
-            raise HTTPException(400, "The cursor is not one that this list returned.") from error
+            raise HTTPException(400, "This list did not return this cursor.") from error
 
     def values(self) -> dict[str, Any]:
-        """For a statement that reads one row more than the page has."""
+        """Parameters of a statement that reads one row more than the page has."""
         created_at, row_id = self.before or ("infinity", LAST_ID)
         return {"limit": self.limit + 1, "before_created_at": created_at, "before_id": row_id}
 
     def page(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """The envelope."""
+        """The page as the response body."""
         items, next_cursor = rows[: self.limit], None
         if len(rows) > self.limit:
             position = [items[-1]["created_at"].isoformat(), str(items[-1]["id"])]

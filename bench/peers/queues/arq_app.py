@@ -1,7 +1,7 @@
-"""A batch on arq, which has no fan-in of its own: every job that ends counts down, and the last one
-enqueues the aggregate.
+"""A batch on arq. arq has no fan-in, so every job decrements a counter when it ends, and the last
+one enqueues the aggregate.
 
-`arq arq_app.Worker` works; `python arq_app.py` submits as celery_app does.
+`arq arq_app.Worker` runs the worker. `python arq_app.py` submits batches as celery_app does.
 """
 
 import asyncio
@@ -16,22 +16,22 @@ from arq.connections import RedisSettings
 from painting import HEADERS, IMAGE, URL, ask, image_of, place_of
 
 SETTINGS = RedisSettings.from_dsn(os.environ["REDIS_URL"])
-# arq looks for jobs by polling, twice a second unless told.
+# arq polls for jobs, by default twice a second.
 POLL_SECONDS = 0.02
 
 
 async def connect(ctx: dict[str, Any]) -> None:
-    """One session for all jobs."""
+    """Opens one session for all jobs."""
     ctx["http"] = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64))
 
 
 async def disconnect(ctx: dict[str, Any]) -> None:
-    """The session's end."""
+    """Closes the session."""
     await ctx["http"].close()
 
 
 async def paint(ctx: dict[str, Any], batch: str, number: int) -> None:
-    """Asks the model and keeps the image."""
+    """Calls the model and stores the image."""
     http = ctx["http"]
     async with http.post(URL, data=ask(number), headers=HEADERS) as answer:
         image = image_of(await answer.read())
@@ -41,23 +41,23 @@ async def paint(ctx: dict[str, Any], batch: str, number: int) -> None:
 
 
 async def nothing(ctx: dict[str, Any], batch: str, number: int) -> None:
-    """What the queue costs alone."""
+    """A task without work, to measure the queue alone."""
     await count_down(ctx, batch)
 
 
 async def count_down(ctx: dict[str, Any], batch: str) -> None:
-    """The last job of a batch lets its aggregate go."""
+    """Counts an ended job; after the last one of a batch, enqueues the aggregate."""
     if await ctx["redis"].decr(f"left:{batch}") == 0:
         await ctx["redis"].enqueue_job("count", batch)
 
 
 async def count(ctx: dict[str, Any], batch: str) -> None:
-    """The aggregate; tells who waits for it."""
+    """The aggregate: wakes the client."""
     await ctx["redis"].rpush(f"ended:{batch}", 1)
 
 
 class Worker:
-    """What `arq` reads."""
+    """The worker's settings, which `arq` reads."""
 
     functions = (paint, nothing, count)
     redis_settings = SETTINGS
@@ -70,7 +70,7 @@ class Worker:
 
 
 async def serve() -> None:
-    """See the module."""
+    """Submits the batches that stdin names; writes the seconds of each."""
     redis = await create_pool(SETTINGS)
     while line := await asyncio.to_thread(sys.stdin.readline):
         batch, task, number = line.split()

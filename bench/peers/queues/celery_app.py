@@ -1,7 +1,7 @@
-"""A batch on Celery: a chord of tasks, and an aggregate behind them.
+"""A batch on Celery: a chord of tasks with an aggregate.
 
-`celery -A celery_app worker` works; `python celery_app.py` submits for whoever writes lines
-`NAME TASK NUMBER` and answers each with the seconds until the client saw the aggregate's result.
+`celery -A celery_app worker` runs the worker. `python celery_app.py` reads lines `NAME TASK NUMBER`
+from stdin. For each it submits a batch and writes the seconds until the aggregate's result arrived.
 """
 
 import os
@@ -30,7 +30,7 @@ http = urllib3.PoolManager(maxsize=32)
 
 @app.task
 def paint(batch: str, number: int) -> int:
-    """Asks the model and keeps the image."""
+    """Calls the model and stores the image."""
     answer = http.request("POST", URL, body=ask(number), headers=HEADERS, timeout=60)
     image = image_of(answer.data)
     kept = http.request("PUT", place_of(batch, number), body=image, headers=IMAGE)
@@ -41,13 +41,13 @@ def paint(batch: str, number: int) -> int:
 
 @app.task
 def nothing(batch: str, number: int) -> int:
-    """What the queue costs alone."""
+    """A task without work, to measure the queue alone."""
     return 1
 
 
 @app.task
 def count(results: list[int]) -> int:
-    """The aggregate."""
+    """The aggregate: adds up the results."""
     return sum(results)
 
 

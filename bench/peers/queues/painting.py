@@ -1,5 +1,5 @@
-"""What a task of every peer written in Python does: asks the model for an image and keeps it under
-the task's own name, over connections that stay open."""
+"""The task of the Python peers: calls the model for an image and stores it under the task's name,
+over connections that stay open."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ IMAGE = {"Content-Type": "image/png"}
 
 
 def ask(number: int) -> bytes:
-    """The body of the call."""
+    """The body of the model call."""
     parts = [{"text": f"prompt number {number} of a batch"}]
     config = {"responseModalities": ["IMAGE"]}
     return json.dumps(
@@ -22,11 +22,11 @@ def ask(number: int) -> bytes:
 
 
 def image_of(answer: bytes) -> bytes:
-    """What the model painted."""
+    """The image in the model's answer."""
     [candidate] = json.loads(answer)["candidates"]
     return base64.b64decode(candidate["content"]["parts"][0]["inlineData"]["data"])
 
 
 def place_of(batch: str, number: int) -> str:
-    """Where the image goes."""
+    """The URL where the image is stored."""
     return f"{BUCKET}/{batch}/{number}.png"

@@ -1,1 +1,1 @@
-"""The HTTP API: one request in, one answer out."""
+"""The HTTP API."""

@@ -1,4 +1,4 @@
-"""HTTP: every request enters here, finds its route, and leaves as JSON or as a problem."""
+"""Routes each HTTP request to its operation. Errors become problems."""
 
 import re
 import time
@@ -61,7 +61,7 @@ for _operation in OPERATIONS.values():
 
 
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """API Gateway payload 2.0 in and out. One log line per request, never a body or a token."""
+    """Answers one event of API Gateway. Logs one line per request, without body and token."""
     began = time.monotonic()
     request_id = event["requestContext"]["requestId"]
     method = event["requestContext"]["http"]["method"]
@@ -92,10 +92,10 @@ def _as_get(event: dict[str, Any]) -> dict[str, Any]:
 
 @app.exception_handler(Exception)
 def _on_error(error: Exception) -> Response[str]:
-    return _tell(error)
+    return _problem(error)
 
 
-def _tell(error: Exception) -> Response[str]:
+def _problem(error: Exception) -> Response[str]:
     problem = problem_of(error)
     if problem.status >= 500:
         logger.exception(problem.error.code)
@@ -111,9 +111,9 @@ def _on_unknown_route(_: Exception) -> Response[str]:
         for operation in OPERATIONS.values()
         if re.fullmatch(re.sub(r"<\w+>", "[^/]+", operation.path), event.path)
     }
-    # Powertools matches fewer characters in an id than this pattern.
+    # This pattern also matches characters that Powertools does not accept in an id.
     if not allowed or event.request_context.http.method in allowed:
-        return _tell(NotFound("There is no such route."))
+        return _problem(NotFound("There is no such route."))
     if "GET" in allowed:
         allowed.add("HEAD")
-    return _tell(MethodNotAllowed(sorted(allowed)))
+    return _problem(MethodNotAllowed(sorted(allowed)))

@@ -1,24 +1,24 @@
-"""Pages of other origins that may call this API, as the CORS protocol tells browsers. Here and not
-in API Gateway, whose own answers to preflights no local stack and no test would see."""
+"""CORS headers: they tell browsers which origins may call this API. They are set here and not in
+API Gateway, so that the local stack and the tests include them."""
 
 from collections.abc import Mapping
 
 METHODS = "GET, HEAD, POST, PATCH, DELETE"
 REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match"
 RESPONSE_HEADERS = "ETag, Location, Retry-After, X-Request-Id, Allow, WWW-Authenticate"
-# Browsers keep the answer to a preflight for so long, or for less.
+# How long browsers may cache the answer to a preflight.
 PREFLIGHT_SECONDS = "7200"
 
 
 def allow_origin(allowed: str, origin: str | None) -> Mapping[str, str]:
-    """Headers of every answer; none where nobody is allowed. `allowed` lists origins separated by
-    commas, or is `*`. Tokens travel in a header, so no cookie has to be let through."""
+    """Headers of every answer; none if `allowed` is empty. `allowed` is `*` or a list of origins
+    separated by commas. Cookies are not allowed: the token is in a header."""
     if allowed == "*":
         return {"Access-Control-Allow-Origin": "*", **_exposed()}
     origins = {one.strip() for one in allowed.split(",") if one.strip()}
     if not origins:
         return {}
-    # A cache must not answer one origin with what another one got.
+    # A cache must not give one origin the answer for another origin.
     vary = {"Vary": "Origin"}
     if origin not in origins:
         return vary
@@ -30,7 +30,7 @@ def _exposed() -> Mapping[str, str]:
 
 
 def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
-    """Whether a browser asks on behalf of a page, before it sends the page's request."""
+    """True for the question that a browser sends before a page's request."""
     return method == "OPTIONS" and "access-control-request-method" in headers
 
 

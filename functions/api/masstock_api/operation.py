@@ -2,13 +2,13 @@
 
     @reads("/v1/clients/<client_id>", "Client")
     def get_client(request: Request, client_id: UUID) -> str:
-        "One client."
+        "Returns one client."
         return clients.fetch_client(request.reading(), client_id)
 
 From the declaration and the handler's parameters follow: the refusal of unknown query parameters,
 the ids in the path, the body, both gates for administrators, the response, the operation in the
 OpenAPI document (tools/openapi.py) and the access test's list (tests/e2e/access.yaml). Models are
-named as strings, because importing pydantic would slow down every request that has no body.
+named as strings, because importing pydantic would slow down cold starts that need no body.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ from masstock_api.parameters import PERIOD, Parameter, read_path, read_query
 from masstock_api.request import Request
 from masstock_api.responses import cacheable_answer, created, page_answer
 
-# Refusals of a request that the caller can mend.
+# Errors that the caller can correct.
 MISTAKES = (BodyTooLarge, InvalidCursor, MalformedJson, UnsupportedMediaType, ValidationFailed)
 # The body of a POST whose handler has no parameter `body`.
 EMPTY_BODY = "EmptyBody"
@@ -50,8 +50,8 @@ type Declaration = Callable[[Handler], Handler]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success. `model` is a name in masstock.schemas.responses; `media_type` is for bodies that
-    are not JSON."""
+    """A successful answer. `model` is a name in masstock.schemas.responses. `media_type` is for a
+    body without a model."""
 
     status: int
     model: str | None = None
@@ -68,14 +68,14 @@ class Operation:
     path: str
     handler: Handler
     answers: Sequence[Answer]
-    # Makes the response of the handler's result.
+    # Makes the response from the handler's result.
     respond: Callable[[Request, Any], Response[Any]]
     query: Mapping[str, Parameter] = field(default_factory=dict[str, Parameter])
     # Parameters of the path that are not UUIDs.
     path_parameters: Mapping[str, Parameter] = field(default_factory=dict[str, Parameter])
     # Request headers that the operation reads.
     headers: Sequence[str] = ()
-    # Refusals beside those that follow from the rest; see tools/openapi.py.
+    # Further errors. The others follow from the declaration: `problems_of` in tools/openapi.py.
     problems: Sequence[type[AppError]] = ()
     body_required: bool = True
     # Client users get Forbidden.
@@ -85,7 +85,7 @@ class Operation:
     row: Callable[..., object] | None = None
     # Needs no token.
     is_open: bool = False
-    # Is answered without the database.
+    # Needs no database.
     bare: bool = False
     compress: bool = False
 
@@ -102,11 +102,11 @@ class Operation:
 
     def run(self, event: APIGatewayProxyEventV2, path_values: Mapping[str, str]) -> Response[Any]:
         """Answers one request. Raises an AppError that problems.py turns into a problem."""
-        # The pattern, because paths carry ids and patterns can be counted.
+        # The pattern and not the path, which contains ids: log queries count requests by route.
         logger.append_keys(route=self.path)
         request = Request(event, admins=self.admins, row=self.row)
         if not self.is_open:
-            # Before the request is read: a stranger's mistakes are not worth the time.
+            # First, so that a request without a valid token costs little time.
             request.principal  # noqa: B018
         try:
             result = self.handler(request, **self._arguments(request, path_values))

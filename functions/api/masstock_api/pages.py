@@ -14,25 +14,25 @@ from masstock_api.parameters import Parameter, between
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
-# With their envelope, pages stay below Lambda's 6 MB.
+# A page and its envelope must fit into Lambda's limit of 6 MB.
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 SIGNATURE_BYTES = 9
 
 
 def encode_cursor(position: Sequence[str | int], list_name: str, key: str) -> str:
-    """A position in one list, signed: another list's cursor, or an altered one, is refused."""
+    """The signed text of a position in one list. Only that list accepts it."""
     payload = json.dumps(position, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(_sign(payload, list_name, key) + payload).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, list_name: str, key: str) -> list[str | int]:
-    """The position that `encode_cursor` was given; raises InvalidCursor."""
+    """The position in a cursor. Raises InvalidCursor if it was altered or is of another list."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except ValueError as error:
         raise InvalidCursor from error
     signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
-    # Compared in its canonical form too: base64 has several spellings of the same bytes.
+    # Base64 has several spellings of the same bytes. Only the canonical one is accepted.
     if (
         not hmac.compare_digest(signature, _sign(payload, list_name, key))
         or base64.urlsafe_b64encode(raw).decode().rstrip("=") != cursor
@@ -53,7 +53,7 @@ PAGE_PARAMETERS = {
 
 
 def read_page(query: Mapping[str, Any], list_name: str, key: str) -> Page:
-    """The page that the query asks for. Raises InvalidCursor."""
+    """The page that the query names. Raises InvalidCursor."""
     names = {"from": "created_from", "to": "created_to"}
     filters = {
         names.get(name, name): value for name, value in query.items() if name not in PAGE_PARAMETERS
@@ -63,7 +63,7 @@ def read_page(query: Mapping[str, Any], list_name: str, key: str) -> Page:
 
 
 def time_position(cursor: str | None, list_name: str, key: str) -> tuple[datetime, UUID] | None:
-    """The (created_at, id) before which the page begins."""
+    """The (created_at, id) of the previous page's last row. Raises InvalidCursor."""
     if cursor is None:
         return None
     created_at, row_id = decode_cursor(cursor, list_name, key)
@@ -71,8 +71,8 @@ def time_position(cursor: str | None, list_name: str, key: str) -> tuple[datetim
 
 
 def page_of_rows(rows: Sequence[str], limit: int, list_name: str, key: str) -> str:
-    """The page of up to `limit` rows, JSON with `created_at` and `id`, of which one more than
-    `limit` was asked for: that one says whether there is a next page. Ends early at 4 MB."""
+    """The JSON of a page: at most `limit` rows and 4 MB. Each row is JSON with `created_at` and
+    `id`. A row beyond `limit`, which the query also fetches, shows that a next page exists."""
     items: list[str] = []
     size = 0
     for row in rows[:limit]:

@@ -1,4 +1,4 @@
-"""Parameters of the query string and the path: their text becomes a checked value."""
+"""Parameters of the query string and the path: converts their text to checked values."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def read_query(given: Mapping[str, str], parameters: Mapping[str, Parameter]) ->
 
 
 def read_path(given: Mapping[str, str], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """The values of the path's parameters: UUIDs, unless `parameters` says otherwise. Raises
+    """The values of the path's parameters: UUIDs, except those in `parameters`. Raises
     ValidationFailed."""
     return read_query(given, {name: parameters.get(name, a_uuid) for name in given})
 
@@ -59,7 +59,7 @@ def _time(text: str) -> datetime:
         # An unescaped + arrives as a space.
         time = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError:
-        raise ValueError("Send a date or a date-time of ISO 8601.") from None
+        raise ValueError("Send an ISO 8601 date or date-time.") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -70,7 +70,7 @@ def _text(text: str) -> str:
 
 
 def one_of(*choices: str) -> Parameter:
-    """One of a few words."""
+    """One word of `choices`."""
 
     def convert(text: str) -> str:
         if text not in choices:
@@ -81,7 +81,7 @@ def one_of(*choices: str) -> Parameter:
 
 
 def between(lowest: int, highest: int, *, default: int | None = None) -> Parameter:
-    """A whole number in a range. `default` is documented as the value of an absent parameter."""
+    """A whole number in a range. `default` is only documented: the handler applies it."""
 
     def convert(text: str) -> int:
         # int() also takes signs, underscores, spaces and other scripts' digits.
@@ -103,5 +103,5 @@ a_flag = Parameter(
     lambda text: one_of("true", "false").convert(text.lower()) == "true",
     {"type": "boolean", "default": False},
 )
-# The range of creation times of a list's rows.
+# Limits of the creation time of a list's rows: [from, to).
 PERIOD = {"from": a_time, "to": a_time}

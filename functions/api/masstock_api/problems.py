@@ -1,4 +1,4 @@
-"""Exceptions and SQLSTATEs → RFC 9457 problems. The only place that knows status numbers."""
+"""Turns exceptions and SQLSTATEs into RFC 9457 problems. STATUS holds each error's status."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from masstock import errors
 from masstock.errors import AppError
 
 PROBLEM_JSON = "application/problem+json"
-# Where docs/errors.md is published; a caller treats it as a name, it need not resolve.
+# The address of docs/errors.md. Callers only compare it, so it need not resolve.
 TYPE_BASE = "https://masstock.dev/errors#"
 
 STATUS: Mapping[type[AppError], int] = {
@@ -39,7 +39,7 @@ RETRY_AFTER_SECONDS = "5"
 
 
 class Problem(NamedTuple):
-    """A problem's status and body, and the error it came from."""
+    """An error with its status and title."""
 
     error: AppError
     status: int
@@ -47,7 +47,7 @@ class Problem(NamedTuple):
 
 
 def problem_of(error: Exception) -> Problem:
-    """How an exception is told to the caller; what we did not expect becomes `internal_error`."""
+    """The problem of an exception. An unexpected exception becomes `internal_error`."""
     known = error if isinstance(error, AppError) else _of_database(error)
     status = STATUS.get(type(known))
     if status is None:
@@ -56,7 +56,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 def respond(problem: Problem, instance: str, request_id: str) -> Response[str]:
-    """The problem as a response; `instance` is the path that was asked for."""
+    """The problem as a response. `instance` is the path of the request."""
     error = problem.error
     body: dict[str, object] = {
         "type": TYPE_BASE + error.code,
@@ -80,7 +80,7 @@ def respond(problem: Problem, instance: str, request_id: str) -> Response[str]:
 
 
 def _of_database(error: Exception) -> AppError:
-    """By SQLSTATE; Postgres' own text never reaches a caller."""
+    """The error of an SQLSTATE. Callers get only the texts of our own functions: MS402, MS409."""
     if not isinstance(error, psycopg.Error):
         return errors.InternalError()
     match error.sqlstate:
@@ -88,21 +88,21 @@ def _of_database(error: Exception) -> AppError:
             return errors.AccountInactive()
         case "MS402":
             return errors.BudgetExceeded(error.diag.message_primary)
-        case "42501":  # insufficient_privilege, a refused row included
+        case "42501":  # insufficient_privilege: a table, a column or a row
             return errors.Forbidden()
-        case "MS409":  # raised by our own functions, in words meant for callers
+        case "MS409":
             return errors.Conflict(error.diag.message_primary)
         case "23505":
             return errors.Conflict("Another resource already has this unique value.")
         case "23503":
-            return errors.Conflict("The resource refers to one that does not exist.")
-        case "22P05" | "22021":  # what Postgres text cannot hold
+            return errors.Conflict("The resource refers to another resource, which does not exist.")
+        case "22P05" | "22021":  # U+0000, which Postgres cannot store
             return errors.ValidationFailed(
                 [errors.FieldError("", "Text may not contain the character U+0000.")]
             )
         case "57014" | "53300" | "55P03" | "40P01":  # timeout, too many connections, lock, deadlock
             return errors.DatabaseUnavailable()
-        case "MS401":  # the database does not trust our key: nothing that a caller could mend
+        case "MS401":  # the database refuses our identity key, which callers cannot correct
             return errors.DatabaseUnavailable()
         case _:
             return errors.InternalError()

@@ -1,4 +1,4 @@
-"""One request: its body and headers, its caller, and the database as that caller sees it."""
+"""One request: its body, its headers, its caller, and the database with the caller's rights."""
 
 import hmac
 from base64 import b64decode
@@ -36,7 +36,7 @@ MAX_MISTAKES = 100
 
 
 class Request:
-    """One request."""
+    """One HTTP request."""
 
     # The values of the declared query and path parameters.
     query: Mapping[str, Any]
@@ -49,11 +49,11 @@ class Request:
         admins: bool = False,
         row: Callable[..., object] | None = None,
     ) -> None:
-        """`admins` and `row` are the operation's."""
+        """`admins` and `row` are fields of the Operation."""
         self.event = event
         self._admins = admins
         self._row = row
-        # True once the database has been asked who the caller is.
+        # True after the first use of the database, which looks up the caller.
         self.entered = False
 
     def header(self, name: str) -> str | None:
@@ -62,21 +62,21 @@ class Request:
 
     @cached_property
     def principal(self) -> Principal:
-        """The caller, as the token says. Raises Unauthenticated."""
+        """The user that the token names. Raises Unauthenticated."""
         principal = authenticate(self.header("authorization"), session.settings())
         logger.append_keys(user_id=str(principal.user_id))
         return principal
 
     def reading(self) -> TenantReader:
-        """The database, to read as the caller: one flight a query. On operations for
-        administrators a query of a client user raises Forbidden."""
+        """Runs queries as the caller, each in one flight. On operations for administrators a query
+        of a client user raises Forbidden."""
         self.entered = True
         return self._reader(admins_only=self._admins)
 
     @contextmanager
     def writing(self) -> Generator[TenantTransaction]:
-        """The database, to write as the caller, in one transaction. On operations for
-        administrators a client user gets Forbidden, or NotFound for a row that they cannot see."""
+        """Opens one transaction as the caller. On operations for administrators it raises Forbidden
+        for a client user, or NotFound if they cannot see the row."""
         self.entered = True
         with tenant_transaction(session.database(), self.principal, session.signing_key()) as tx:
             if self._admins and not tx.caller.is_admin:
@@ -94,7 +94,7 @@ class Request:
             session.database(), self.principal, session.signing_key(), admins_only=admins_only
         )
 
-    # --- what was sent -------------------------------------------------------------------------
+    # --- body and headers ----------------------------------------------------------------------
 
     def raw_body(self) -> bytes:
         """The body as it was sent. Raises BodyTooLarge."""
@@ -137,7 +137,7 @@ class Request:
 
     @property
     def idempotency_key(self) -> str | None:
-        """The Idempotency-Key header. Raises ValidationFailed if it cannot be a key."""
+        """The Idempotency-Key header. Raises ValidationFailed."""
         key = self.header("idempotency-key")
         if key is not None and not (
             0 < len(key) <= MAX_IDEMPOTENCY_KEY_LENGTH and key.isascii() and key.isprintable()
@@ -148,11 +148,11 @@ class Request:
         return key
 
     def check_version(self, current: str) -> None:
-        """Raises PreconditionFailed if If-Match names another version than the current JSON."""
+        """Raises PreconditionFailed unless If-Match is absent, `*` or the ETag of `current`."""
         wanted = self.header("if-match")
         if wanted is None or wanted.strip() == "*":
             return
-        # Weak tags compare here too: one version of a row has one JSON text.
+        # Weak ETags are enough: one version of a row has one JSON text.
         tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
         if etag_of(current).removeprefix("W/") not in tags:
             raise PreconditionFailed

@@ -12,17 +12,17 @@ JSON = "application/json"
 def json_answer(
     body: str, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response[str]:
-    """JSON text as it is."""
+    """A response with the given JSON text."""
     return Response(status, JSON, body, dict(headers or {}))
 
 
 def created(body: str, location: str) -> Response[str]:
-    """201 with the new resource."""
+    """A 201 with the new resource."""
     return Response(201, JSON, body, {"Location": location, "ETag": etag_of(body)})
 
 
 def etag_of(body: str) -> str:
-    """The version of a resource: one version has one JSON text."""
+    """The ETag of a resource: a hash of its JSON text."""
     return f'W/"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
 
 
@@ -32,8 +32,8 @@ def cacheable_answer(
     headers: Mapping[str, str] | None = None,
     version: str | None = None,
 ) -> Response[str]:
-    """JSON with an ETag; 304 without a body where the caller has it already. `version` stands for
-    a body that says the same in other words each time."""
+    """JSON with an ETag, or a 304 without a body if `if_none_match` has the same ETag. The ETag is
+    a hash of `version`, if given: for a body whose text differs at every read."""
     etag = etag_of(version or body)
     known = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
     headers = {**(headers or {}), "ETag": etag, "Cache-Control": "private, no-cache"}
@@ -43,7 +43,7 @@ def cacheable_answer(
 
 
 def page_answer(body: str) -> Response[str]:
-    """A page of a list."""
+    """A 200 that no cache may store."""
     return Response(200, JSON, body, {"Cache-Control": "private, no-store"})
 
 

@@ -1,4 +1,4 @@
-"""What the process keeps between requests: its settings, its connection, its secrets."""
+"""Settings, connection and secrets, which the process keeps between requests."""
 
 from masstock.database.connection import Database
 from masstock.errors import DatabaseUnavailable
@@ -21,8 +21,8 @@ def database() -> Database:
 
 
 def signing_key() -> str:
-    """The secret that the api shares with the database. It signs identities, and with other
-    prefixes cursors and digests. Raises DatabaseUnavailable."""
+    """The secret that the api shares with the database. It signs identities and, with other
+    prefixes, cursors and digests. Raises DatabaseUnavailable."""
     try:
         return read_secret(settings().identity_secret_id)
     except SecretUnavailable as error:

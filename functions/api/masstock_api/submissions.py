@@ -1,5 +1,4 @@
-"""What a workflow accepts as an execution, what it will cost, and the `input_data` that it
-becomes."""
+"""Checks a submission against its workflow, estimates its cost and stores it as an execution."""
 
 import binascii
 import re
@@ -31,16 +30,16 @@ from masstock_api import session, strict_json
 from masstock_api.request import Request
 from masstock_api.writes import active_client, claim_id, client_named_by
 
-# Larger references are uploaded first and named by their key.
+# Larger reference images must be uploaded first.
 MAX_INLINE_REFERENCE_BYTES = 2 * 1024 * 1024
-# Base64 has no hyphens: the two forms cannot be mistaken for each other.
+# Base64 has no hyphens, so no key is valid base64.
 REFERENCE_KEY = re.compile(r"[0-9a-f-]{36}/references/[0-9a-f-]{36,64}\.(png|jpg|webp)")
 PROMPTS_KEY = re.compile(r"[0-9a-f-]{36}/prompts/[0-9a-f-]{36}\.jsonl")
-# A match per line that is not blank; it crosses blank ones, megabytes of them too, in one go.
+# One match per line that is not blank. Even megabytes of blank lines take one step.
 LINE = re.compile(rb"\S[^\n]*")
-# No prompt needs as much, even escaped; parsed, JSON takes up to thirty times its size.
+# No prompt needs more, even escaped. Parsed JSON takes up to thirty times its size.
 MAX_LINE_BYTES = 1024 * 1024
-# One list in a thousand lines is read by a person; the first mistakes show what is wrong.
+# The first mistakes show what is wrong. A caller does not read thousands of them.
 MAX_MISTAKES = 100
 
 type Prompts = Sequence[str | PromptWithId]
@@ -48,9 +47,9 @@ type Prompts = Sequence[str | PromptWithId]
 
 def accept(request: Request, submission: ExecutionCreate) -> tuple[UUID, str]:
     """Stores the submission as an execution, then starts its machine. Returns the execution's id
-    and its JSON text. A repeated Idempotency-Key gets the first one's execution. Raises
-    ValidationFailed, Forbidden, IdempotencyKeyReused; SQLSTATE MS402 if the client's budget has no
-    room."""
+    and its JSON text. A repeated Idempotency-Key returns the first execution. Raises
+    ValidationFailed, Forbidden, IdempotencyKeyReused, and psycopg.Error with SQLSTATE MS402 if the
+    estimate exceeds the client's budget."""
     with request.writing() as tx:
         execution_id, is_new = claim_id(tx, request)
         if is_new:
@@ -62,9 +61,9 @@ def accept(request: Request, submission: ExecutionCreate) -> tuple[UUID, str]:
 
 
 def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]:
-    """What the submission would cost, and if the budget has room for it. Nothing is stored and no
-    Idempotency-Key is used up. Raises what `accept` raises, but for the budget."""
-    request.idempotency_key  # noqa: B018 - refused here as there
+    """The expected cost of the submission, compared with the client's budget. Stores nothing and
+    claims no Idempotency-Key. Raises the errors of `accept`, except MS402."""
+    request.idempotency_key  # noqa: B018 - `accept` checks it too
     with request.writing() as tx:
         checked = check(tx, submission)
         budget = clients.fetch_budget(tx, checked.client_id)
@@ -86,8 +85,8 @@ def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]
 
 
 def start(run: ExecutionRun) -> None:
-    """Starts the machine of a committed run. A failure is logged, not raised: the run is safe in
-    the database, and the sweep starts it within two minutes."""
+    """Starts the machine of a committed run. Logs a failure and does not raise it: the run is in
+    the database, and the sweep starts its machine within two minutes."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -111,7 +110,7 @@ class Checked:
 
 
 def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
-    """Raises Forbidden, or ValidationFailed naming everything that the workflow does not accept."""
+    """Checks everything but the budget. Raises Forbidden, or ValidationFailed with all mistakes."""
     client_id = client_named_by(tx.caller, submission.client_id)
     found = workflows.fetch_active_config(tx, submission.workflow_id)
     if found is None:
@@ -139,7 +138,7 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
 
 
 def read_prompts(submission: ExecutionCreate, client_id: UUID, uploads: Uploads) -> Prompts:
-    """The prompts, from the body or the uploaded list that it names; raises ValidationFailed."""
+    """The prompts of the body or of the uploaded list. Raises ValidationFailed."""
     if (submission.prompts is None) == (submission.prompts_key is None):
         raise ValidationFailed([FieldError("/prompts", "Send either prompts or prompts_key.")])
     if submission.prompts_key is None:
@@ -155,8 +154,8 @@ def read_prompts(submission: ExecutionCreate, client_id: UUID, uploads: Uploads)
 
 
 def _parse_lines(content: bytes) -> Prompts:
-    """JSON Lines; empty lines are skipped. Mistakes are told by their line. Reads no further than
-    one prompt past PROMPTS_LIMIT: `check` refuses the list then, however long it is."""
+    """Reads JSON Lines and skips blank lines. Each mistake names its line. Stops one prompt after
+    PROMPTS_LIMIT, because `check` then refuses the list."""
     adapter: TypeAdapter[str | PromptWithId] = TypeAdapter(SubmittedPrompt)
     prompts: list[str | PromptWithId] = []
     mistakes: list[FieldError] = []
@@ -193,7 +192,7 @@ def find_mistakes(
     has_platform_key: bool,
     allow_private_webhooks: bool,
 ) -> list[FieldError]:
-    """Everything that the workflow does not accept."""
+    """Everything in the submission that the workflow does not accept."""
     mistakes: list[FieldError] = []
     if (count := len(prompts)) > (limit := min(config.max_prompts, PROMPTS_LIMIT)):
         there_are = str(count) if count <= PROMPTS_LIMIT else f"more than {PROMPTS_LIMIT}"
@@ -227,7 +226,7 @@ def _repeated_ids(prompts: Prompts) -> list[FieldError]:
 
 
 def _against_model(submission: ExecutionCreate, name: str) -> list[FieldError]:
-    """What a known model cannot do; an unknown one is asked."""
+    """Everything that the model cannot do. A model outside the catalogue is not checked."""
     model = MODELS.get(name)
     if model is None:
         return []
@@ -242,13 +241,13 @@ def _against_model(submission: ExecutionCreate, name: str) -> list[FieldError]:
         detail = f"{name} takes at most {model.max_reference_images} reference images."
         mistakes.append(FieldError("/reference_images", detail))
     if submission.aspect_ratio is not None and submission.aspect_ratio not in model.aspect_ratios:
-        detail = f"{name} paints {', '.join(model.aspect_ratios)}."
+        detail = f"{name} supports {', '.join(model.aspect_ratios)}."
         mistakes.append(FieldError("/aspect_ratio", detail))
     return mistakes
 
 
 def estimate_microusd(config: WorkflowConfig, count: int) -> int | None:
-    """What `count` images should cost, in millionths of a US dollar; None where nobody knows."""
+    """Expected cost of `count` images, in millionths of a US dollar; None if no price is known."""
     model = MODELS.get(config.model)
     each = model.microusd_per_image if model else config.microusd_per_image
     return None if each is None else each * count
@@ -291,8 +290,8 @@ def input_data(
     uploads: Uploads,
     sealing_keys: str,
 ) -> Mapping[str, Any]:
-    """The execution's input as it is stored: reference images by key, the API key sealed. Raises
-    ValidationFailed for reference images that are none."""
+    """The stored form of a submission: reference images as keys, the API key sealed. Raises
+    ValidationFailed for an invalid reference image."""
     stored: dict[str, Any] = {
         "prompts": [
             prompt if isinstance(prompt, str) else prompt.model_dump(exclude_none=True)
@@ -313,7 +312,7 @@ def input_data(
 def _store_references(
     images: Sequence[str], client_id: UUID, uploads: Uploads
 ) -> list[tuple[str, str]]:
-    """(key, ETag) of each: an upload's key as it is, inline base64 stored first."""
+    """(key, ETag) of each image. Stores inline images first. Raises ValidationFailed."""
     mistakes: list[FieldError] = []
     references: list[tuple[str, str]] = []
     inline_bytes = 0
@@ -325,11 +324,11 @@ def _store_references(
             content = b64decode(text, validate=True)
             inline_bytes += len(content)
             if inline_bytes > MAX_INLINE_REFERENCE_BYTES:
-                detail = "Inline images have at most 2 MB together; upload larger ones."
+                detail = "Inline images may have 2 MB in total; upload larger images."
                 raise ValidationFailed([FieldError("/reference_images", detail)])
             references.append(uploads.put_reference(client_id, content))
         except (binascii.Error, ValueError, InvalidImage, ObjectMissing):
-            detail = "Send base64 of a PNG, JPEG or WebP image, or the key of an upload of yours."
+            detail = "Send base64 of a PNG, JPEG or WebP image, or the key of your upload."
             mistakes.append(FieldError(f"/reference_images/{position}", detail))
     if mistakes:
         raise ValidationFailed(mistakes)

@@ -1,4 +1,4 @@
-"""Rules of every write: one resource per Idempotency-Key, and the client that it belongs to."""
+"""Rules that creating routes share: the Idempotency-Key and the client of the new resource."""
 
 from uuid import UUID, uuid4
 
@@ -31,8 +31,8 @@ def claim_id(
 
 
 def client_named_by(caller: Caller, named: UUID | None) -> UUID:
-    """The client of a new resource: the caller's own, or the one that an administrator names.
-    Raises Forbidden or ValidationFailed."""
+    """The client of a new resource: a client user's own client, or the client that an administrator
+    names. Raises Forbidden or ValidationFailed."""
     if caller.client_id is not None:
         if named is not None:
             raise Forbidden("Only administrators may name a client_id.")
@@ -43,8 +43,8 @@ def client_named_by(caller: Caller, named: UUID | None) -> UUID:
 
 
 def active_client(tx: TenantTransaction, client_id: UUID) -> Row:
-    """The active client of that id. Raises ValidationFailed. The query goes through the row
-    policies: a foreign key's refusal would reveal that a hidden row exists."""
+    """The active client with this id. Raises ValidationFailed if the caller sees no such client.
+    The query applies the row policies; a foreign key's error would reveal a hidden row."""
     client = clients.fetch_active_client(tx, client_id)
     if client is None:
         raise ValidationFailed([FieldError("/client_id", "There is no such client.")])

@@ -1,9 +1,9 @@
-"""Makes a function die where a prompt asks for it: on the path of the functions of a stack that is
-started with FAULTS_DIR naming this directory, and imported by every Python that finds it there.
+"""Makes a function crash at the step that a prompt names.
 
-A prompt that begins with `crash POINT MOMENT KIND TIMES` plans the crash of its execution: before
-or after the named step, by SIGKILL of the process or by an exception. How often it still has to
-happen is a set of files in FAULTS_PLANS, so that no process needs to remember.
+A stack started with FAULTS_DIR puts this directory on the path of its functions, where Python
+imports `sitecustomize` at each start. A prompt that begins with `crash POINT MOMENT KIND TIMES`
+plans the crash of its execution: before or after the named step, by SIGKILL or by an exception.
+FAULTS_PLANS holds one file for each crash that is still to happen, because the processes die.
 """
 
 import functools
@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 HANDLERS = ("api", "fanout", "generate", "finalize")
-# Step → where it is found once the handler's module has been imported.
+# The module and name of each step, after the import of the handler's module.
 STEPS = {
     "api": {
         "insert": ("masstock.database.queries.executions", "insert_execution"),
@@ -49,7 +49,7 @@ current: dict[str, str] = {}
 
 
 class Crash(Exception):
-    """What no Retry knows."""
+    """An error that no Retry of the state machine names."""
 
 
 def install(handler: ModuleType) -> None:
@@ -64,7 +64,7 @@ def install(handler: ModuleType) -> None:
 
 
 def remembering(handle: Callable[..., Any]) -> Callable[..., Any]:
-    """The handler, and whose execution it works on."""
+    """The handler, which first records the execution of its event."""
 
     @functools.wraps(handle)
     def wrapped(event: dict[str, Any], context: object) -> Any:
@@ -75,7 +75,7 @@ def remembering(handle: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def crashing(point: str, step: Callable[..., Any]) -> Callable[..., Any]:
-    """The step, and the crash before or after it."""
+    """The step with the planned crash before or after it."""
 
     @functools.wraps(step)
     def wrapped(*values: Any, **named: Any) -> Any:
@@ -95,7 +95,7 @@ def plan(execution: str, prompt: str) -> None:
     if word != "crash":
         return
     point, moment, kind, times = asked
-    # An idempotent repetition must not crash again: the plan belongs to the prompt.
+    # The plan belongs to the prompt, so that an idempotent repetition does not crash again.
     name = f"{point} {moment} {kind} {times}".replace(" ", "_")
     folder = plans / name
     if not folder.exists():
@@ -124,7 +124,7 @@ def crash(moment: str) -> None:
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Finds the handlers as usual, and installs the crashes once they are imported."""
+    """Finds the handlers as usual and installs the crashes after their import."""
 
     def find_spec(
         self, name: str, path: Any = None, target: Any = None

@@ -1,1 +1,1 @@
-"""One module per resource; thin: parse, ask the database as the caller, answer."""
+"""One module per resource. Handlers parse the request, run queries as the caller and answer."""

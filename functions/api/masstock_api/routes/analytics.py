@@ -1,4 +1,4 @@
-"""Reports for administrators."""
+"""Reports about executions."""
 
 from aws_lambda_powertools.event_handler import Response
 
@@ -17,7 +17,7 @@ from masstock_api.responses import json_answer
     admins=True,
 )
 def report_clients(request: Request) -> Response[str]:
-    """Executions and success rate by client, busiest first."""
+    """Counts the executions of each client, most executions first. `from` and `to` limit them."""
     tx, since, until = request.reading(), request.query["from"], request.query["to"]
     if since or until:
         return _report(analytics.report_clients_between(tx, since, until))
@@ -32,7 +32,7 @@ def report_clients(request: Request) -> Response[str]:
     admins=True,
 )
 def report_workflows(request: Request) -> Response[str]:
-    """The ten most used workflows."""
+    """Returns the ten workflows with the most executions. `from` and `to` limit the executions."""
     tx, since, until = request.reading(), request.query["from"], request.query["to"]
     if since or until:
         return _report(analytics.report_workflows_between(tx, since, until))
@@ -40,5 +40,5 @@ def report_workflows(request: Request) -> Response[str]:
 
 
 def _report(items: str) -> Response[str]:
-    # One page, in the form of every list.
+    # A report has the form of a list's only page.
     return json_answer(f'{{"items":{items},"next_cursor":null}}')

@@ -32,13 +32,13 @@ FILTERS = {"status": one_of("active", "suspended", "deleted"), "q": a_text}
 
 @lists("/v1/clients", "Client", FILTERS)
 def list_clients(request: Request, page: Page) -> list[str]:
-    """Newest first. A client user's list has the one own client."""
+    """Lists clients, newest first. A client user gets only their own client."""
     return clients.list_clients(request.reading(), page)
 
 
 @creates("/v1/clients", "Client", admins=True)
 def create_client(request: Request, body: "ClientCreate") -> tuple[UUID, str]:
-    """201 with the client."""
+    """Creates a client."""
     with request.writing() as tx:
         client_id, is_new = claim_id(tx, request)
         if is_new:
@@ -49,13 +49,13 @@ def create_client(request: Request, body: "ClientCreate") -> tuple[UUID, str]:
 
 @reads("/v1/clients/<client_id>", "Client")
 def get_client(request: Request, client_id: UUID) -> str:
-    """One client."""
+    """Returns one client."""
     return clients.fetch_client(request.reading(), client_id)
 
 
 @changes("/v1/clients/<client_id>", "Client", admins=True, row=clients.fetch_client)
 def update_client(request: Request, client_id: UUID, body: "ClientUpdate") -> str:
-    """200 with the changed client. Suspending it locks its users out from the next request on."""
+    """Changes a client. If it is suspended, the API refuses the next request of its users."""
     changed = body.changes()
     with request.writing() as tx:
         request.check_version(clients.fetch_client(tx, client_id, for_update=True))
@@ -67,7 +67,7 @@ def update_client(request: Request, client_id: UUID, body: "ClientUpdate") -> st
 
 @removes("/v1/clients/<client_id>", admins=True, row=clients.fetch_client)
 def delete_client(request: Request, client_id: UUID) -> None:
-    """204; the client stays, with status deleted."""
+    """Sets the client's status to `deleted`. Lists still contain the client."""
     with request.writing() as tx:
         request.check_version(clients.fetch_client(tx, client_id, for_update=True))
         clients.update_client(tx, client_id, {"status": "deleted"})
@@ -80,7 +80,7 @@ def delete_client(request: Request, client_id: UUID) -> None:
     problems=[NotFound],
 )
 def get_webhook_secret(request: Request, client_id: UUID) -> Response[str]:
-    """The secret that the client's webhooks are signed with, for a Standard Webhooks library."""
+    """Returns the secret that signs the client's webhooks."""
     return _secret(clients.fetch_active_client(request.reading(), client_id), client_id)
 
 
@@ -94,8 +94,8 @@ def get_webhook_secret(request: Request, client_id: UUID) -> Response[str]:
     row=clients.fetch_client,
 )
 def advance_webhook_secret(request: Request, client_id: UUID) -> Response[str]:
-    """200 with the next secret. Executions submitted before keep the secret that they began
-    with."""
+    """Replaces the secret that signs the client's webhooks and returns the new secret. Earlier
+    executions keep the secret that was current at their submission."""
     with request.writing() as tx:
         if claim_id(tx, request, client_id)[1]:
             clients.advance_webhook_secret(tx, client_id)
@@ -114,8 +114,8 @@ def _secret(client: Row | None, client_id: UUID) -> Response[str]:
 
 
 def _check_callable(webhook_url: str | None) -> None:
-    """Raises ValidationFailed for an address that we would not call. Call it for administrators
-    only: it looks names up."""
+    """Raises ValidationFailed for an address that webhooks may not call. Only for administrators'
+    requests, because it makes DNS queries."""
     from masstock.services.webhooks import WebhookRefused, check_url
 
     if webhook_url is not None:

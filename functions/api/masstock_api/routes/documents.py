@@ -1,4 +1,4 @@
-"""The OpenAPI document, and a page that shows it and sends requests. Needs no token."""
+"""The OpenAPI document, and a web page that shows it and sends requests. They need no token."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from masstock_api.responses import cacheable_answer
 DESCRIPTION = Path(__file__).parents[1] / "openapi.json"
 # Powertools contains Swagger UI. The policy stops the page from loading files of other hosts.
 SWAGGER_UI = Path(aws_lambda_powertools.__file__).parent / "event_handler/openapi/swagger_ui"
-# It follows the redirect to an image in the results bucket, and shows the image as a blob.
+# The page follows the redirect to an image in the results bucket, and shows it as a blob.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob: {results}; connect-src 'self' {results}; base-uri 'none'; "
@@ -36,7 +36,7 @@ PAGE = """\
 <script src="docs/start.js"></script>
 </html>
 """
-# The default validator is a foreign host. A pasted token is forgotten with the page.
+# The default validator is another host. Closing the page deletes a pasted token.
 START = """\
 SwaggerUIBundle({
   url: "openapi.json",
@@ -67,13 +67,13 @@ ASSETS = {
     compress=True,
 )
 def get_openapi(request: Request) -> Response[str]:
-    """This description: OpenAPI 3.1."""
+    """Returns this OpenAPI 3.1 document."""
     return cacheable_answer(DESCRIPTION.read_text(), request.header("if-none-match"))
 
 
 @operation("GET", "/docs", Answer(200, media_type="text/html"), is_open=True, bare=True)
 def get_docs(_: Request) -> Response[str]:
-    """A page that shows this description and sends requests with a token pasted into it."""
+    """Returns a web page that shows this document and sends requests with a pasted token."""
     url = urlsplit(Results(session.settings().results_bucket).signed_url("image"))
     policy = POLICY.format(results=f"{url.scheme}://{url.netloc}")
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
@@ -92,7 +92,7 @@ def get_docs(_: Request) -> Response[str]:
     compress=True,
 )
 def get_docs_asset(_: Request, asset: str) -> Response[str]:
-    """A file of the page."""
+    """Returns a file of the web page."""
     if asset not in ASSETS:
         raise NotFound
     media_type, content = ASSETS[asset]

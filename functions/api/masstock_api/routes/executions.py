@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from masstock.schemas.requests import ExecutionCreate, ExecutionRetry
 
 POLLING = {"Retry-After": "2"}
-# An unchanged page keeps its ETag for so long. Its URLs live three times as long.
+# How long an unchanged page keeps its ETag. Its URLs are valid three times as long.
 URLS_KEPT_SECONDS = URL_SECONDS // 3
 FILTERS = {
     "status": one_of("pending", "processing", "completed", "failed"),
@@ -69,8 +69,8 @@ ACCEPTED = Answer(202, "Execution", headers=["Location", "Retry-After"])
     ],
 )
 def create_execution(request: Request, body: "ExecutionCreate") -> Response[str]:
-    """Stores the submission, then starts its machine: 202 with the execution. `dry_run=true`
-    checks it and answers 200 with an estimate."""
+    """Submits prompts to a workflow. Answers 202 as soon as the execution is stored; painting
+    follows. With `dry_run=true` it stores nothing and answers 200 with the expected cost."""
     from masstock_api import submissions
 
     if request.query["dry_run"]:
@@ -84,13 +84,13 @@ def _accepted(execution_id: UUID, answer: str) -> Response[str]:
 
 @lists("/v1/executions", "ExecutionSummary", FILTERS)
 def list_executions(request: Request, page: Page) -> list[str]:
-    """Newest first, with the names of workflow, user and client; input_data is left out."""
+    """Lists executions, newest first, without `input_data`."""
     return executions.list_executions(request.reading(), page)
 
 
 @reads("/v1/executions/<execution_id>", "Execution", sends=POLLING)
 def get_execution(request: Request, execution_id: UUID) -> str:
-    """One execution with its progress; 304 while nothing changed."""
+    """Returns one execution with its input and progress."""
     return executions.fetch_execution(request.reading(), execution_id)
 
 
@@ -102,8 +102,8 @@ def get_execution(request: Request, execution_id: UUID) -> str:
     problems=[NotFound, Conflict, IdempotencyKeyReused, OutcomeUnknown],
 )
 def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
-    """200 with the execution. No prompt is claimed any more. Calls to the model that are under way
-    finish, and their images are kept. Cancelling twice changes nothing; 409 after the end."""
+    """Cancels an execution: no further prompt is painted. Running calls of the image model finish,
+    and their images are kept. A second cancel changes nothing. After the end the answer is 409."""
     with request.writing() as tx:
         if claim_id(tx, request, execution_id)[1]:
             executions.cancel_execution(tx, execution_id)
@@ -119,7 +119,7 @@ def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
     body_required=False,
 )
 def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry") -> Response[str]:
-    """202 with the execution, running again for its failed prompts only."""
+    """Starts an ended execution again, for its failed prompts only."""
     from masstock_api import submissions
 
     codes = retryable_codes() if body.only_retryable else None
@@ -136,7 +136,7 @@ def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry"
 
 @removes("/v1/executions/<execution_id>", Conflict)
 def delete_execution(request: Request, execution_id: UUID) -> None:
-    """204; an ended execution, its results and its images."""
+    """Deletes an ended execution, its results and its images."""
     with request.writing() as tx:
         request.check_version(executions.fetch_execution(tx, execution_id, for_update=True))
         if not executions.delete_execution(tx, execution_id):
@@ -144,8 +144,8 @@ def delete_execution(request: Request, execution_id: UUID) -> None:
     try:
         Results(session.settings().results_bucket).remove_all(execution_id)
     except StorageUnavailable:
-        # A trigger has recorded the deletion, and the sweep removes the images again.
-        logger.warning("images are left to the sweep", exc_info=True)
+        # A trigger has recorded the deletion, so the sweep removes the images later.
+        logger.warning("the sweep will remove the images", exc_info=True)
 
 
 @operation(
@@ -158,7 +158,7 @@ def delete_execution(request: Request, execution_id: UUID) -> None:
     problems=[InvalidCursor, NotFound],
 )
 def list_results(request: Request, execution_id: UUID) -> Response[str]:
-    """Results in the order of the prompts, as they land; 304 while nothing changed."""
+    """Lists the results of an execution in the order of the prompts, also while it runs."""
     key, list_name = session.signing_key(), f"results/{execution_id}"
     after = -1
     if request.query["cursor"] is not None:
@@ -179,15 +179,14 @@ def list_results(request: Request, execution_id: UUID) -> Response[str]:
     if rows[0]["more_follow"]:
         next_cursor = encode_cursor([results[-1]["batch_index"]], list_name, key)
     body = as_json({"items": results, "next_cursor": next_cursor})
-    # Each reading signs new URLs. So the version is made of the rows and of the time window in
-    # which the URLs live.
+    # Every read signs new URLs. So the ETag is a hash of the rows and the current time window.
     window = int(time.time() // URLS_KEPT_SECONDS)
     version = as_json([rows, next_cursor, window])
     return cacheable_answer(body, request.header("if-none-match"), POLLING, version)
 
 
 def _result(row: Row) -> Row:
-    """A row as callers get it: with a URL of the image."""
+    """The row with a URL of its image."""
     result = {name: row[name] for name in row if name != "more_follow"}
     settings = session.settings()
     if (path := row["result_storage_path"]) and not settings.images_are_public:
@@ -203,7 +202,7 @@ def _result(row: Row) -> Row:
     problems=[NotFound],
 )
 def get_image(request: Request, execution_id: UUID, batch_index: int) -> Response[str]:
-    """302 to a URL that shows the image without any header."""
+    """Redirects to a URL of the image that needs no token."""
     row = batch_results.fetch_storage_path(request.reading(), execution_id, batch_index)
     if row["status"] == "processing":
         raise NotFound("The image is not finished yet.")

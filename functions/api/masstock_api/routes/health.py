@@ -10,6 +10,6 @@ from masstock_api.responses import json_answer
 
 @operation("GET", "/health", Answer(200, "Health"), is_open=True)
 def get_health(_: Request) -> Response[str]:
-    """200 if the API can reach its database, else 503. Needs no token."""
+    """Answers 200 if the API reaches its database, else 503. Needs no token."""
     session.database().ping()
     return json_answer('{"status":"ok"}')

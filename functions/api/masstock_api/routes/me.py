@@ -1,4 +1,4 @@
-"""The caller's own profile."""
+"""The caller's profile."""
 
 from aws_lambda_powertools.event_handler import Response
 
@@ -10,5 +10,5 @@ from masstock_api.responses import json_answer
 
 @operation("GET", "/v1/me", Answer(200, "Profile"))
 def get_me(request: Request) -> Response[str]:
-    """The caller with their client."""
+    """Returns the caller's account and client."""
     return json_answer(users.fetch_profile(request.reading(), request.principal.user_id))

@@ -24,13 +24,13 @@ FILTERS = {
 
 @lists("/v1/support-tickets", "SupportTicket", FILTERS)
 def list_tickets(request: Request, page: Page) -> list[str]:
-    """Newest first."""
+    """Lists tickets, newest first."""
     return support_tickets.list_tickets(request.reading(), page)
 
 
 @creates("/v1/support-tickets", "SupportTicket", NotFound)
 def create_ticket(request: Request, body: "SupportTicketCreate") -> tuple[UUID, str]:
-    """201 with the open ticket."""
+    """Opens a ticket."""
     with request.writing() as tx:
         ticket_id, is_new = claim_id(tx, request)
         if is_new:
@@ -48,13 +48,13 @@ def create_ticket(request: Request, body: "SupportTicketCreate") -> tuple[UUID, 
 
 @reads("/v1/support-tickets/<ticket_id>", "SupportTicket")
 def get_ticket(request: Request, ticket_id: UUID) -> str:
-    """One ticket."""
+    """Returns one ticket."""
     return support_tickets.fetch_ticket(request.reading(), ticket_id)
 
 
 @changes("/v1/support-tickets/<ticket_id>", "SupportTicket", Conflict)
 def update_ticket(request: Request, ticket_id: UUID, body: "SupportTicketUpdate") -> str:
-    """200 with the changed ticket."""
+    """Changes a ticket. A client user can change it only while it is open."""
     changed = body.changes()
     with request.writing() as tx:
         request.check_version(support_tickets.fetch_ticket(tx, ticket_id, for_update=True))
@@ -69,7 +69,7 @@ def update_ticket(request: Request, ticket_id: UUID, body: "SupportTicketUpdate"
 
 @removes("/v1/support-tickets/<ticket_id>")
 def delete_ticket(request: Request, ticket_id: UUID) -> None:
-    """204."""
+    """Deletes a ticket."""
     with request.writing() as tx:
         request.check_version(support_tickets.fetch_ticket(tx, ticket_id, for_update=True))
         support_tickets.delete_ticket(tx, ticket_id)

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     problems=[Forbidden, IdempotencyKeyReused, OutcomeUnknown],
 )
 def create_upload(request: Request, body: "UploadCreate") -> Response[str]:
-    """201 with a form to POST one file with, and the key that names the file in a submission."""
+    """Creates a form that uploads one file, and the key that names the file in a submission."""
     is_image = body.kind == "reference_image"
     if is_image != (body.content_type or PROMPTS_TYPE).startswith("image/"):
-        detail = "Name the type of an image; prompts are application/jsonl."
+        detail = "Send the image's type, or application/jsonl for prompts."
         raise ValidationFailed([FieldError("/content_type", detail)])
     with request.writing() as tx:
         upload_id, is_new = claim_id(tx, request)
@@ -46,6 +46,6 @@ def create_upload(request: Request, body: "UploadCreate") -> Response[str]:
         if is_image and body.content_type
         else bucket.new_prompts_upload(client_id, upload_id)
     )
-    # The file's own address; only a submission reads it.
+    # The file's address. Only a submission can read it.
     location = f"{form['url']}{form['key']}"
     return json_answer(as_json(form), 201, {"Location": location, "Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""Accounts, for administrators."""
+"""Accounts of administrators and client users."""
 
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -25,13 +25,13 @@ FILTERS = {
 
 @lists("/v1/users", "User", FILTERS, admins=True)
 def list_users(request: Request, page: Page) -> list[str]:
-    """Newest first."""
+    """Lists accounts, newest first."""
     return users.list_users(request.reading(), page)
 
 
 @creates("/v1/users", "User", Conflict, admins=True)
 def create_user(request: Request, body: "UserCreate") -> tuple[UUID, str]:
-    """201 with the account."""
+    """Creates an account."""
     _check_role(body.role, body.client_id)
     with request.writing() as tx:
         user_id, is_new = claim_id(tx, request, body.id)
@@ -43,13 +43,13 @@ def create_user(request: Request, body: "UserCreate") -> tuple[UUID, str]:
 
 @reads("/v1/users/<user_id>", "User", admins=True)
 def get_user(request: Request, user_id: UUID) -> str:
-    """One account."""
+    """Returns one account."""
     return users.fetch_user(request.reading(), user_id)
 
 
 @changes("/v1/users/<user_id>", "User", Conflict, admins=True)
 def update_user(request: Request, user_id: UUID, body: "UserUpdate") -> str:
-    """200 with the changed account."""
+    """Changes an account. The last active administrator cannot be demoted or suspended."""
     changed = body.changes()
     with request.writing() as tx:
         request.check_version(users.fetch_user(tx, user_id, for_update=True))
@@ -62,14 +62,14 @@ def update_user(request: Request, user_id: UUID, body: "UserUpdate") -> str:
 
 @removes("/v1/users/<user_id>", Conflict, admins=True)
 def delete_user(request: Request, user_id: UUID) -> None:
-    """204; the account stays, with status deleted."""
+    """Sets the account's status to `deleted`, except for the last active administrator."""
     with request.writing() as tx:
         request.check_version(users.fetch_user(tx, user_id, for_update=True))
         users.update_user(tx, user_id, {"status": "deleted"})
 
 
 def _check_client_exists(tx: TenantTransaction, client_id: UUID | None) -> None:
-    """Raises ValidationFailed. The client may be suspended: its users are kept too."""
+    """Raises ValidationFailed if the client does not exist. A suspended client is accepted."""
     if client_id is None:
         return
     try:
@@ -81,5 +81,5 @@ def _check_client_exists(tx: TenantTransaction, client_id: UUID | None) -> None:
 
 def _check_role(role: str, client_id: object) -> None:
     if (role == "client") != (client_id is not None):
-        detail = "Required for role client." if role == "client" else "Absent for role admin."
+        detail = "Required for role client." if role == "client" else "Not allowed for role admin."
         raise ValidationFailed([FieldError("/client_id", detail)])

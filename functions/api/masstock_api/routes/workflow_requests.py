@@ -1,4 +1,4 @@
-"""Requests of clients for workflows."""
+"""Clients' requests for workflows."""
 
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -23,18 +23,18 @@ FILTERS = {
 
 @lists("/v1/workflow-requests", "WorkflowRequest", FILTERS)
 def list_requests(request: Request, page: Page) -> list[str]:
-    """Newest first."""
+    """Lists requests, newest first."""
     return workflow_requests.list_requests(request.reading(), page)
 
 
 @creates("/v1/workflow-requests", "WorkflowRequest", NotFound)
 def create_request(request: Request, body: "WorkflowRequestCreate") -> tuple[UUID, str]:
-    """201 with the pending request."""
+    """Requests a workflow for a client."""
     with request.writing() as tx:
         request_id, is_new = claim_id(tx, request)
         if is_new:
             client_id = client_named_by(tx.caller, body.client_id)
-            # Through the policies first: a foreign key would tell that a hidden row exists.
+            # The query applies the row policies; a foreign key's error would reveal a hidden row.
             if workflows.fetch_active_config(tx, body.workflow_id) is None:
                 raise ValidationFailed([FieldError("/workflow_id", "There is no such workflow.")])
             active_client(tx, client_id)
@@ -49,13 +49,13 @@ def create_request(request: Request, body: "WorkflowRequestCreate") -> tuple[UUI
 
 @reads("/v1/workflow-requests/<request_id>", "WorkflowRequest")
 def get_request(request: Request, request_id: UUID) -> str:
-    """One request."""
+    """Returns one request."""
     return workflow_requests.fetch_request(request.reading(), request_id)
 
 
 @changes("/v1/workflow-requests/<request_id>", "WorkflowRequest", Conflict)
 def update_request(request: Request, request_id: UUID, body: "WorkflowRequestUpdate") -> str:
-    """200 with the changed request."""
+    """Changes a request. A client user can change its notes while it is pending."""
     changed = body.changes()
     with request.writing() as tx:
         request.check_version(workflow_requests.fetch_request(tx, request_id, for_update=True))
@@ -70,7 +70,7 @@ def update_request(request: Request, request_id: UUID, body: "WorkflowRequestUpd
 
 @removes("/v1/workflow-requests/<request_id>", Conflict)
 def delete_request(request: Request, request_id: UUID) -> None:
-    """204; a client's request only while it is pending."""
+    """Deletes a request. A client user can delete it only while it is pending."""
     with request.writing() as tx:
         request.check_version(workflow_requests.fetch_request(tx, request_id, for_update=True))
         if not workflow_requests.delete_request(tx, request_id):

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @lists("/v1/workflows", "Workflow", {"status": one_of("active", "inactive")})
 def list_workflows(request: Request, page: Page) -> list[str]:
-    """Newest first. Client users see the active ones."""
+    """Lists workflows, newest first. A client user gets only active workflows."""
     return workflows.list_workflows(request.reading(), page)
 
 
 @creates("/v1/workflows", "Workflow", admins=True)
 def create_workflow(request: Request, body: "WorkflowCreate") -> tuple[UUID, str]:
-    """201 with the workflow."""
+    """Creates a workflow."""
     with request.writing() as tx:
         workflow_id, is_new = claim_id(tx, request)
         if is_new:
@@ -39,13 +39,13 @@ def create_workflow(request: Request, body: "WorkflowCreate") -> tuple[UUID, str
 
 @reads("/v1/workflows/<workflow_id>", "Workflow")
 def get_workflow(request: Request, workflow_id: UUID) -> str:
-    """One workflow."""
+    """Returns one workflow."""
     return workflows.fetch_workflow(request.reading(), workflow_id)
 
 
 @changes("/v1/workflows/<workflow_id>", "Workflow", admins=True, row=workflows.fetch_workflow)
 def update_workflow(request: Request, workflow_id: UUID, body: "WorkflowUpdate") -> str:
-    """200 with the changed workflow."""
+    """Changes a workflow. A new `config` also applies to running executions."""
     changed = body.changes()
     with request.writing() as tx:
         request.check_version(workflows.fetch_workflow(tx, workflow_id, for_update=True))
@@ -56,7 +56,7 @@ def update_workflow(request: Request, workflow_id: UUID, body: "WorkflowUpdate")
 
 @removes("/v1/workflows/<workflow_id>", admins=True, row=workflows.fetch_workflow)
 def delete_workflow(request: Request, workflow_id: UUID) -> None:
-    """204; the workflow stays, with status inactive."""
+    """Sets the workflow's status to `inactive`. Administrators still see it."""
     with request.writing() as tx:
         request.check_version(workflows.fetch_workflow(tx, workflow_id, for_update=True))
         workflows.update_workflow(tx, workflow_id, {"status": "inactive"})

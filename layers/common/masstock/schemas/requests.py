@@ -1,7 +1,7 @@
-"""What callers send. Unknown fields are refused: a misspelt option must not be ignored in silence.
+"""Bodies of requests. Unknown fields are refused, so that a misspelt option is not ignored.
 
-Loaded only by the routes that read a body. What callers get is built by Postgres; its description
-is `masstock.schemas.responses`.
+Only routes that read a body import this module. Postgres builds the bodies of answers;
+`masstock.schemas.responses` describes them.
 """
 
 from typing import Annotated, Any, Literal
@@ -15,12 +15,12 @@ from masstock.schemas.workflow_config import WHOLE, WorkflowConfig
 PROMPT_LENGTH = 10_000
 
 
-# Spelt out: \s is another set in every dialect of regular expressions. Control characters too.
+# Spaces and control characters. Not \s, which differs between dialects of regular expressions.
 SPACES = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
 def _text(max_length: int) -> StringConstraints:
-    """Trimmed, and something is left; without U+0000, which Postgres cannot hold."""
+    """Text that is not empty after trimming. U+0000 is refused: Postgres cannot store it."""
     return StringConstraints(
         strip_whitespace=True,
         min_length=1,
@@ -48,18 +48,24 @@ ApiKey = Annotated[
     ),
 ]
 
-# JSON has no UUIDs, so that strictness would refuse them all.
+# Strict mode refuses every UUID, because JSON has them as strings.
 Id = Annotated[UUID, Field(strict=False)]
 CustomId = Annotated[str, _text(200)]
 WebhookUrl = Annotated[
     str,
     StringConstraints(min_length=1, max_length=2000, pattern=r"^https?://[\x21-\x7e]+$"),
     Field(
-        description="Told when an execution has ended, by the Standard Webhooks specification: "
-        "https, and no private or link-local address."
+        description="https URL that gets a Standard Webhooks message at the end of an execution; "
+        "no private or link-local address."
     ),
 ]
-Microusd = Annotated[int, Field(ge=0, le=10**15, description="Millionths of a US dollar."), WHOLE]
+Budget = Annotated[
+    Annotated[int, Field(ge=0, le=10**15), WHOLE] | None,
+    Field(
+        description="Limit of the cost per calendar month (UTC), in millionths of a US dollar; "
+        "null for no limit."
+    ),
+]
 
 type AccountStatus = Literal["active", "suspended", "deleted"]
 type Role = Literal["admin", "client"]
@@ -68,38 +74,40 @@ type TicketStatus = Literal["open", "in_progress", "resolved", "closed"]
 type TicketPriority = Literal["low", "medium", "high", "urgent"]
 type WorkflowStatus = Literal["active", "inactive"]
 
-# For PATCH: a field may be left out, and its absence is no value of it.
+# PATCH leaves an omitted field unchanged. Omitting is not the same as null.
 UNSET: Any = Field(default_factory=lambda: None)
 ForAdmins: Any = Field(
-    default=None, description="Administrators name the client; client users leave it out."
+    default=None, description="Required from administrators; client users omit it."
 )
 
 
 class RequestBody(BaseModel):
     """A JSON object."""
 
-    # Strict: "1", 1.0 and true are no integers, and a schema's reader would not expect it.
+    # Strict, as in JSON Schema: "1" and true are not integers. WHOLE accepts 1.0.
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, strict=True)
 
     def changes(self) -> dict[str, Any]:
-        """What the caller named, null included; for PATCH."""
+        """The fields that the caller sent, null included; for PATCH."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
 class UserCreate(RequestBody):
-    """An account; `id` is the identity provider's `sub`, made up where it is left out."""
+    """A new account."""
 
-    id: Id | None = None
+    id: Id | None = Field(
+        default=None, description="The identity provider's `sub`; a random UUID if omitted."
+    )
     email: Email
     name: Name
     role: Role
     client_id: Id | None = Field(
-        default=None, description="Required for role client, absent for admin."
+        default=None, description="Required for role client, not allowed for admin."
     )
 
 
 class UserUpdate(RequestBody):
-    """Changes of an account."""
+    """Changes of an account. Omitted fields stay unchanged."""
 
     email: Email = UNSET
     name: Name = UNSET
@@ -109,29 +117,26 @@ class UserUpdate(RequestBody):
 
 
 class ClientCreate(RequestBody):
-    """A client organization."""
+    """A new client organization."""
 
     name: Name
     email: Email
-    monthly_budget_microusd: Microusd | None = Field(
-        default=None,
-        description="What its executions may cost in a calendar month (UTC); null for no limit.",
-    )
+    monthly_budget_microusd: Budget = None
     webhook_url: WebhookUrl | None = None
 
 
 class ClientUpdate(RequestBody):
-    """Changes of a client."""
+    """Changes of a client. Omitted fields stay unchanged."""
 
     name: Name = UNSET
     email: Email = UNSET
     status: AccountStatus = UNSET
-    monthly_budget_microusd: Microusd | None = UNSET
+    monthly_budget_microusd: Budget = UNSET
     webhook_url: WebhookUrl | None = UNSET
 
 
 class WorkflowCreate(RequestBody):
-    """A workflow definition."""
+    """A new workflow."""
 
     name: Name
     description: Notes | None = None
@@ -140,7 +145,7 @@ class WorkflowCreate(RequestBody):
 
 
 class WorkflowUpdate(RequestBody):
-    """Changes of a workflow; `config` is replaced as a whole."""
+    """Changes of a workflow. Omitted fields stay unchanged. `config` is replaced as a whole."""
 
     name: Name = UNSET
     description: Notes | None = UNSET
@@ -149,7 +154,7 @@ class WorkflowUpdate(RequestBody):
 
 
 class WorkflowRequestCreate(RequestBody):
-    """Asks for a workflow."""
+    """A client's request for a workflow."""
 
     workflow_id: Id
     client_id: Id | None = ForAdmins
@@ -157,14 +162,14 @@ class WorkflowRequestCreate(RequestBody):
 
 
 class WorkflowRequestUpdate(RequestBody):
-    """Changes of a request: `notes` while it is pending; `status` by administrators only."""
+    """Changes of a request. Omitted fields stay unchanged. `status` is for administrators only."""
 
     notes: Notes | None = UNSET
     status: RequestStatus = UNSET
 
 
 class SupportTicketCreate(RequestBody):
-    """A support ticket."""
+    """A new support ticket."""
 
     client_id: Id | None = ForAdmins
     subject: Name
@@ -173,7 +178,7 @@ class SupportTicketCreate(RequestBody):
 
 
 class SupportTicketUpdate(RequestBody):
-    """Changes of a ticket while it is open; `status` by administrators only."""
+    """Changes of a ticket. Omitted fields stay unchanged. `status` is for administrators only."""
 
     subject: Name = UNSET
     description: Notes = UNSET
@@ -182,8 +187,8 @@ class SupportTicketUpdate(RequestBody):
 
 
 class PromptWithId(RequestBody):
-    """A prompt with the caller's own name for it, unique in the execution and returned with the
-    result."""
+    """A prompt with the caller's own name for it, which is unique in the execution. The result
+    has the same `custom_id`."""
 
     prompt: Prompt
     custom_id: CustomId | None = None
@@ -193,7 +198,7 @@ def _form_of_prompt(value: object) -> str:
     return OBJECT_FORM if isinstance(value, dict | PromptWithId) else TEXT_FORM
 
 
-# Names of the two forms; in angle brackets, since they are no part of a caller's JSON.
+# Names of the two forms. The angle brackets keep them out of JSON pointers.
 TEXT_FORM = "<text>"
 OBJECT_FORM = "<object>"
 SubmittedPrompt = Annotated[
@@ -203,7 +208,7 @@ SubmittedPrompt = Annotated[
 
 
 class ExecutionCreate(RequestBody):
-    """Submits prompts to a workflow: `prompts`, or the key of an uploaded list of them."""
+    """Prompts for a workflow: either `prompts` or `prompts_key`."""
 
     workflow_id: Id
     client_id: Id | None = ForAdmins
@@ -216,46 +221,47 @@ class ExecutionCreate(RequestBody):
     prompts_key: str | None = Field(
         default=None,
         max_length=200,
-        description="Key of an upload of kind `prompts`, for lists over the 4 MB of a request.",
+        description="Key of an upload of kind `prompts`: for lists that exceed a body of 4 MB.",
     )
     reference_images: list[str] = Field(
         default_factory=list,
         max_length=14,
-        description="Base64 of PNG, JPEG or WebP images, 2 MB together, or keys of uploads; "
-        "where the workflow supports them.",
+        description="Base64 of PNG, JPEG or WebP images (2 MB in total), or keys of uploads. Only "
+        "for a workflow that supports reference images.",
     )
     api_key: ApiKey | None = Field(
-        default=None, description="The image model's key; kept sealed and never returned."
+        default=None,
+        description="API key of the image model. It is stored encrypted, never returned.",
     )
     aspect_ratio: str | None = Field(
         default=None,
         pattern=r"^[1-9][0-9]?:[1-9][0-9]?$",
-        description="Width to height of the images, where the model supports it.",
+        description="Ratio of width to height of the images, if the model supports it.",
         examples=["16:9"],
     )
     webhook_url: WebhookUrl | None = Field(
-        default=None, description="Instead of the client's own `webhook_url`."
+        default=None, description="Replaces the client's own `webhook_url`."
     )
 
 
 class EmptyBody(RequestBody):
-    """Nothing is asked for but the operation itself."""
+    """An object without fields."""
 
 
 class ExecutionRetry(RequestBody):
-    """Which failed prompts to paint again."""
+    """Selects the failed prompts to paint again."""
 
     only_retryable: bool = Field(
-        default=False, description="Leave out those whose outcome another try could not change."
+        default=False, description="Paint only prompts whose result has `retryable` true."
     )
 
 
 class UploadCreate(RequestBody):
-    """One file to upload: a reference image (10 MB), or a list of prompts (50 MB) as JSON Lines,
-    each line a prompt as in `prompts`."""
+    """One file to upload: a reference image (at most 10 MB), or a list of prompts (at most 50 MB).
+    The list has the format JSON Lines. Each line is a prompt as in `prompts`."""
 
     client_id: Id | None = ForAdmins
     kind: Literal["reference_image", "prompts"] = "reference_image"
     content_type: Literal["image/png", "image/jpeg", "image/webp", "application/jsonl"] | None = (
-        Field(default=None, description="Required for an image; `application/jsonl` for prompts.")
+        Field(default=None, description="Required for an image. Prompts are `application/jsonl`.")
     )

@@ -1,8 +1,5 @@
-"""What callers get. These models describe; they do not run: answers are JSON made by Postgres, and
-importing this costs no request anything. tools/openapi.py reads them, and tests hold real
-answers against them.
-
-The examples are the schema document's example rows, as sql/seed.sql has them.
+"""Bodies of answers, for the OpenAPI document. Postgres builds the JSON of answers, so no request
+imports this module. tools/openapi.py reads the models. Tests compare them with real answers.
 """
 
 from datetime import datetime
@@ -24,23 +21,25 @@ from masstock.schemas.workflow_config import WorkflowConfig
 type ExecutionStatus = Literal["pending", "processing", "completed", "failed"]
 type ResultStatus = Literal["processing", "completed", "failed"]
 Count = Annotated[int, Field(ge=0)]
+CreatedAt = Annotated[datetime, Field(description="When it was created.")]
+UpdatedAt = Annotated[datetime, Field(description="When it was last changed.")]
 
 
 class Resource(BaseModel):
-    """A JSON object. Fields may be added; those that are here stay."""
+    """A JSON object. Later versions may add fields and remove none."""
 
 
 class Profile(Resource):
-    """The caller, with the client they belong to."""
+    """The caller's account and client."""
 
     id: UUID
     email: str
     name: str
     role: Role
     status: AccountStatus
-    client_id: UUID | None
-    client_name: str | None
-    client_email: str | None
+    client_id: UUID | None = Field(description="Null for administrators.")
+    client_name: str | None = Field(description="Null for administrators.")
+    client_email: str | None = Field(description="Null for administrators.")
 
 
 class User(Resource):
@@ -52,9 +51,9 @@ class User(Resource):
     role: Role
     status: AccountStatus
     client_id: UUID | None = Field(description="Null for administrators.")
-    created_at: datetime
-    updated_at: datetime
-    last_login: datetime | None
+    created_at: CreatedAt
+    updated_at: UpdatedAt
+    last_login: datetime | None = Field(description="First use of the newest token; null before.")
 
 
 class Client(Resource):
@@ -64,36 +63,37 @@ class Client(Resource):
     name: str
     email: str
     status: AccountStatus
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: UpdatedAt
     monthly_budget_microusd: Count | None = Field(
-        description="What its executions may cost in a calendar month (UTC), in millionths of a "
-        "US dollar; null for no limit."
+        description="Limit of the cost per calendar month (UTC), in millionths of a US dollar; "
+        "null for no limit."
     )
-    webhook_url: str | None = Field(description="Told when an execution has ended.")
-    webhook_secret_version: Count
+    webhook_url: str | None = Field(description="URL that gets a message when an execution ends.")
+    webhook_secret_version: Count = Field(description="Number of the current secret, from 1.")
 
 
 class WebhookSecret(Resource):
-    """What a client's webhooks are signed with."""
+    """The secret that signs a client's webhooks."""
 
     client_id: UUID
-    version: Count
+    version: Count = Field(description="Number of the current secret, from 1.")
     secret: str = Field(
-        description="For a Standard Webhooks library.", examples=["whsec_" + "A" * 43 + "="]
+        description="The secret for a Standard Webhooks library.",
+        examples=["whsec_" + "A" * 43 + "="],
     )
 
 
 class Workflow(Resource):
-    """A workflow definition."""
+    """A workflow."""
 
     id: UUID
     name: str
     description: str | None
     status: WorkflowStatus
     config: WorkflowConfig
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
 class WorkflowRequest(Resource):
@@ -104,8 +104,8 @@ class WorkflowRequest(Resource):
     workflow_id: UUID
     status: RequestStatus
     notes: str | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
 class SupportTicket(Resource):
@@ -113,13 +113,13 @@ class SupportTicket(Resource):
 
     id: UUID
     client_id: UUID
-    user_id: UUID
+    user_id: UUID = Field(description="The user who opened the ticket.")
     subject: str
     description: str
     status: TicketStatus
     priority: TicketPriority
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
 class NamedPrompt(Resource):
@@ -130,23 +130,23 @@ class NamedPrompt(Resource):
 
 
 class InputData(Resource):
-    """What was submitted, without the API key."""
+    """The submission without its API key."""
 
     prompts: list[str | NamedPrompt] = Field(
         default_factory=list[str | NamedPrompt],
-        description="Absent where they would not fit into an answer; the results have them.",
+        description="Absent if the input has more than 3 MB; the results contain the prompts too.",
     )
     reference_images: list[str] = Field(
-        default_factory=list, description="Keys of the reference images; absent where none."
+        default_factory=list, description="Keys of the reference images; absent if there are none."
     )
     reference_etags: list[str] = Field(
-        default_factory=list, description="Their versions at submission."
+        default_factory=list, description="ETags of the reference images at submission."
     )
     aspect_ratio: str | None = None
 
 
 class OutputData(Resource):
-    """How many prompts became images."""
+    """Numbers of prompts with and without an image, and their cost."""
 
     successful: Count
     failed: Count
@@ -157,16 +157,16 @@ class OutputData(Resource):
 
 
 class Progress(Resource):
-    """How many prompts are settled, and how many are not yet."""
+    """Numbers of prompts by status."""
 
     successful: Count
     failed: Count
     total: Count
-    processing: Count
+    processing: Count = Field(description="Prompts that are not finished.")
 
 
 class ExecutionSummary(Resource):
-    """An execution as lists show it."""
+    """An execution in a list."""
 
     id: UUID
     workflow_id: UUID
@@ -174,16 +174,14 @@ class ExecutionSummary(Resource):
     user_id: UUID
     status: ExecutionStatus
     output_data: OutputData | None = Field(description="Null until the execution has ended.")
-    started_at: datetime | None
-    completed_at: datetime | None
-    duration_seconds: Count | None
-    error_code: str | None = Field(description="An outcome of docs/errors.md.")
-    error_message: str | None
-    created_at: datetime
-    deadline_at: datetime | None = Field(
-        description="When the execution ends with what it has by then."
-    )
-    prompt_count: Count
+    started_at: datetime | None = Field(description="When processing started; null before.")
+    completed_at: datetime | None = Field(description="When the execution ended; null before.")
+    duration_seconds: Count | None = Field(description="Seconds from start to end; null before.")
+    error_code: str | None = Field(description="Outcome code (docs/errors.md); null if none.")
+    error_message: str | None = Field(description="Explains `error_code`.")
+    created_at: CreatedAt
+    deadline_at: datetime | None = Field(description="When unfinished prompts fail.")
+    prompt_count: Count = Field(description="Number of submitted prompts.")
     estimate_microusd: Count | None = Field(
         description="Expected cost, in millionths of a US dollar; null if unknown."
     )
@@ -191,7 +189,7 @@ class ExecutionSummary(Resource):
         description="Actual cost, in millionths of a US dollar; null until the end, or if unknown."
     )
     workflow_name: str | None
-    user_name: str | None
+    user_name: str | None = Field(description="Null if the caller cannot see the user.")
     client_name: str | None
 
 
@@ -200,83 +198,83 @@ class Execution(ExecutionSummary):
 
     input_data: InputData
     progress: Progress
-    webhook_url: str | None
-    webhook_delivered_at: datetime | None
+    webhook_url: str | None = Field(description="URL that gets a message at the end.")
+    webhook_delivered_at: datetime | None = Field(description="Null if not yet delivered.")
     webhook_error: str | None = Field(description="Why the last attempt to deliver it failed.")
 
 
 class Estimate(Resource):
-    """What a submission would cost; nothing was stored."""
+    """The expected cost of a submission. Nothing was stored."""
 
     dry_run: Literal[True]
     workflow_id: UUID
     client_id: UUID
-    model: str
-    prompts: Count
+    model: str = Field(description="The workflow's image model.")
+    prompts: Count = Field(description="Number of prompts.")
     estimate_microusd: Count | None = Field(
-        description="Millionths of a US dollar; null if unknown."
+        description="Expected cost in millionths of a US dollar; null if unknown."
     )
     budget_left_microusd: Count | None = Field(
-        description="Of this month's budget; null where there is no limit."
+        description="Rest of this month's budget in millionths of a US dollar; null for no limit."
     )
-    fits_budget: bool
+    fits_budget: bool = Field(description="True if a submission would not get 402.")
 
 
 class BatchResult(Resource):
-    """What became of one prompt."""
+    """One prompt with its image or outcome."""
 
     id: UUID
     execution_id: UUID
     client_id: UUID
-    batch_index: Count = Field(description="The prompt's place in the submission, from 0.")
+    batch_index: Count = Field(description="Position of the prompt in the submission, from 0.")
     prompt_text: str
-    custom_id: str | None
+    custom_id: str | None = Field(description="The caller's own name for the prompt.")
     status: ResultStatus
     result_url: str | None = Field(
-        description="Shows the image without any header, for 15 minutes from when it was read; "
-        "where the installation's images are public, for ever."
+        description="URL of the image that needs no token. Valid for 15 minutes after this answer, "
+        "or for ever if the installation's images are public."
     )
-    result_storage_path: str | None
-    error_code: str | None = Field(description="An outcome of docs/errors.md.")
-    error_message: str | None
+    result_storage_path: str | None = Field(description="Object key of the image.")
+    error_code: str | None = Field(description="Outcome code (docs/errors.md); null if none.")
+    error_message: str | None = Field(description="Explains `error_code`.")
     retryable: bool | None = Field(
-        description="Of a failed one: whether submitting the prompt again could succeed."
+        description="If failed: true if a new submission could succeed; else null."
     )
-    processing_time_ms: Count | None
+    processing_time_ms: Count | None = Field(description="Milliseconds that the image model took.")
     mime_type: Literal["image/png", "image/jpeg", "image/webp"] | None
     size_bytes: Count | None
-    image_sha256: str | None
-    attempts: Count
+    image_sha256: str | None = Field(description="SHA-256 of the image, in hexadecimal.")
+    attempts: Count = Field(description="How often painting was tried.")
     cost_microusd: Count | None = Field(description="Millionths of a US dollar; null if unknown.")
-    created_at: datetime
-    completed_at: datetime | None
+    created_at: CreatedAt
+    completed_at: datetime | None = Field(description="Null while processing.")
 
 
 class Upload(Resource):
-    """A form: POST `fields` and then the content, as `file`, to `url` as multipart/form-data."""
+    """A form: POST `fields`, then the content as `file`, to `url` as multipart/form-data."""
 
-    key: str = Field(description="Names the upload in a submission.")
+    key: str = Field(description="Name of the file in a submission.")
     url: str
     fields: dict[str, str]
-    expires_at: datetime
+    expires_at: datetime = Field(description="When the form stops working.")
 
 
 class ClientUsage(Resource):
-    """How one client's executions ended."""
+    """Numbers of one client's executions."""
 
     client_name: str
     total_executions: Count
     successful: Count
     failed: Count
-    success_rate_percent: float
+    success_rate_percent: float = Field(description="100 * `successful` / `total_executions`.")
 
 
 class WorkflowUsage(Resource):
-    """How often one workflow was used."""
+    """Numbers of one workflow's executions."""
 
     workflow_name: str
     execution_count: Count
-    avg_duration_seconds: float | None
+    avg_duration_seconds: float | None = Field(description="Seconds; null if none has ended.")
     successful_count: Count
 
 
@@ -287,10 +285,10 @@ class Health(Resource):
 
 
 class Report[Row](Resource):
-    """A report."""
+    """A report, in the form of a page."""
 
     items: list[Row]
-    next_cursor: None = Field(description="Always null: a report comes in one piece.")
+    next_cursor: None = Field(description="Always null: a report has one page.")
 
 
 class Page[Item](Resource):
@@ -298,31 +296,31 @@ class Page[Item](Resource):
 
     items: list[Item]
     next_cursor: str | None = Field(
-        description="Pass it as `cursor` to get the next page; null on the last one."
+        description="Value of `cursor` for the next page; null on the last page."
     )
 
 
 class FieldProblem(Resource):
-    """One offending place in a request."""
+    """One mistake in a request."""
 
     pointer: str = Field(
         description="A JSON pointer into the body, or the name of a parameter or header."
     )
-    detail: str
+    detail: str = Field(description="How to correct it.")
 
 
 class Problem(Resource):
-    """Why a request was refused or failed (RFC 9457)."""
+    """Why a request was refused or has failed (RFC 9457)."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str = Field(description="The path that was asked for.")
-    code: str = Field(description="Stable; every code is explained in docs/errors.md.")
-    request_id: str = Field(description="Quote it when you ask for help.")
+    type: str = Field(description="A URI that identifies the code.")
+    title: str = Field(description="What the code means.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What went wrong with this request.")
+    instance: str = Field(description="The path of the request.")
+    code: str = Field(description="Stable. docs/errors.md explains every code.")
+    request_id: str = Field(description="Send it with a support question.")
     errors: list[FieldProblem] = Field(
-        default_factory=list[FieldProblem], description="Of a validation problem: every mistake."
+        default_factory=list[FieldProblem], description="All mistakes of a `validation_failed`."
     )
 
 

@@ -20,14 +20,14 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# Annotated after the limits, so that pydantic checks and describes them as limits of an integer.
+# After the limits in Annotated, so that pydantic treats the limits as those of an integer.
 WHOLE = BeforeValidator(_whole)
 Concurrency = Annotated[int, Field(ge=1, le=MAX_CONCURRENCY), WHOLE]
 ImagePrice = Annotated[int, Field(ge=0, le=MAX_MICROUSD_PER_IMAGE), WHOLE]
 
 
 class WorkflowConfig(BaseModel):
-    """Settings of a workflow's executions. Unknown keys are kept."""
+    """Settings of a workflow. Unknown fields are stored too."""
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, strict=True)
 
@@ -35,10 +35,14 @@ class WorkflowConfig(BaseModel):
     model: str = Field(
         min_length=1, max_length=200, pattern=MODEL_NAME, examples=["gemini-2.5-flash-image"]
     )
-    requires_api_key: bool = False
-    max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_LIMIT), WHOLE] = DEFAULT_MAX_PROMPTS
+    requires_api_key: bool = Field(False, description="True if a submission needs an `api_key`.")
+    max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_LIMIT), WHOLE] = Field(
+        DEFAULT_MAX_PROMPTS, description="The most prompts of one execution."
+    )
     supports_reference_images: bool = False
-    max_concurrency: Concurrency | None = None
+    max_concurrency: Concurrency | None = Field(
+        None, description="The most prompts of one execution that are painted at once."
+    )
     microusd_per_image: ImagePrice | None = Field(
-        None, description="Price of an image, for a model whose prices are not known here."
+        None, description="Millionths of a US dollar per image, for a model without a known price."
     )

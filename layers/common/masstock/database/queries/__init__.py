@@ -1,1 +1,1 @@
-"""All SQL of the functions, as literals: one module per table, one function per statement."""
+"""All SQL of the functions: one module per table, one function per statement."""

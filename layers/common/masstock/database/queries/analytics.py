@@ -1,5 +1,5 @@
-"""The schema document's two reports. Without a range they are answered from the kept counts; with
-one, from the executions created in it. Both equal the document's queries."""
+"""The schema document's two reports. Without a period they read stored counts, with a period the
+executions that were created in it. Both give the results of the document's queries."""
 
 from datetime import datetime
 
@@ -30,7 +30,7 @@ def report_clients(tx: Executor) -> str:
 
 
 def report_clients_between(tx: Executor, since: datetime | None, until: datetime | None) -> str:
-    """The same for executions created in [since, until)."""
+    """`report_clients` of the executions created in [since, until)."""
     [row] = tx.fetch_all(
         """
         SELECT coalesce(json_agg(row_to_json(x)), '[]')::text AS json FROM (
@@ -77,7 +77,7 @@ def report_workflows(tx: Executor) -> str:
 
 
 def report_workflows_between(tx: Executor, since: datetime | None, until: datetime | None) -> str:
-    """The same for executions created in [since, until)."""
+    """`report_workflows` of the executions created in [since, until)."""
     [row] = tx.fetch_all(
         """
         SELECT coalesce(json_agg(row_to_json(x)), '[]')::text AS json FROM (

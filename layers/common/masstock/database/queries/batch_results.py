@@ -1,4 +1,4 @@
-"""workflow_batch_results."""
+"""Statements on workflow_batch_results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ def list_results(
     retryable_codes: list[str],
     max_bytes: int,
 ) -> list[Row]:
-    """Results after an index, in order: at most `limit`, and at most about `max_bytes` of prompts.
-    Every row says in `more_follow` whether the list goes on. An execution without such results
-    gives one row whose `id` is None; no row means that there is no such execution."""
+    """Results after index `after`, in order: at most `limit`, with about `max_bytes` of prompts.
+    `more_follow` is true in every row if more results follow. If no result matches, one row with
+    `id` None is returned. If the caller sees no such execution, no row is returned."""
     return tx.fetch_all(
         """
         WITH candidates AS (
@@ -64,8 +64,8 @@ def list_results(
 
 
 def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Row:
-    """Where the image of one prompt is: {status, result_url, result_storage_path, error_message};
-    raises NotFound."""
+    """{status, result_url, result_storage_path, error_message} of one result. Raises
+    NotFound."""
     return tx.fetch_one(
         """
         SELECT status, result_url, result_storage_path, error_message

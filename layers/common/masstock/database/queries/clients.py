@@ -1,4 +1,4 @@
-"""clients."""
+"""Statements on clients."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from masstock.database.queries.keyset import Page, lines_of
 
 
 def list_clients(tx: Executor, page: Page) -> list[str]:
-    """A page of clients as JSON. Filters: see the statement; `q` is part of a name or an email."""
+    """A page of clients as JSON. `q` is part of a name or an email."""
     rows = tx.fetch_all(
         """
         SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
@@ -32,7 +32,7 @@ def list_clients(tx: Executor, page: Page) -> list[str]:
 
 
 def fetch_client(tx: Executor, client_id: UUID, *, for_update: bool = False) -> str:
-    """One client as JSON; raises NotFound. `for_update` holds the row until the commit."""
+    """One client as JSON. Raises NotFound. `for_update` locks the row until the commit."""
     if for_update:
         tx.fetch_all("SELECT FROM public.clients WHERE id = %(id)s FOR UPDATE", id=client_id)
     row = tx.fetch_one(
@@ -43,7 +43,7 @@ def fetch_client(tx: Executor, client_id: UUID, *, for_update: bool = False) -> 
 
 
 def fetch_active_client(tx: Executor, client_id: UUID) -> Row | None:
-    """{webhook_url, webhook_secret_version} of an active client that the caller sees."""
+    """{webhook_url, webhook_secret_version}; None if the caller sees no such active client."""
     rows = tx.fetch_all(
         """
         SELECT webhook_url, webhook_secret_version FROM public.clients
@@ -55,13 +55,13 @@ def fetch_active_client(tx: Executor, client_id: UUID) -> Row | None:
 
 
 def fetch_budget(tx: Executor, client_id: UUID) -> Row:
-    """{monthly_budget_microusd, spent_microusd, reserved_microusd} of the current month; raises
-    NotFound."""
+    """{monthly_budget_microusd, spent_microusd, reserved_microusd} of the current month (UTC).
+    Raises NotFound."""
     return tx.fetch_one("SELECT * FROM app.fetch_budget(%(id)s)", id=client_id)
 
 
 def advance_webhook_secret(tx: Executor, client_id: UUID) -> None:
-    """Makes further executions sign with the next secret; raises NotFound."""
+    """Selects the next webhook secret for new executions. Raises NotFound."""
     tx.fetch_one(
         """
         UPDATE public.clients SET webhook_secret_version = webhook_secret_version + 1
@@ -72,7 +72,7 @@ def advance_webhook_secret(tx: Executor, client_id: UUID) -> None:
 
 
 def insert_client(tx: Executor, **values: object) -> None:
-    """Creates a client of the columns named in the statement."""
+    """Creates a client. `values` are the columns in the statement."""
     tx.fetch_all(
         """
         INSERT INTO public.clients (id, name, email, monthly_budget_microusd, webhook_url)
@@ -83,7 +83,7 @@ def insert_client(tx: Executor, **values: object) -> None:
 
 
 def update_client(tx: Executor, client_id: UUID, changes: Mapping[str, Any]) -> None:
-    """Applies the changes; raises NotFound."""
+    """Applies the changes. Raises NotFound."""
     tx.fetch_one(
         """
         UPDATE public.clients c SET (name, email, status, monthly_budget_microusd, webhook_url) = (

@@ -1,4 +1,4 @@
-"""workflow_executions."""
+"""Statements on workflow_executions."""
 
 from collections.abc import Mapping
 from typing import Any, LiteralString, TypedDict, cast
@@ -11,7 +11,7 @@ from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
 from masstock.schemas.engine import ExecutionRun
 
-# An answer of Lambda has at most 6 MB, its envelope included.
+# An execution and its envelope must fit into Lambda's limit of 6 MB.
 MAX_INPUT_BYTES = 3 * 1024 * 1024
 
 # --- as a tenant -------------------------------------------------------------------------------
@@ -30,8 +30,8 @@ def insert_execution(
     webhook_url: str | None,
     webhook_secret_version: int,
 ) -> None:
-    """Records a submission and reserves its estimate; the state machine is started after the
-    commit. SQLSTATE MS402 where the client's budget has no room for it."""
+    """Stores a submission and reserves its estimate. Start the machine after the
+    commit. Raises SQLSTATE MS402 if the estimate exceeds the rest of the client's budget."""
     tx.fetch_all(
         """
         INSERT INTO public.workflow_executions
@@ -54,9 +54,8 @@ def insert_execution(
 
 
 def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = False) -> str:
-    """One execution as JSON, with its names and progress and without its API key; prompts that
-    would not fit into an answer are left to the results. Raises NotFound. `for_update` holds the
-    row until the commit."""
+    """One execution as JSON, with names and progress, without its API key. Prompts of more than
+    MAX_INPUT_BYTES are omitted. Raises NotFound. `for_update` holds the row until the commit."""
     if for_update:
         tx.fetch_all("SELECT app.lock_execution(%(id)s)", id=execution_id)
     row = tx.fetch_one(
@@ -79,7 +78,7 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
                               count(*) FILTER (WHERE b.status = 'failed') AS failed,
                               count(*) AS laid_out
                        FROM public.workflow_batch_results b WHERE b.execution_id = e.id) r,
-                 -- Of what has ended, nothing is processing, even if fewer were laid out.
+                 -- After the end no prompt is processing, even if fewer rows were inserted.
                  LATERAL (SELECT CASE WHEN e.status IN ('completed', 'failed') THEN r.laid_out
                           ELSE greatest(e.prompt_count, r.laid_out) END AS total) t
                 ) AS progress
@@ -96,8 +95,8 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
 
 def list_executions(tx: Executor, page: Page) -> list[str]:
     """A page of executions as JSON, without input_data, which can be megabytes."""
-    # The page comes first: joined early, the planner starts from the few visible names. And names
-    # are looked up, not joined: a view that hides rows is joined by reading all that it shows.
+    # MATERIALIZED, because with a join the planner starts from the few visible names. Names are
+    # subqueries, because a join with a security_barrier view reads all rows that it shows.
     rows = tx.fetch_all(
         """
         WITH page AS MATERIALIZED (
@@ -132,8 +131,8 @@ def list_executions(tx: Executor, page: Page) -> list[str]:
 
 
 def cancel_execution(tx: Executor, execution_id: UUID) -> None:
-    """Stops an execution: no prompt is claimed after this is committed. Stopping what is already
-    being stopped changes nothing; raises Conflict where it has ended, NotFound."""
+    """Cancels an execution: after the commit no prompt is claimed. A second call changes nothing.
+    Raises NotFound, or Conflict if the execution has ended."""
     message = Cancelled().detail
     [row] = tx.fetch_all(
         "SELECT app.cancel_execution(%(id)s, %(message)s) AS outcome",
@@ -149,8 +148,8 @@ def cancel_execution(tx: Executor, execution_id: UUID) -> None:
 def reopen_failed(
     tx: Executor, execution_id: UUID, codes: list[str] | None, deadline_seconds: int
 ) -> ExecutionRun:
-    """Re-opens the failed prompts of an ended execution, or those with the given codes, and returns
-    the run that must be started; raises NotFound."""
+    """Reopens the failed prompts of an ended execution: all of them, or those with the given codes.
+    Returns the run to start. Raises NotFound; SQLSTATE MS402, or MS409 if none can be reopened."""
     [row] = tx.fetch_all(
         "SELECT app.reopen_failed(%(id)s, %(codes)s, %(deadline_seconds)s) AS run",
         id=execution_id,
@@ -163,8 +162,8 @@ def reopen_failed(
 
 
 def delete_execution(tx: Executor, execution_id: UUID) -> bool:
-    """Deletes an ended execution with its results; False where it has not ended. Its images are
-    removed by the sweep."""
+    """Deletes an ended execution with its results. False if it has not ended. The sweep removes
+    its images."""
     return bool(
         tx.fetch_all(
             """

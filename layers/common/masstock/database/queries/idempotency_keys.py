@@ -1,4 +1,4 @@
-"""idempotency_keys."""
+"""Statements on idempotency_keys."""
 
 from uuid import UUID
 
@@ -16,9 +16,9 @@ def claim_key(
     request_hmac: str,
     response_ref: UUID,
 ) -> tuple[UUID, bool]:
-    """The id of the resource that answers requests with this key, and True for the first request,
-    which must create `response_ref` in the same transaction. Later requests wait for that commit
-    and get its id. Raises IdempotencyKeyReused if the key came with another body before."""
+    """The id of the key's resource, and True for the first request, which must create
+    `response_ref` in the same transaction. Later requests wait for its commit and get its id.
+    Raises IdempotencyKeyReused if the key was used with another body."""
     while True:
         created = tx.fetch_all(
             """
@@ -46,7 +46,7 @@ def claim_key(
             route=route,
             key=key,
         )
-        # None: it had expired, and the sweep forgot it between the two statements.
+        # No row: the key had expired, and the sweep deleted it between the two statements.
         if known:
             break
     if known[0]["request_hmac"] != request_hmac:

@@ -1,10 +1,10 @@
-"""A page of a list: where it begins, and how its rows arrive.
+"""Pages of lists, ordered by (created_at, id).
 
-Pages of a tenant's rows end with `LIMIT (SELECT …)`. Not knowing whose rows, the planner takes
-every client for an average one; told how few rows are wanted, it would sort all that an average
-one has, and a big one has a thousand times as many. Not told, it reads an ordered index.
+Statements on a client's rows end with `LIMIT (SELECT …)`. The planner does not know the client, so
+it assumes an average number of rows. With a known limit it would sort all rows of the client, and
+a big client has a thousand times the average. With an unknown limit it reads an ordered index.
 
-Rows arrive as one value, a line each: fetched one by one they cost the function as much again.
+Postgres returns a page as one value with a row per line. Separate rows would take twice the time.
 """
 
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ LAST_UUID = UUID(int=2**128 - 1)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a list, newest first: at most `limit` rows before the position (created_at, id),
-    that match the filters. A filter of None matches every row."""
+    """A page of a list, newest first: at most `limit` rows before the position `before`, which is
+    (created_at, id). A filter of None matches every row."""
 
     limit: int
     before: tuple[datetime, UUID] | None = None
     filters: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def parameters(self) -> dict[str, object]:
-        """The statement's parameters: the filters by name, `before_created_at`, `before_id`, and
-        `limit`, which is one more than asked for: the last row tells that another page follows."""
+        """The statement's parameters: the filters, `before_created_at`, `before_id` and `limit`. It
+        is one more than the page's limit: the additional row shows that a next page exists."""
         created_at, row_id = self.before or ("infinity", LAST_UUID)
         return {
             **self.filters,
@@ -39,6 +39,6 @@ class Page:
 
 
 def lines_of(rows: list[Row]) -> list[str]:
-    """The JSON texts of a page; JSON made by Postgres has no line ends of its own."""
+    """The JSON texts of a page. JSON from Postgres contains no line ends."""
     [row] = rows
     return row["json"].split("\n") if row["json"] is not None else []

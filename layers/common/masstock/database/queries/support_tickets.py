@@ -1,4 +1,4 @@
-"""support_tickets."""
+"""Statements on support_tickets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,7 +33,7 @@ def list_tickets(tx: Executor, page: Page) -> list[str]:
 
 
 def fetch_ticket(tx: Executor, ticket_id: UUID, *, for_update: bool = False) -> str:
-    """One ticket as JSON; raises NotFound. `for_update` holds the row until the commit."""
+    """One ticket as JSON. Raises NotFound. `for_update` holds the row until the commit."""
     if for_update:
         tx.fetch_all("SELECT app.lock_ticket(%(id)s)", id=ticket_id)
     row = tx.fetch_one(
@@ -44,7 +44,7 @@ def fetch_ticket(tx: Executor, ticket_id: UUID, *, for_update: bool = False) -> 
 
 
 def insert_ticket(tx: Executor, **values: object) -> None:
-    """Opens a ticket of the columns named in the statement."""
+    """Opens a ticket. `values` are the columns in the statement."""
     tx.fetch_all(
         """
         INSERT INTO public.support_tickets (id, client_id, user_id, subject, description, priority)
@@ -55,8 +55,8 @@ def insert_ticket(tx: Executor, **values: object) -> None:
 
 
 def update_text(tx: Executor, ticket_id: UUID, changes: Mapping[str, Any]) -> bool:
-    """Applies a client user's changes of subject, description and priority; False where the ticket
-    is no longer open."""
+    """Applies a client user's changes of subject, description and priority. False if the row
+    policies do not allow it: the ticket is not open."""
     return bool(
         tx.fetch_all(
             """
@@ -72,7 +72,7 @@ def update_text(tx: Executor, ticket_id: UUID, changes: Mapping[str, Any]) -> bo
 
 
 def update_ticket(tx: Executor, ticket_id: UUID, changes: Mapping[str, Any]) -> None:
-    """Applies an administrator's changes; raises NotFound."""
+    """Applies an administrator's changes. Raises NotFound."""
     tx.fetch_one(
         """
         UPDATE public.support_tickets t SET (subject, description, priority, status) = (
@@ -86,7 +86,7 @@ def update_ticket(tx: Executor, ticket_id: UUID, changes: Mapping[str, Any]) -> 
 
 
 def delete_ticket(tx: Executor, ticket_id: UUID) -> bool:
-    """Deletes a ticket; False where the caller has none such."""
+    """Deletes a ticket. False if the caller sees no such ticket."""
     return bool(
         tx.fetch_all(
             "DELETE FROM public.support_tickets WHERE id = %(id)s RETURNING id", id=ticket_id

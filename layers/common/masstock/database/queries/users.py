@@ -1,4 +1,4 @@
-"""users."""
+"""Statements on users."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from masstock.database.queries.keyset import Page, lines_of
 
 
 def fetch_profile(tx: Executor, user_id: UUID) -> str:
-    """The schema document's first query, "Get User with Client Info", as JSON; raises NotFound."""
+    """The schema document's query "Get User with Client Info" as JSON. Raises NotFound."""
     row = tx.fetch_one(
         """
         SELECT row_to_json(x)::text AS json FROM (
@@ -27,7 +27,7 @@ def fetch_profile(tx: Executor, user_id: UUID) -> str:
 
 
 def list_users(tx: Executor, page: Page) -> list[str]:
-    """A page of users as JSON. Filters: see the statement; `q` is part of a name or an email."""
+    """A page of users as JSON. `q` is part of a name or an email."""
     rows = tx.fetch_all(
         """
         SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
@@ -50,7 +50,7 @@ def list_users(tx: Executor, page: Page) -> list[str]:
 
 
 def fetch_user(tx: Executor, user_id: UUID, *, for_update: bool = False) -> str:
-    """One user as JSON; raises NotFound. `for_update` holds the row until the commit."""
+    """One user as JSON. Raises NotFound. `for_update` locks the row until the commit."""
     if for_update:
         tx.fetch_all("SELECT FROM public.users WHERE id = %(id)s FOR UPDATE", id=user_id)
     row = tx.fetch_one(
@@ -60,7 +60,7 @@ def fetch_user(tx: Executor, user_id: UUID, *, for_update: bool = False) -> str:
 
 
 def insert_user(tx: Executor, **values: object) -> None:
-    """Creates an account of the columns named in the statement."""
+    """Creates an account. `values` are the columns in the statement."""
     tx.fetch_all(
         """
         INSERT INTO public.users (id, email, name, role, client_id)
@@ -71,7 +71,7 @@ def insert_user(tx: Executor, **values: object) -> None:
 
 
 def update_user(tx: Executor, user_id: UUID, changes: Mapping[str, Any]) -> Row:
-    """Applies the changes and returns {role, client_id}; raises NotFound."""
+    """Applies the changes and returns {role, client_id}. Raises NotFound."""
     return tx.fetch_one(
         """
         UPDATE public.users u SET (email, name, role, status, client_id) = (

@@ -1,4 +1,4 @@
-"""webhook_deliveries."""
+"""Statements on webhook_deliveries."""
 
 from typing import TYPE_CHECKING, TypedDict, cast
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""workflow_requests."""
+"""Statements on workflow_requests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +32,7 @@ def list_requests(tx: Executor, page: Page) -> list[str]:
 
 
 def fetch_request(tx: Executor, request_id: UUID, *, for_update: bool = False) -> str:
-    """One request as JSON; raises NotFound. `for_update` holds the row until the commit."""
+    """One request as JSON. Raises NotFound. `for_update` holds the row until the commit."""
     if for_update:
         tx.fetch_all("SELECT app.lock_request(%(id)s)", id=request_id)
     row = tx.fetch_one(
@@ -43,7 +43,7 @@ def fetch_request(tx: Executor, request_id: UUID, *, for_update: bool = False) -
 
 
 def insert_request(tx: Executor, **values: object) -> None:
-    """Asks for a workflow, with the columns named in the statement."""
+    """Creates a request. `values` are the columns in the statement."""
     tx.fetch_all(
         """
         INSERT INTO public.workflow_requests (id, client_id, workflow_id, notes)
@@ -54,7 +54,7 @@ def insert_request(tx: Executor, **values: object) -> None:
 
 
 def update_notes(tx: Executor, request_id: UUID, notes: str | None) -> bool:
-    """Replaces the notes; False where the request may no longer be edited by the caller."""
+    """Replaces the notes. False if the row policies do not allow it: the request is not pending."""
     return bool(
         tx.fetch_all(
             """
@@ -68,7 +68,7 @@ def update_notes(tx: Executor, request_id: UUID, notes: str | None) -> bool:
 
 
 def update_request(tx: Executor, request_id: UUID, changes: Mapping[str, Any]) -> None:
-    """Applies an administrator's changes; raises NotFound."""
+    """Applies an administrator's changes. Raises NotFound."""
     tx.fetch_one(
         """
         UPDATE public.workflow_requests r SET (notes, status) = (
@@ -81,7 +81,7 @@ def update_request(tx: Executor, request_id: UUID, changes: Mapping[str, Any]) -
 
 
 def delete_request(tx: Executor, request_id: UUID) -> bool:
-    """Withdraws a request; False where the caller may no longer do so."""
+    """Deletes a request. False if the row policies do not allow it: the request is not pending."""
     return bool(
         tx.fetch_all(
             "DELETE FROM public.workflow_requests WHERE id = %(id)s RETURNING id", id=request_id

@@ -1,4 +1,4 @@
-"""workflows."""
+"""Statements on workflows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from masstock.database.queries.keyset import Page, lines_of
 
 
 def fetch_active_config(tx: Executor, workflow_id: UUID) -> dict[str, Any] | None:
-    """The config of a workflow that may be run; None where there is none."""
+    """The config of an active workflow; None if the caller sees no such workflow."""
     rows = tx.fetch_all(
         "SELECT config FROM public.workflows WHERE id = %(id)s AND status = 'active'",
         id=workflow_id,
@@ -38,7 +38,7 @@ def list_workflows(tx: Executor, page: Page) -> list[str]:
 
 
 def fetch_workflow(tx: Executor, workflow_id: UUID, *, for_update: bool = False) -> str:
-    """One workflow as JSON; raises NotFound. `for_update` holds the row until the commit."""
+    """One workflow as JSON. Raises NotFound. `for_update` locks the row until the commit."""
     if for_update:
         tx.fetch_all("SELECT FROM public.workflows WHERE id = %(id)s FOR UPDATE", id=workflow_id)
     row = tx.fetch_one(
@@ -72,7 +72,7 @@ def insert_workflow(
 
 
 def update_workflow(tx: Executor, workflow_id: UUID, changes: Mapping[str, Any]) -> None:
-    """Applies the changes; raises NotFound."""
+    """Applies the changes. Raises NotFound."""
     tx.fetch_one(
         """
         UPDATE public.workflows w SET (name, description, status, config) = (
