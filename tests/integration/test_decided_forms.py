@@ -9,7 +9,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.integration.test_preconditions import waiting_for_another
-from tests.support.databases import ACME, JOHN_OF_ACME, MARY_OF_ACME, WORKFLOW, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, JOHN_OF_ACME, MARY_OF_ACME, WORKFLOW
 from tests.support.handler import Api
 
 TICKET = b'{"subject": "caf\xc3\xa9", "description": "x"}'

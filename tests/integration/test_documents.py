@@ -10,7 +10,7 @@ import requests
 
 from masstock import settings
 from masstock.services.storage import Results
-from tests.support.databases import DEMO_EXECUTION
+from tests.support.demo_data import DEMO_EXECUTION
 from tests.support.handler import RESULTS_BUCKET, Api
 from tests.support.template import Stack
 

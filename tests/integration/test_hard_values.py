@@ -9,7 +9,8 @@ import pytest
 from psycopg.types.json import Jsonb
 from werkzeug.test import TestResponse
 
-from tests.support.databases import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, DEMO_EXECUTION, JOHN_OF_ACME, WORKFLOW
 from tests.support.handler import Api
 
 JSON = {"Content-Type": "application/json"}

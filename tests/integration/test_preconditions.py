@@ -11,16 +11,14 @@ import pytest
 from psycopg import sql
 from werkzeug.test import TestResponse
 
-from tests.support.databases import (
+from tests.support.databases import Callers, Urls, connected
+from tests.support.demo_data import (
     ACME,
     ADMIN,
     DEMO_EXECUTION,
     JANE_OF_GLOBEX,
     JOHN_OF_ACME,
     WORKFLOW,
-    Callers,
-    Urls,
-    connected,
 )
 from tests.support.handler import Api
 

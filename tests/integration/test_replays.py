@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.databases import ACME, DEMO_EXECUTION, WORKFLOW, Urls, connected
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, DEMO_EXECUTION, WORKFLOW
 from tests.support.handler import Api
 
 SUBMISSION = {"workflow_id": str(WORKFLOW), "prompts": ["x"], "api_key": "a-key-of-mine"}
