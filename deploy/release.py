@@ -1,8 +1,8 @@
 """Deploys the output of `make package`: `python -m deploy.release STAGE [option of sam deploy …]`.
 
 Parameters come from samconfig.toml. The release is a hash of the parameters and the built files,
-so functions get a new version exactly when one of them changes. SAM alone overlooks a parameter's
-new value (decision 33 in docs/decisions.md).
+so functions get a new version if, and only if, a parameter or a file changes. SAM alone overlooks a
+parameter's new value (decision 33 in docs/decisions.md).
 """
 
 import hashlib

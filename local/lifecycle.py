@@ -38,7 +38,7 @@ def up(settings: Settings) -> dict[str, Any]:
             _start(settings)
             return json.loads(settings.stack_file.read_text())
         except StackError:
-            # Another `up` may have started one at the same time.
+            # Another `up` may have started the stack at the same time.
             stack = _running_stack(settings)
             if stack is None:
                 raise
@@ -128,7 +128,7 @@ def down(settings: Settings) -> bool:
         if not _becomes_true(lambda: not running(settings), STOP_SECONDS):
             _send(pid, signal.SIGKILL)
             _becomes_true(lambda: not running(settings), STOP_SECONDS)
-        # The init process reaps the supervisor. Some containers do that late or never.
+        # The init process must reap the supervisor. In some containers it reaps late or never.
         _becomes_true(lambda: _is_gone(pid), REAP_SECONDS)
     # PostgreSQL may still be ending after a SIGKILL of every other process.
     settings.postgres().end_leftover()

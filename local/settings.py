@@ -23,7 +23,10 @@ PARAMETERS = {
     "CORS_ALLOW_ORIGINS": "CorsAllowOrigins",
 }
 # Everything that the stack writes to LOCAL_DIR. `clean` deletes exactly this.
-CONTENTS = ("demo", "keys", "logs", "postgres", "s3", "ports.json", "stack.json", "supervisor.lock")
+CONTENTS = (
+    *("build", "demo", "keys", "logs", "postgres", "s3"),
+    *("ports.json", "stack.json", "supervisor.lock"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,11 @@ class Settings:
     def logs(self) -> Path:
         """The directory with one log file for each kind of process."""
         return self.directory / "logs"
+
+    @property
+    def sam_build(self) -> Path:
+        """The copy of the build that `make sam-local` serves."""
+        return self.directory / "build"
 
     @property
     def stack_file(self) -> Path:

@@ -106,7 +106,7 @@ class Stack:
         api_port = self._ports.take_api_port()
         owner_url = self._start_postgres()
 
-        # Importing SAM CLI takes seconds. PostgreSQL starts in that time.
+        # Imported here, because importing SAM CLI takes seconds, in which PostgreSQL starts.
         from local.aws.template import read_template
 
         inner_port = self._ports.take("inner")
@@ -245,7 +245,8 @@ class _Ports:
 
 
 def paint_missing_images(owner_url: str, aws_url: str) -> None:
-    """Paint an image for every completed result without one: the demo data is only rows."""
+    """Paint an image for every completed result without one. The demo data has rows, but no
+    images."""
     s3 = client("s3", aws_url)
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=RESULTS_BUCKET)
     present = {item.get("Key") for page in pages for item in page.get("Contents", [])}

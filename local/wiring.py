@@ -26,8 +26,8 @@ RESOURCES = {
     "RESULTS_BUCKET": RESULTS_BUCKET,
     "UPLOADS_BUCKET": UPLOADS_BUCKET,
 }
-# Variables of this process that functions receive. Lambda's environment is as small. The network
-# settings are for the real model behind a proxy.
+# The only variables of this process that functions receive, because Lambda's environment is small
+# too. With the proxy settings, generate reaches the real model through a proxy.
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 INHERITED = (
     # tests/crash kills functions: FAULTS_DIR is put on their path.

@@ -367,7 +367,8 @@ def _tidy(schema: Any) -> None:
     elif isinstance(schema, dict):
         for named in schema.get("properties", {}).values():
             named.pop("title", None)
-            # Omitting is not the same as null, and generated clients send defaults.
+            # Without null defaults, because generated clients would send them, and sending null is
+            # not the same as omitting a field.
             if named.get("default", ...) is None:
                 del named["default"]
         for part in schema.values():

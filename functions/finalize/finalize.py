@@ -1,4 +1,5 @@
-"""Handler that ends runs, recovers executions without a machine, sends webhooks and sweeps."""
+"""Handler that ends runs, recovers executions without a machine, sends webhooks and runs the
+sweep."""
 
 from masstock.coldstart import imports_done  # first: imports run without the garbage collector
 
@@ -24,9 +25,9 @@ from masstock_finalize.sweep import recover, sweep
 @logger.inject_lambda_context(clear_state=True)
 @step
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Handles four events: {execution_id, run, cause?} ends a run, {notify: execution id} sends its
-    webhook, an EventBridge event recovers the run of the machine that it names, {sweep: true}
-    sweeps. Each event may arrive twice or late."""
+    """Handles four kinds of events. {execution_id, run, cause?} ends a run. {notify: execution id}
+    sends the execution's webhook. An EventBridge event names a machine, whose run is recovered.
+    {sweep: true} starts the sweep. Each event may arrive twice or late."""
     settings = read_settings(FinalizeSettings)
     worker = worker_of(settings.database_secret_id)
     if event.get("sweep"):

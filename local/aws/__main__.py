@@ -1,8 +1,8 @@
 """S3, Step Functions and Secrets Manager in one process, made from moto.
 
-`python -m local.aws PORT` reads its configuration, a JSON object, from standard input:
-directory, calls, lambda_url, state_machines [{name, definition}], secrets {name: value},
-buckets {name: public}, rules [[function, pattern]].
+`python -m local.aws PORT` reads its configuration from standard input. It is a JSON object with the
+members directory, calls, lambda_url, state_machines [{name, definition}], secrets {name: value},
+buckets {name: public} and rules [[function, pattern]].
 """
 
 import json

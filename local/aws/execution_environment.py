@@ -25,8 +25,8 @@ from local.processes import children
 PAYLOAD_LIMIT = 6 * 1024 * 1024
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 START_SECONDS = 15
-# The emulator ends a handler at its timeout. If it does not, the pool ends the emulator this much
-# later.
+# The emulator ends a handler at its timeout. If it fails to do so, the pool ends the emulator this
+# many seconds later.
 GRACE_SECONDS = 15
 
 

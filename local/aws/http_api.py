@@ -51,7 +51,8 @@ class HttpApi:
             event = build_event(request, read_body(request), request_id)
             result = self._invoke(json.dumps(event).encode())
         except (BodyTooLarge, PayloadTooLarge):
-            # Lambda's limit counts the whole event. The gateway answers 413 to both.
+            # The body is over the gateway's limit, or the event is over Lambda's limit. The gateway
+            # answers 413 in both cases.
             response = _message(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request Entity Too Large")
         except PoolClosed:
             response = _message(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable")

@@ -62,7 +62,8 @@ class FunctionPool:
     def _take(self) -> ExecutionEnvironment:
         with self._lock:
             while self._idle:
-                # The one used last, so that the others reach their idle limit and end.
+                # Takes the environment that was used last. The others can then reach their idle
+                # limit and end.
                 environment = self._idle.pop()
                 if environment.alive:
                     return environment

@@ -1,6 +1,7 @@
 """Reads template.yaml with SAM CLI's providers.
 
-These providers are internal interfaces. `tests/local/test_template.py` tests those used here.
+These providers are internal interfaces of SAM CLI. `tests/local/test_template.py` tests the
+interfaces that this module uses.
 """
 
 import json

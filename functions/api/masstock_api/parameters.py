@@ -81,7 +81,8 @@ def one_of(*choices: str) -> Parameter:
 
 
 def between(lowest: int, highest: int, *, default: int | None = None) -> Parameter:
-    """A whole number in a range. `default` is only documented: the handler applies it."""
+    """A whole number in a range. `default` is for the OpenAPI document only. The handler itself
+    must apply it."""
 
     def convert(text: str) -> int:
         # int() also takes signs, underscores, spaces and other scripts' digits.

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
-# A response of Lambda has at most 6 MB, and a body of 4 MB can have a mistake in every field.
+# A body of 4 MB can have a mistake in every field. The list of all mistakes could exceed Lambda's
+# limit of 6 MB for a response.
 MAX_MISTAKES = 100
 
 
@@ -76,7 +77,7 @@ class Request:
     @contextmanager
     def writing(self) -> Generator[TenantTransaction]:
         """Opens one transaction as the caller. On operations for administrators it raises Forbidden
-        for a client user, or NotFound if they cannot see the row."""
+        for a client user, or NotFound if the row is hidden from this user."""
         self.entered = True
         with tenant_transaction(session.database(), self.principal, session.signing_key()) as tx:
             if self._admins and not tx.caller.is_admin:
@@ -159,6 +160,6 @@ class Request:
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """The JSON pointer of a mistake. Parts in angle brackets are names of a union's members, which
-    are not in the caller's JSON."""
+    """The JSON pointer of a mistake. Parts in angle brackets are omitted: they name the members of a
+    union and are not in the caller's JSON."""
     return strict_json.pointer(tuple(part for part in location if not str(part).startswith("<")))

@@ -35,9 +35,10 @@ MAX_INLINE_REFERENCE_BYTES = 2 * 1024 * 1024
 # Base64 has no hyphens, so no key is valid base64.
 REFERENCE_KEY = re.compile(r"[0-9a-f-]{36}/references/[0-9a-f-]{36,64}\.(png|jpg|webp)")
 PROMPTS_KEY = re.compile(r"[0-9a-f-]{36}/prompts/[0-9a-f-]{36}\.jsonl")
-# One match per line that is not blank. Even megabytes of blank lines take one step.
+# One match per line that is not blank. The search skips any number of blank lines in one step.
 LINE = re.compile(rb"\S[^\n]*")
-# No prompt needs more, even escaped. Parsed JSON takes up to thirty times its size.
+# A line with the longest prompt is shorter, even if every character is escaped. Longer lines are
+# not parsed, because parsed JSON takes up to thirty times the memory of its text.
 MAX_LINE_BYTES = 1024 * 1024
 # The first mistakes show what is wrong. A caller does not read thousands of them.
 MAX_MISTAKES = 100
@@ -61,8 +62,8 @@ def accept(request: Request, submission: ExecutionCreate) -> tuple[UUID, str]:
 
 
 def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]:
-    """The expected cost of the submission, compared with the client's budget. Stores nothing and
-    claims no Idempotency-Key. Raises the errors of `accept`, except MS402."""
+    """The expected cost of the submission, compared with the client's budget. Stores nothing, also
+    no Idempotency-Key. Raises ValidationFailed or Forbidden, as `accept` does."""
     request.idempotency_key  # noqa: B018 - `accept` checks it too
     with request.writing() as tx:
         checked = check(tx, submission)
@@ -110,7 +111,7 @@ class Checked:
 
 
 def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
-    """Checks everything but the budget. Raises Forbidden, or ValidationFailed with all mistakes."""
+    """Checks a submission, except for its budget. Raises Forbidden or ValidationFailed."""
     client_id = client_named_by(tx.caller, submission.client_id)
     found = workflows.fetch_active_config(tx, submission.workflow_id)
     if found is None:
@@ -154,8 +155,8 @@ def read_prompts(submission: ExecutionCreate, client_id: UUID, uploads: Uploads)
 
 
 def _parse_lines(content: bytes) -> Prompts:
-    """Reads JSON Lines and skips blank lines. Each mistake names its line. Stops one prompt after
-    PROMPTS_LIMIT, because `check` then refuses the list."""
+    """Reads JSON Lines and skips blank lines. Each mistake names its line. Reads at most
+    PROMPTS_LIMIT + 1 prompts, because `check` refuses a longer list anyway."""
     adapter: TypeAdapter[str | PromptWithId] = TypeAdapter(SubmittedPrompt)
     prompts: list[str | PromptWithId] = []
     mistakes: list[FieldError] = []

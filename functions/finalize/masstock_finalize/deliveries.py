@@ -9,9 +9,9 @@ from masstock.services.secret_store import read_secret
 from masstock.settings import FinalizeSettings
 from masstock.telemetry import logger
 
-# Seconds from the first attempt to the second, from the second to the third, and so on: the
-# specification's schedule, except that the first delay is longer than an attempt may take. The
-# sweep runs once a minute. The last attempt follows after about three days.
+# Seconds between one attempt and the next. This is the schedule of Standard Webhooks, except for
+# the first delay, which must be longer than an attempt can take. The sweep, which runs once a
+# minute, makes the attempt. The last attempt is made after about three days.
 WEBHOOK_DELAYS = [15, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
 WEBHOOKS_AT_ONCE = 20
 
@@ -19,8 +19,8 @@ WEBHOOKS_AT_ONCE = 20
 def deliver_webhooks(
     worker: Worker, settings: FinalizeSettings, execution_id: UUID | None = None
 ) -> int:
-    """Sends the deliveries that are due, or makes the first attempt for one execution. Returns how
-    many the receivers accepted. The others become due again."""
+    """Sends the deliveries that are due, or makes the first attempt for one execution. Returns the
+    number of deliveries that receivers accepted. Other deliveries are due again later."""
     due = webhook_deliveries.claim_deliveries(
         worker, execution_id, WEBHOOKS_AT_ONCE, WEBHOOK_DELAYS
     )

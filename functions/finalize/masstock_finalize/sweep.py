@@ -18,8 +18,9 @@ SWEEP_LIMIT = 500
 
 
 def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
-    """Recovers live executions (see `recover`), sends the webhooks that are due, and removes the
-    images of deleted executions. Returns counts."""
+    """Recovers live executions (see `recover`), sends the webhooks that are due, deletes expired
+    idempotency keys, updates the sums of the reports and removes the images of deleted executions.
+    Returns counts."""
     rows = executions.list_live_executions(worker, SWEEP_LIMIT)
     recovered = failed = stuck = 0
     for row in rows:
@@ -46,8 +47,9 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
 
 
 def recover(worker: Worker, row: LiveExecution, settings: FinalizeSettings) -> bool:
-    """Starts the machine of an execution that has none, or ends an execution past its deadline.
-    Stops a machine past the deadline first. False if nothing had to be done."""
+    """Starts the machine of an execution that has none. Past the deadline it stops a running
+    machine, or else ends the execution if no prompt is being painted. False if it changed
+    nothing."""
     run = ExecutionRun(row["id"], row["run"])
     never_started = row["status"] == "pending"
     if never_started and row["age_seconds"] < START_GRACE_SECONDS and not row["overdue"]:

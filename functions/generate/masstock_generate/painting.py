@@ -1,8 +1,8 @@
 """Paints a claimed prompt, stores the image and completes the row.
 
-No transaction is open while the model paints. The claim lasts until this invocation must have
-ended, so no second one paints at the same time. If this one dies after it stored the image, the
-next attempt completes the row from the stored object and does not call the model again.
+No transaction is open while the model paints. The lease ends after the function's timeout, so two
+invocations never paint the same prompt at the same time. If the invocation dies after it stored the
+image, the next attempt completes the row from the stored object and does not call the model again.
 """
 
 import math
@@ -36,7 +36,8 @@ MAX_WAIT_SECONDS = 300
 
 
 def settle(worker: Worker, claim: Claim, settings: GenerateSettings) -> WaitSeconds:
-    """Paints a claimed prompt. Without an image, stores the reason or raises it for a retry."""
+    """Paints a claimed prompt. If there is no image, stores the outcome, or raises it so that the
+    state machine retries."""
     try:
         return _paint_and_complete(worker, claim, settings)
     except Outcome as outcome:
@@ -107,7 +108,7 @@ def _paint_nano_banana(claim: Claim, settings: GenerateSettings) -> StoredImage:
 
 
 # The function that paints a prompt, by workflow type. The api accepts the same types
-# (masstock.schemas.workflow_config). A row inserted past the api can name another type.
+# (masstock.schemas.workflow_config). A row that was inserted without the api can name another type.
 WORKFLOW_TYPES: Mapping[str, Callable[[Claim, GenerateSettings], StoredImage]] = {
     "nano_banana": _paint_nano_banana,
 }
@@ -115,7 +116,7 @@ WORKFLOW_TYPES: Mapping[str, Callable[[Claim, GenerateSettings], StoredImage]] =
 
 def _api_key(claim: Claim, settings: GenerateSettings) -> str:
     if claim.api_key is None:
-        # The api checks this at submission, but a row can be inserted past the api.
+        # The api checks this at submission, but a row can be inserted without the api.
         if claim.config.get("requires_api_key") or not settings.platform_api_key_secret_id:
             raise InvalidApiKey("The execution was submitted without an API key.")
         return read_secret(settings.platform_api_key_secret_id)

@@ -55,7 +55,7 @@ def get_client(request: Request, client_id: UUID) -> str:
 
 @changes("/v1/clients/<client_id>", "Client", admins=True, row=clients.fetch_client)
 def update_client(request: Request, client_id: UUID, body: "ClientUpdate") -> str:
-    """Changes a client. If it is suspended, the API refuses the next request of its users."""
+    """Changes a client. After a suspension, the API refuses all requests of the client's users."""
     changed = body.changes()
     with request.writing() as tx:
         request.check_version(clients.fetch_client(tx, client_id, for_update=True))
@@ -114,8 +114,8 @@ def _secret(client: Row | None, client_id: UUID) -> Response[str]:
 
 
 def _check_callable(webhook_url: str | None) -> None:
-    """Raises ValidationFailed for an address that webhooks may not call. Only for administrators'
-    requests, because it makes DNS queries."""
+    """Raises ValidationFailed for an address that must not receive webhooks. Only for requests of
+    administrators, because it makes DNS queries."""
     from masstock.services.webhooks import WebhookRefused, check_url
 
     if webhook_url is not None:

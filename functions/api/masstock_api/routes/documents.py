@@ -36,7 +36,7 @@ PAGE = """\
 <script src="docs/start.js"></script>
 </html>
 """
-# The default validator is another host. Closing the page deletes a pasted token.
+# No validator: the default one is on another host. The page does not store a pasted token.
 START = """\
 SwaggerUIBundle({
   url: "openapi.json",

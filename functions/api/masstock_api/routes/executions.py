@@ -119,7 +119,7 @@ def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
     body_required=False,
 )
 def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry") -> Response[str]:
-    """Starts an ended execution again, for its failed prompts only."""
+    """Starts an ended execution again. Only its failed prompts are painted."""
     from masstock_api import submissions
 
     codes = retryable_codes() if body.only_retryable else None
@@ -202,7 +202,7 @@ def _result(row: Row) -> Row:
     problems=[NotFound],
 )
 def get_image(request: Request, execution_id: UUID, batch_index: int) -> Response[str]:
-    """Redirects to a URL of the image that needs no token."""
+    """Redirects to the image. Its URL needs no token."""
     row = batch_results.fetch_storage_path(request.reading(), execution_id, batch_index)
     if row["status"] == "processing":
         raise NotFound("The image is not finished yet.")

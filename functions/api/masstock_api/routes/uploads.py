@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     problems=[Forbidden, IdempotencyKeyReused, OutcomeUnknown],
 )
 def create_upload(request: Request, body: "UploadCreate") -> Response[str]:
-    """Creates a form that uploads one file, and the key that names the file in a submission."""
+    """Returns a form that uploads one file, and a key. A submission names the file by this key."""
     is_image = body.kind == "reference_image"
     if is_image != (body.content_type or PROMPTS_TYPE).startswith("image/"):
         detail = "Send the image's type, or application/jsonl for prompts."
@@ -46,6 +46,6 @@ def create_upload(request: Request, body: "UploadCreate") -> Response[str]:
         if is_image and body.content_type
         else bucket.new_prompts_upload(client_id, upload_id)
     )
-    # The file's address. Only a submission can read it.
+    # The address of the file. Callers cannot read it; a submission names the file by its key.
     location = f"{form['url']}{form['key']}"
     return json_answer(as_json(form), 201, {"Location": location, "Cache-Control": "no-store"})

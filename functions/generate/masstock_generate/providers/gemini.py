@@ -66,15 +66,16 @@ def paint(request: PaintRequest) -> Painting:
     except (httpx2.HTTPError, OSError) as error:
         raise ProviderUnavailable("The connection to the image model failed.") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        # The SDK raises these for a body that is not the API's, for example a proxy's page.
+        # The SDK raises these if the answer is not from the API, for example a proxy's page.
         raise ProviderUnavailable("The answer of the image model could not be read.") from error
     return _painting(response)
 
 
 @cache
 def _client() -> genai.Client:
-    """One client for all calls: making one reads the authorities' certificates, which costs five
-    times as much as a call. Its connection stays open for a few seconds for the next prompt."""
+    """The SDK's client for all calls. A new client reads the certificate authorities, which takes
+    five times as long as a call. Its connection stays open for a few seconds, for the next prompt.
+    """
     context = httpx2.create_ssl_context()
     return genai.Client(
         # The SDK requires a key. The model would refuse this one.
@@ -90,7 +91,7 @@ def _client() -> genai.Client:
 
 
 def _painting(response: types.GenerateContentResponse) -> Painting:
-    """The image of an answer with status 200. Raises an Outcome, because it can be a refusal."""
+    """The image of an answer with status 200. Raises an Outcome if the answer is a refusal."""
     feedback = response.prompt_feedback
     if feedback and feedback.block_reason:
         raise PromptBlocked(f"The image model blocked the prompt ({_name(feedback.block_reason)}).")
@@ -169,8 +170,8 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def _retry_delay(details: list[dict[str, Any]]) -> float | None:
-    """The delay of a RetryInfo ("7s", "0.5s") in seconds, plus up to a tenth, so that prompts that
-    were throttled together do not return together."""
+    """The delay of a RetryInfo ("7s", "0.5s") in seconds, plus up to a tenth. The random part
+    spreads the repetitions of prompts that were throttled together."""
     for detail in details:
         # A protobuf Duration in JSON. float() would also accept "nan" and "inf".
         if delay := re.fullmatch(r"(\d{1,9}(\.\d+)?)s", str(detail.get("retryDelay"))):

@@ -2,8 +2,8 @@
 listed here; its executions have no estimate.
 
 Prices are Google's public list prices of 2026-11 in US dollars per million tokens, which equals
-millionths of a dollar per token. Estimates use the listed tokens of one image; the cost of a
-painted image uses the tokens that the model reports.
+millionths of a dollar per token. Estimates use `image_tokens`; the cost of a painted image uses the
+tokens that the model reports.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class ImageModel:
 
 
 MODELS = {
-    # Announced to end on 2026-10-02. Not marked as retired, because it may still answer.
+    # Google announced its end for 2026-10-02. It may still answer, so `retired_on` is not set.
     "gemini-2.5-flash-image": ImageModel(
         input_price=Decimal("0.30"),
         output_price=Decimal(30),

@@ -93,7 +93,8 @@ class Database:
             self._connection = None
 
     def _live_connection(self) -> Connection:
-        # Not replaced inside a transaction: its later statements would run outside of it.
+        # A connection with an open transaction is not replaced: the new connection would run the
+        # later statements without the transaction.
         if self._connection is not None and _died_while_idle(self._connection):
             self.close()
         if self._connection is None:
@@ -140,8 +141,8 @@ def _encrypted(url: str) -> str:
 
 
 def _died_while_idle(connection: Connection) -> bool:
-    """True if the server closed the connection after its last flight: then the idle socket is
-    readable. Lambda may have frozen this process for hours."""
+    """True if the server closed the connection after the last flight, for example while Lambda had
+    frozen this process for hours. The idle socket is then readable."""
     if connection.closed:
         return True
     if connection.info.transaction_status != pq.TransactionStatus.IDLE:

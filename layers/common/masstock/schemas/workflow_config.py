@@ -20,7 +20,8 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# After the limits in Annotated, so that pydantic treats the limits as those of an integer.
+# In Annotated, WHOLE must follow the limits. Otherwise pydantic does not apply them as limits of an
+# integer.
 WHOLE = BeforeValidator(_whole)
 Concurrency = Annotated[int, Field(ge=1, le=MAX_CONCURRENCY), WHOLE]
 ImagePrice = Annotated[int, Field(ge=0, le=MAX_MICROUSD_PER_IMAGE), WHOLE]

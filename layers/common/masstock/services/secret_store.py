@@ -1,5 +1,5 @@
-"""Secrets Manager without boto3. Every cold start makes this call, and importing boto3 takes longer
-than all other imports of a function together (docs/decisions.md)."""
+"""Reads secrets from Secrets Manager without boto3. Every cold start reads a secret, and importing
+boto3 takes longer than all other imports of a function together (docs/decisions.md)."""
 
 import hashlib
 import hmac
@@ -33,7 +33,7 @@ def read_secret(secret_id: str) -> str:
 
 
 def forget_secrets() -> None:
-    """Empties the cache. Callers do so when a cached credential is refused."""
+    """Empties the cache. Call this when a cached credential was refused."""
     _cache.clear()
 
 

@@ -45,6 +45,6 @@ def _step_functions() -> "SFNClient":
     import boto3
     from botocore.config import Config
 
-    # Short timeouts: a caller waits for the start, and the sweep repeats a failed one.
+    # Short timeouts, because a caller waits for the start. The sweep repeats a failed start.
     config = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
     return boto3.client("stepfunctions", config=config)  # pyright: ignore[reportUnknownMemberType]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
 # Enough for 10,000 prompts of about 5,000 characters.
 MAX_PROMPTS_BYTES = 50 * 1024 * 1024
-# A presigned URL also ends with the credentials that signed it, which live for an hour or more.
+# A presigned URL also expires with the credentials that signed it. They live for an hour or more.
 URL_SECONDS = 900
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
@@ -84,7 +84,8 @@ class Results:
         cost: int | None,
         attempt: int,
     ) -> StoredImage:
-        """Stores an image. If the function dies now, the metadata completes the row later."""
+        """Stores an image. If the function dies before it completes the row, the next attempt
+        completes the row from the metadata."""
         digest = hashlib.sha256(content)
         metadata = {
             "sha256": digest.hexdigest(),
@@ -210,8 +211,8 @@ class Uploads:
 
     def read_reference(self, client_id: UUID, key: str, version: str) -> tuple[bytes, str]:
         """Content and MIME type of a client's reference image in the submitted version. Raises
-        ReferenceGone, also for a key of another client: a row may have been inserted past the
-        api."""
+        ReferenceGone. This includes keys of another client, because a row may have been inserted
+        without the api."""
         if not version or not key.startswith(f"{client_id}/"):
             raise ReferenceGone
         try:
@@ -254,7 +255,7 @@ def _s3() -> "S3Client":
             retries={"mode": "standard", "max_attempts": 3},
             connect_timeout=3,
             read_timeout=20,
-            # boto3 would build its own twice per call: an eighth of the call's CPU.
+            # boto3 would build a user agent twice per call, an eighth of the call's CPU.
             user_agent="masstock",
             # Hash each body once. `put_object` sends the checksum that we compute anyway. S3
             # verifies it, and the request's signature covers it.
@@ -267,7 +268,7 @@ def _s3() -> "S3Client":
 
 @contextmanager
 def _storage_errors() -> Generator[None]:
-    """Turns failures of S3 into StorageUnavailable, a missing object into ObjectMissing."""
+    """Raises StorageUnavailable for failures of S3, and ObjectMissing for a missing object."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

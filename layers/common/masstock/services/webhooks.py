@@ -18,17 +18,19 @@ TIMEOUT_SECONDS = 10
 # `check_url` accepts a name that does not resolve in this time; `send` checks it again.
 RESOLVE_SECONDS = 3
 USER_AGENT = "MasStock-Webhooks/1"
-# Withdrawn ranges, which `is_global` does not exclude but some networks still route inside:
-# site-local addresses, and two notations of IPv4 addresses, private ones included.
+# Withdrawn address ranges: site-local addresses, and two notations of IPv4 addresses, which can be
+# private. Python's `is_global` does not exclude them, and some networks still route them.
 WITHDRAWN = [ipaddress.IPv6Network(text) for text in ("fec0::/10", "::/96", "::ffff:0:0:0/96")]
-# Top-level domains without public names: from RFC 6761 and 6762, ICANN's `internal`, and two that
-# routers use. Inside a network they can name any host.
+# Top-level domains without public names. RFC 6761 and 6762 reserve `localhost` and `local`, ICANN
+# reserves `internal`, and routers use `lan` and `localdomain`. Such names can lead to any host of a
+# private network.
 LOCAL_DOMAINS = {"internal", "lan", "local", "localdomain", "localhost"}
 NOT_PUBLIC = "The webhook address is private, link-local or reserved."
 
 
 class WebhookRefused(Exception):
-    """The webhook address may not be called. The message is the reason, for the caller."""
+    """The webhook address may not be called. The message names the reason; callers of the API see
+    it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def check_url(url: str, *, allow_private: bool) -> None:
 
 
 def send(url: str, body: str, *, secret: str, message_id: str, allow_private: bool) -> Answer:
-    """Makes one attempt without following redirects. A failure is an Answer too."""
+    """Makes one attempt and follows no redirect. Returns an Answer for a failure too."""
     timestamp = int(time.time())
     headers = {
         "Content-Type": "application/json",

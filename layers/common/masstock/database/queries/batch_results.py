@@ -82,7 +82,7 @@ def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Ro
 
 def lay_out_prompts(execution_id: UUID) -> Statement:
     """Inserts one row per prompt of a live execution. Existing rows stay unchanged. Accepts any
-    JSON, because an execution inserted past the api could otherwise never end. Malformed items are
+    JSON, so that an execution that was inserted without the api also ends. Malformed items are
     stored as their JSON text. A value that is not a list yields no rows. A repeated custom_id is
     inserted once."""
     return (
@@ -94,7 +94,7 @@ def lay_out_prompts(execution_id: UUID) -> Statement:
                 WHEN jsonb_typeof(p.item) = 'string' THEN p.item #>> '{}'
                 WHEN jsonb_typeof(p.item -> 'prompt') = 'string' THEN p.item ->> 'prompt'
                 ELSE p.item::text END,
-            -- An entry of an index has at most about 2,700 bytes.
+            -- custom_id has an index, whose entries have at most about 2,700 bytes.
             CASE WHEN jsonb_typeof(p.item -> 'custom_id') = 'string'
                  THEN left(p.item ->> 'custom_id', 200) END
         FROM public.workflow_executions e,
@@ -143,7 +143,7 @@ class Claim:
     api_key: str | None
     aspect_ratio: str | None
     config: dict[str, Any]
-    # The month that is charged, and the reservation for this prompt.
+    # The month whose budget pays, and the reservation for this prompt.
     spend_month: date
     reserved_microusd: int
 
@@ -223,7 +223,7 @@ def _references(settings: Mapping[str, object]) -> list[tuple[str, str]]:
     return [(str(key), str(etag)) for key, etag in pairs]
 
 
-# Values of an execution inserted past the api may be any JSON.
+# Values of an execution that was inserted without the api may be any JSON.
 
 
 def _list(value: object) -> list[object]:
@@ -235,8 +235,9 @@ def _text(value: object) -> str | None:
 
 
 def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: str | None) -> bool:
-    """Records the image and charges its cost instead of the reservation. False if the fence is
-    outdated; the cost is charged then too, unless it was charged for the same attempt before."""
+    """Records the image and charges its cost instead of the reservation. If the fence is
+    outdated or the prompt is settled, records nothing, still charges the cost and returns False.
+    An attempt is charged at most once."""
     rows = tx.fetch_all(
         """
         WITH completed AS (

@@ -30,8 +30,8 @@ def insert_execution(
     webhook_url: str | None,
     webhook_secret_version: int,
 ) -> None:
-    """Stores a submission and reserves its estimate. Start the machine after the
-    commit. Raises SQLSTATE MS402 if the estimate exceeds the rest of the client's budget."""
+    """Stores a submission and reserves its estimate. The machine must start after the commit.
+    Raises SQLSTATE MS402 if the estimate exceeds the rest of the client's budget."""
     tx.fetch_all(
         """
         INSERT INTO public.workflow_executions
@@ -95,8 +95,8 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
 
 def list_executions(tx: Executor, page: Page) -> list[str]:
     """A page of executions as JSON, without input_data, which can be megabytes."""
-    # MATERIALIZED, because with a join the planner starts from the few visible names. Names are
-    # subqueries, because a join with a security_barrier view reads all rows that it shows.
+    # MATERIALIZED: otherwise the planner starts from the names, because the caller sees few of
+    # them. Subqueries for the names: a join with a security_barrier view reads the whole view.
     rows = tx.fetch_all(
         """
         WITH page AS MATERIALIZED (
@@ -149,7 +149,8 @@ def reopen_failed(
     tx: Executor, execution_id: UUID, codes: list[str] | None, deadline_seconds: int
 ) -> ExecutionRun:
     """Reopens the failed prompts of an ended execution: all of them, or those with the given codes.
-    Returns the run to start. Raises NotFound; SQLSTATE MS402, or MS409 if none can be reopened."""
+    Returns the run to start. Raises NotFound, SQLSTATE MS402 if the budget does not suffice, or
+    MS409 if the execution has not ended or no prompt can be reopened."""
     [row] = tx.fetch_all(
         "SELECT app.reopen_failed(%(id)s, %(codes)s, %(deadline_seconds)s) AS run",
         id=execution_id,
@@ -162,8 +163,8 @@ def reopen_failed(
 
 
 def delete_execution(tx: Executor, execution_id: UUID) -> bool:
-    """Deletes an ended execution with its results. False if it has not ended. The sweep removes
-    its images."""
+    """Deletes an ended execution with its results, but not its images. False if it has not
+    ended."""
     return bool(
         tx.fetch_all(
             """
@@ -247,8 +248,8 @@ class EndedExecution(TypedDict):
 
 
 def end_execution(run: ExecutionRun) -> Statement:
-    """Counts the results and writes the terminal status; without results, it is failed. Returns
-    one EndedExecution, or no row if the execution has ended or has another run."""
+    """Counts the results and writes the final status, `failed` if there are no results. Returns one
+    EndedExecution, or no row if the execution has ended or has another run."""
     return (
         """
         WITH counts AS (
@@ -331,13 +332,13 @@ def list_deleted_executions(tx: Executor, limit: int) -> list[UUID]:
 
 
 def forget_deleted_execution(tx: Executor, execution_id: UUID) -> None:
-    """Forgets a deleted execution. Does nothing in the first ten minutes after the deletion,
-    because a late image may still appear."""
+    """Deletes the record of a deleted execution. Does nothing in the first ten minutes after the
+    deletion, because a running attempt may still store an image."""
     tx.fetch_all("SELECT app.forget_deleted_execution(%(id)s)", id=execution_id)
 
 
 def fold_counts() -> Statement:
-    """Adds the counts appended for the reports to their sums."""
+    """Adds the appended counts to the sums that the reports read."""
     return ("SELECT app.fold_execution_counts()", {})
 
 

@@ -11,7 +11,8 @@ from masstock.database.queries.keyset import Page, lines_of
 
 
 def fetch_profile(tx: Executor, user_id: UUID) -> str:
-    """The schema document's query "Get User with Client Info" as JSON. Raises NotFound."""
+    """The user with the client's name and e-mail, as JSON: the schema document's query "Get User
+    with Client Info". Raises NotFound."""
     row = tx.fetch_one(
         """
         SELECT row_to_json(x)::text AS json FROM (

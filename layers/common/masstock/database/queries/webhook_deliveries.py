@@ -41,7 +41,7 @@ def enqueue_delivery(run: ExecutionRun) -> Statement:
 
 
 class DueDelivery(TypedDict):
-    """A claimed delivery. `attempts` includes the attempt to make now."""
+    """A delivery to attempt now. `attempts` includes this attempt."""
 
     id: UUID
     execution_id: UUID
@@ -55,9 +55,10 @@ class DueDelivery(TypedDict):
 def claim_deliveries(
     tx: Executor, execution_id: UUID | None, limit: int, delays: list[int]
 ) -> list[DueDelivery]:
-    """Claims the deliveries that are due, oldest first, or the first attempt for one execution.
-    Schedules the next attempt in the same statement, so that a crash only delays a delivery. The
-    n-th delay, in seconds, follows the n-th attempt. One attempt follows the last delay."""
+    """Selects the deliveries to attempt now. With `execution_id`: the execution's delivery, if it
+    was not attempted before. Without: the deliveries that are due, oldest first. Schedules the next
+    attempt in the same statement, so that a crash only delays a delivery. `delays` are the seconds
+    between attempts, so there is one attempt more than delays."""
     rows = tx.fetch_all(
         """
         WITH due AS (
