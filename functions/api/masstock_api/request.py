@@ -160,6 +160,6 @@ class Request:
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """The JSON pointer of a mistake. Parts in angle brackets are omitted: they name the members of a
-    union and are not in the caller's JSON."""
+    """The JSON pointer of a mistake. Parts in angle brackets are omitted: they name the members of
+    a union and are not in the caller's JSON."""
     return strict_json.pointer(tuple(part for part in location if not str(part).startswith("<")))

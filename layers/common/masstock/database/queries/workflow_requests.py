@@ -32,7 +32,8 @@ def list_requests(tx: Executor, page: Page) -> list[str]:
 
 
 def fetch_request(tx: Executor, request_id: UUID, *, for_update: bool = False) -> str:
-    """One workflow request as JSON. Raises NotFound. `for_update` holds the row until the commit."""
+    """One workflow request as JSON. Raises NotFound. `for_update` holds the row until the
+    commit."""
     if for_update:
         tx.fetch_all("SELECT app.lock_request(%(id)s)", id=request_id)
     row = tx.fetch_one(
