@@ -192,6 +192,25 @@ END $$;
 
 ALTER FUNCTION app.keep_an_admin() OWNER TO masstock_owner;
 
+CREATE FUNCTION app.keep_emails_apart() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    compared text := lower(normalize(NEW.email, NFC));
+BEGIN
+    -- Of two transactions with one address, the second sees the row of the first.
+    PERFORM pg_advisory_xact_lock(hashtextextended('email|' || compared, 0));
+    IF EXISTS (SELECT FROM public.users u
+               WHERE u.id <> NEW.id AND lower(normalize(u.email, NFC)) = compared) THEN
+        RAISE EXCEPTION 'another user has this e-mail address'
+            USING ERRCODE = 'unique_violation', CONSTRAINT = 'users_email_compared';
+    END IF;
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION app.keep_emails_apart() OWNER TO masstock_owner;
+
 CREATE FUNCTION app.list_deleted_executions(p_limit integer) RETURNS SETOF uuid
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -200,6 +219,39 @@ CREATE FUNCTION app.list_deleted_executions(p_limit integer) RETURNS SETOF uuid
 $$;
 
 ALTER FUNCTION app.list_deleted_executions(p_limit integer) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.lock_execution(p_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT FROM public.workflow_executions e
+    WHERE e.id = p_id AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+    FOR UPDATE
+$$;
+
+ALTER FUNCTION app.lock_execution(p_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.lock_request(p_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT FROM public.workflow_requests r
+    WHERE r.id = p_id AND (r.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+    FOR UPDATE
+$$;
+
+ALTER FUNCTION app.lock_request(p_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.lock_ticket(p_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT FROM public.support_tickets t
+    WHERE t.id = p_id AND (t.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+    FOR UPDATE
+$$;
+
+ALTER FUNCTION app.lock_ticket(p_id uuid) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.note_deleted_execution() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -861,6 +913,8 @@ CREATE INDEX idx_users_client_id ON public.users USING btree (client_id);
 
 CREATE INDEX idx_users_email ON public.users USING btree (email);
 
+CREATE INDEX idx_users_email_compared ON public.users USING btree (lower(NORMALIZE(email, NFC)));
+
 CREATE INDEX idx_users_role ON public.users USING btree (role);
 
 CREATE INDEX idx_users_status ON public.users USING btree (status);
@@ -916,6 +970,10 @@ CREATE TRIGGER count_changed_executions AFTER UPDATE ON public.workflow_executio
 CREATE TRIGGER count_new_executions AFTER INSERT OR DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app_private.count_executions();
 
 CREATE TRIGGER keep_an_admin BEFORE UPDATE ON public.users FOR EACH ROW WHEN (((old.role = 'admin'::text) AND (old.status = 'active'::text) AND ((new.role <> 'admin'::text) OR (new.status <> 'active'::text)))) EXECUTE FUNCTION app.keep_an_admin();
+
+CREATE TRIGGER keep_changed_emails_apart BEFORE UPDATE OF email ON public.users FOR EACH ROW WHEN ((old.email IS DISTINCT FROM new.email)) EXECUTE FUNCTION app.keep_emails_apart();
+
+CREATE TRIGGER keep_emails_apart BEFORE INSERT ON public.users FOR EACH ROW EXECUTE FUNCTION app.keep_emails_apart();
 
 CREATE TRIGGER note_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app.note_deleted_execution();
 
@@ -1165,8 +1223,22 @@ GRANT ALL ON FUNCTION app.is_admin() TO masstock_owner;
 
 REVOKE ALL ON FUNCTION app.keep_an_admin() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION app.keep_emails_apart() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION app.list_deleted_executions(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.list_deleted_executions(p_limit integer) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.lock_execution(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.lock_execution(p_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.lock_execution(p_id uuid) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.lock_request(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.lock_request(p_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.lock_request(p_id uuid) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.lock_ticket(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.lock_ticket(p_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.lock_ticket(p_id uuid) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.note_deleted_execution() FROM PUBLIC;
 

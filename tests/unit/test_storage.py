@@ -263,8 +263,8 @@ def test_another_clients_reference_is_never_read(bucket: str) -> None:
 def test_an_upload_form_fixes_key_type_and_size(bucket: str) -> None:
     uploads = Uploads(bucket)
     for form, type_, most in (
-        (uploads.new_image_upload(CLIENT, "image/png"), "image/png", 10 * 1024 * 1024),
-        (uploads.new_prompts_upload(CLIENT), "application/jsonl", 50 * 1024 * 1024),
+        (uploads.new_image_upload(CLIENT, uuid4(), "image/png"), "image/png", 10 * 1024 * 1024),
+        (uploads.new_prompts_upload(CLIENT, uuid4()), "application/jsonl", 50 * 1024 * 1024),
     ):
         fields: Any = form["fields"]
         signed = json.loads(base64.b64decode(fields["policy"]))["conditions"]
@@ -282,7 +282,7 @@ def test_an_upload_form_fixes_key_type_and_size(bucket: str) -> None:
 def test_a_reference_that_is_too_large_or_not_an_image_is_refused(bucket: str) -> None:
     """This check does not rely on the form's limits."""
     for content in (PNG.ljust(storage.MAX_IMAGE_BYTES + 1, b"x"), b"GIF89a" + b"x" * 20):
-        form = Uploads(bucket).new_image_upload(CLIENT, "image/png")
+        form = Uploads(bucket).new_image_upload(CLIENT, uuid4(), "image/png")
         fields: Any = form["fields"]
         requests.post(str(form["url"]), data=fields, files={"file": content}, timeout=20)
         with pytest.raises((InvalidImage, ObjectMissing)):

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from masstock.errors import FieldError, ValidationFailed
+from masstock_api.strict_json import NOT_STORABLE
 
 MAX_TEXT_LENGTH = 200
 
@@ -63,7 +64,7 @@ def _time(text: str) -> datetime:
 
 
 def _text(text: str) -> str:
-    if 0 < len(text) <= MAX_TEXT_LENGTH and "\x00" not in text:
+    if 0 < len(text) <= MAX_TEXT_LENGTH and not NOT_STORABLE.search(text):
         return text
     raise ValueError(f"Send 1 to {MAX_TEXT_LENGTH} characters.")
 

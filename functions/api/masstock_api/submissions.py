@@ -1,7 +1,6 @@
 """Checks a submission against its workflow, estimates its cost and stores it as an execution."""
 
 import binascii
-import json
 import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from masstock.catalogue.image_models import MODELS
 from masstock.database.connection import Row
 from masstock.database.queries import clients, executions, workflows
 from masstock.database.tenants import TenantTransaction
-from masstock.errors import FieldError, InvalidImage, ValidationFailed
+from masstock.errors import FieldError, InvalidImage, MalformedJson, ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
 from masstock.schemas.engine import ExecutionRun
 from masstock.schemas.requests import ExecutionCreate, PromptWithId, SubmittedPrompt
@@ -27,7 +26,7 @@ from masstock.services.state_machine import StateMachine
 from masstock.services.storage import ObjectMissing, Uploads
 from masstock.services.webhooks import WebhookRefused, check_url
 from masstock.telemetry import logger
-from masstock_api import session
+from masstock_api import session, strict_json
 from masstock_api.request import Request
 from masstock_api.writes import active_client, claim_id, client_named_by
 
@@ -119,7 +118,13 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
         raise ValidationFailed([FieldError("/workflow_id", "There is no such active workflow.")])
     client = active_client(tx, client_id)
     settings = session.settings()
-    config = WorkflowConfig.model_validate(found)
+    try:
+        config = WorkflowConfig.model_validate(found)
+    except ValidationError as error:
+        # An older version stored it, or a login of the database's owner.
+        place = strict_json.pointer(("config", *error.errors()[0]["loc"]))
+        detail = f"An administrator must correct the workflow: {place} is not valid."
+        raise ValidationFailed([FieldError("/workflow_id", detail)]) from error
     prompts = read_prompts(submission, client_id, Uploads(settings.uploads_bucket))
     mistakes = find_mistakes(
         submission,
@@ -163,11 +168,13 @@ def _parse_lines(content: bytes) -> Prompts:
             if found.end() - found.start() > MAX_LINE_BYTES:
                 mistakes.append(FieldError("/prompts_key", f"Line {number} is longer than 1 MB."))
             else:
-                prompts.append(adapter.validate_python(json.loads(found[0])))
+                prompts.append(adapter.validate_python(strict_json.parse(found[0])))
         except ValidationError as error:
             reason = error.errors(include_url=False, include_input=False)[0]["msg"]
             mistakes.append(FieldError("/prompts_key", f"Line {number}: {reason}"))
-        except (ValueError, RecursionError):
+        except ValidationFailed as error:
+            mistakes.append(FieldError("/prompts_key", f"Line {number}: {error.errors[0].detail}"))
+        except MalformedJson:
             mistakes.append(FieldError("/prompts_key", f"Line {number} is not JSON."))
         if len(mistakes) == MAX_MISTAKES or len(prompts) > PROMPTS_LIMIT:
             break

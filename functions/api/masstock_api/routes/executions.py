@@ -35,6 +35,7 @@ from masstock_api.pages import (
 from masstock_api.parameters import a_flag, a_uuid, between, one_of
 from masstock_api.request import Request
 from masstock_api.responses import as_json, cacheable_answer, json_answer
+from masstock_api.writes import claim_id
 
 if TYPE_CHECKING:
     from masstock.schemas.requests import ExecutionCreate, ExecutionRetry
@@ -97,13 +98,15 @@ def get_execution(request: Request, execution_id: UUID) -> str:
     "POST",
     "/v1/executions/<execution_id>/cancel",
     Answer(200, "Execution", headers=["Retry-After"]),
-    problems=[NotFound, Conflict, OutcomeUnknown],
+    headers=["Idempotency-Key"],
+    problems=[NotFound, Conflict, IdempotencyKeyReused, OutcomeUnknown],
 )
 def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
     """Cancels an execution: no further prompt is painted. Running calls of the image model finish,
     and their images are kept. A second cancel changes nothing. After the end the answer is 409."""
     with request.writing() as tx:
-        executions.cancel_execution(tx, execution_id)
+        if claim_id(tx, request, execution_id)[1]:
+            executions.cancel_execution(tx, execution_id)
         return json_answer(executions.fetch_execution(tx, execution_id), 200, POLLING)
 
 
@@ -111,7 +114,8 @@ def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
     "POST",
     "/v1/executions/<execution_id>/retry",
     ACCEPTED,
-    problems=[BudgetExceeded, NotFound, Conflict, OutcomeUnknown],
+    headers=["Idempotency-Key"],
+    problems=[BudgetExceeded, NotFound, Conflict, IdempotencyKeyReused, OutcomeUnknown],
     body_required=False,
 )
 def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry") -> Response[str]:
@@ -121,9 +125,12 @@ def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry"
     codes = retryable_codes() if body.only_retryable else None
     deadline_seconds = session.settings().execution_deadline_seconds
     with request.writing() as tx:
-        run = executions.reopen_failed(tx, execution_id, codes, deadline_seconds)
+        run = None
+        if claim_id(tx, request, execution_id)[1]:
+            run = executions.reopen_failed(tx, execution_id, codes, deadline_seconds)
         answer = executions.fetch_execution(tx, execution_id)
-    submissions.start(run)
+    if run is not None:
+        submissions.start(run)
     return _accepted(execution_id, answer)
 
 
@@ -131,7 +138,7 @@ def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry"
 def delete_execution(request: Request, execution_id: UUID) -> None:
     """Deletes an ended execution, its results and its images."""
     with request.writing() as tx:
-        request.check_version(executions.fetch_execution(tx, execution_id))
+        request.check_version(executions.fetch_execution(tx, execution_id, for_update=True))
         if not executions.delete_execution(tx, execution_id):
             raise Conflict("The execution has not ended; cancel it first.")
     try:

@@ -4,13 +4,19 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import Response
 
-from masstock.errors import FieldError, Forbidden, OutcomeUnknown, ValidationFailed
+from masstock.errors import (
+    FieldError,
+    Forbidden,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+    ValidationFailed,
+)
 from masstock.services.storage import PROMPTS_TYPE, Uploads
 from masstock_api import session
 from masstock_api.operation import Answer, operation
 from masstock_api.request import Request
 from masstock_api.responses import as_json, json_answer
-from masstock_api.writes import active_client, client_named_by
+from masstock_api.writes import active_client, claim_id, client_named_by
 
 if TYPE_CHECKING:
     from masstock.schemas.requests import UploadCreate
@@ -20,7 +26,8 @@ if TYPE_CHECKING:
     "POST",
     "/v1/uploads",
     Answer(201, "Upload", headers=["Location"]),
-    problems=[Forbidden, OutcomeUnknown],
+    headers=["Idempotency-Key"],
+    problems=[Forbidden, IdempotencyKeyReused, OutcomeUnknown],
 )
 def create_upload(request: Request, body: "UploadCreate") -> Response[str]:
     """Returns a form that uploads one file, and a key. A submission names the file by this key."""
@@ -29,13 +36,15 @@ def create_upload(request: Request, body: "UploadCreate") -> Response[str]:
         detail = "Send the image's type, or application/jsonl for prompts."
         raise ValidationFailed([FieldError("/content_type", detail)])
     with request.writing() as tx:
+        upload_id, is_new = claim_id(tx, request)
         client_id = client_named_by(tx.caller, body.client_id)
-        active_client(tx, client_id)
+        if is_new:
+            active_client(tx, client_id)
     bucket = Uploads(session.settings().uploads_bucket)
     form = (
-        bucket.new_image_upload(client_id, body.content_type)
+        bucket.new_image_upload(client_id, upload_id, body.content_type)
         if is_image and body.content_type
-        else bucket.new_prompts_upload(client_id)
+        else bucket.new_prompts_upload(client_id, upload_id)
     )
     # The address of the file. Callers cannot read it; a submission names the file by its key.
     location = f"{form['url']}{form['key']}"

@@ -58,7 +58,7 @@ def update_request(request: Request, request_id: UUID, body: "WorkflowRequestUpd
     """Changes a workflow request. A client user can change the notes of a pending request."""
     changed = body.changes()
     with request.writing() as tx:
-        request.check_version(workflow_requests.fetch_request(tx, request_id))
+        request.check_version(workflow_requests.fetch_request(tx, request_id, for_update=True))
         if tx.caller.is_admin:
             workflow_requests.update_request(tx, request_id, changed)
         elif "status" in changed:
@@ -72,6 +72,6 @@ def update_request(request: Request, request_id: UUID, body: "WorkflowRequestUpd
 def delete_request(request: Request, request_id: UUID) -> None:
     """Deletes a workflow request. A client user can delete only a pending request."""
     with request.writing() as tx:
-        request.check_version(workflow_requests.fetch_request(tx, request_id))
+        request.check_version(workflow_requests.fetch_request(tx, request_id, for_update=True))
         if not workflow_requests.delete_request(tx, request_id):
             raise Conflict("The request is no longer pending.")

@@ -82,7 +82,8 @@ def _client() -> genai.Client:
         api_key="every-call-brings-its-own",
         http_options=types.HttpOptions(
             retry_options=types.HttpRetryOptions(attempts=1),
-            client_args={"verify": context},
+            # The SDK follows redirects by default, with the key, also to other hosts.
+            client_args={"verify": context, "follow_redirects": False},
             # Without it, the SDK reads the certificates once more for its websockets.
             async_client_args={"verify": context, "ssl": context},
         ),
@@ -133,7 +134,7 @@ def _refused(error: errors.APIError) -> Outcome:
             return ProviderThrottled(retry_after=_retry_delay(details))
         case 408 | 504:
             return ProviderTimeout()
-        case code if code >= 500:
+        case code if code >= 500 or code < 400:
             return ProviderUnavailable(f"The image model answered with status {code}.")
         case 401 | 403:
             return InvalidApiKey()

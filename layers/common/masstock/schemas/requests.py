@@ -40,7 +40,13 @@ Email = Annotated[
         pattern=rf"^[^{SPACES}@]+@[^{SPACES}@]+\.[^{SPACES}@]+$",
     ),
 ]
-ApiKey = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=r"^[\x20-\x7e]+$")]
+# HTTP cannot send a header value that begins or ends with a space.
+ApiKey = Annotated[
+    str,
+    StringConstraints(
+        min_length=8, max_length=512, pattern=r"^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$"
+    ),
+]
 
 # Not strict: JSON has UUIDs as strings, which strict mode refuses.
 Id = Annotated[UUID, Field(strict=False)]

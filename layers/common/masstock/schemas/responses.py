@@ -325,3 +325,9 @@ class Problem(Resource):
     errors: list[FieldProblem] = Field(
         default_factory=list[FieldProblem], description="All mistakes of a `validation_failed`."
     )
+
+
+class GatewayMessage(Resource):
+    """An answer of API Gateway, which the API itself did not see."""
+
+    message: str

@@ -7,6 +7,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from masstock.limits import PROMPTS_LIMIT
 
 DEFAULT_MAX_PROMPTS = 100
+# Step Functions runs at most 10,000 children of a Distributed Map at once.
+MAX_CONCURRENCY = 10_000
+# 1,000 US dollars. Times PROMPTS_LIMIT it stays far below the limit of a bigint.
+MAX_MICROUSD_PER_IMAGE = 10**9
+# The name is one part of the path of the provider's URL.
+MODEL_NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$"
 
 
 def _whole(value: object) -> object:
@@ -17,6 +23,8 @@ def _whole(value: object) -> object:
 # In Annotated, WHOLE must follow the limits. Otherwise pydantic does not apply them as limits of an
 # integer.
 WHOLE = BeforeValidator(_whole)
+Concurrency = Annotated[int, Field(ge=1, le=MAX_CONCURRENCY), WHOLE]
+ImagePrice = Annotated[int, Field(ge=0, le=MAX_MICROUSD_PER_IMAGE), WHOLE]
 
 
 class WorkflowConfig(BaseModel):
@@ -25,15 +33,17 @@ class WorkflowConfig(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, strict=True)
 
     workflow_type: Literal["nano_banana"]
-    model: str = Field(min_length=1, max_length=200, examples=["gemini-2.5-flash-image"])
+    model: str = Field(
+        min_length=1, max_length=200, pattern=MODEL_NAME, examples=["gemini-2.5-flash-image"]
+    )
     requires_api_key: bool = Field(False, description="True if a submission needs an `api_key`.")
     max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_LIMIT), WHOLE] = Field(
         DEFAULT_MAX_PROMPTS, description="The most prompts of one execution."
     )
     supports_reference_images: bool = False
-    max_concurrency: Annotated[int, Field(ge=1), WHOLE] | None = Field(
+    max_concurrency: Concurrency | None = Field(
         None, description="The most prompts of one execution that are painted at once."
     )
-    microusd_per_image: Annotated[int, Field(ge=0), WHOLE] | None = Field(
+    microusd_per_image: ImagePrice | None = Field(
         None, description="Millionths of a US dollar per image, for a model without a known price."
     )

@@ -11,7 +11,7 @@ from functools import cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
 
@@ -176,14 +176,16 @@ class Uploads:
             )
         return key, stored["ETag"].strip('"')
 
-    def new_image_upload(self, client_id: UUID, mime_type: str) -> dict[str, object]:
+    def new_image_upload(
+        self, client_id: UUID, upload_id: UUID, mime_type: str
+    ) -> dict[str, object]:
         """A form that uploads one image of at most 10 MB. See `_new_upload`."""
-        key = f"{client_id}/references/{uuid4()}.{EXTENSIONS[mime_type]}"
+        key = f"{client_id}/references/{upload_id}.{EXTENSIONS[mime_type]}"
         return self._new_upload(key, mime_type, MAX_IMAGE_BYTES)
 
-    def new_prompts_upload(self, client_id: UUID) -> dict[str, object]:
+    def new_prompts_upload(self, client_id: UUID, upload_id: UUID) -> dict[str, object]:
         """A form that uploads one list of prompts of at most 50 MB. See `_new_upload`."""
-        key = f"{client_id}/prompts/{uuid4()}.jsonl"
+        key = f"{client_id}/prompts/{upload_id}.jsonl"
         return self._new_upload(key, PROMPTS_TYPE, MAX_PROMPTS_BYTES)
 
     def _new_upload(self, key: str, mime_type: str, max_bytes: int) -> dict[str, object]:

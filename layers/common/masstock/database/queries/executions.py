@@ -53,9 +53,11 @@ def insert_execution(
     )
 
 
-def fetch_execution(tx: Executor, execution_id: UUID) -> str:
+def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = False) -> str:
     """One execution as JSON, with names and progress, without its API key. Prompts of more than
-    MAX_INPUT_BYTES are omitted. Raises NotFound."""
+    MAX_INPUT_BYTES are omitted. Raises NotFound. `for_update` holds the row until the commit."""
+    if for_update:
+        tx.fetch_all("SELECT app.lock_execution(%(id)s)", id=execution_id)
     row = tx.fetch_one(
         """
         SELECT row_to_json(x)::text AS json FROM (

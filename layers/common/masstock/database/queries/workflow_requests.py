@@ -31,8 +31,11 @@ def list_requests(tx: Executor, page: Page) -> list[str]:
     return lines_of(rows)
 
 
-def fetch_request(tx: Executor, request_id: UUID) -> str:
-    """One workflow request as JSON. Raises NotFound."""
+def fetch_request(tx: Executor, request_id: UUID, *, for_update: bool = False) -> str:
+    """One workflow request as JSON. Raises NotFound. `for_update` holds the row until the
+    commit."""
+    if for_update:
+        tx.fetch_all("SELECT app.lock_request(%(id)s)", id=request_id)
     row = tx.fetch_one(
         "SELECT row_to_json(r)::text AS json FROM public.workflow_requests r WHERE r.id = %(id)s",
         id=request_id,
