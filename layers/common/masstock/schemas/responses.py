@@ -219,7 +219,7 @@ class Estimate(Resource):
     budget_left_microusd: Count | None = Field(
         description="Of this month's budget; null where there is no limit."
     )
-    fits_budget: bool
+    fits_budget: bool = Field(description="Always true: without room, the answer is a 402.")
 
 
 class BatchResult(Resource):
