@@ -312,7 +312,7 @@ def pass_time(urls: Urls, execution_id: UUID, seconds: int) -> None:
     [(-1, 0), (10**12 + 1, 0), (0, 1), (2**63 - 1, 0), (0, -(2**63))],
     ids=str,
 )
-def test_a_worker_can_neither_credit_a_budget_nor_reserve(
+def test_a_worker_appends_no_negative_charge_and_no_reservation(
     fresh_database: Urls, charged: int, reserved: int
 ) -> None:
     with connected(fresh_database.worker) as worker, pytest.raises(psycopg.Error) as refused:
