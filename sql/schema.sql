@@ -276,6 +276,17 @@ END $$;
 ALTER FUNCTION app.record_login() OWNER TO masstock_authz;
 
 CREATE FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT app.reopen_failed(p_id, p_codes, p_deadline_seconds, (
+        SELECT e.estimate_microusd / greatest(e.prompt_count, 1)
+        FROM public.workflow_executions e WHERE e.id = p_id))
+$$;
+
+ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -284,7 +295,7 @@ DECLARE
     reopened integer;
     this_month date := date_trunc('month', now() AT TIME ZONE 'UTC');
 BEGIN
-    SELECT e.status, e.client_id, e.run, e.estimate_microusd, e.prompt_count INTO execution
+    SELECT e.status, e.client_id, e.run INTO execution
     FROM public.workflow_executions e
     WHERE e.id = p_id AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
     FOR UPDATE;
@@ -302,18 +313,21 @@ BEGIN
     IF reopened = 0 THEN
         RAISE EXCEPTION 'No result of this execution can be retried.' USING ERRCODE = 'MS409';
     END IF;
-    PERFORM app_private.reserve_spend(execution.client_id, p_id, this_month,
-        execution.estimate_microusd / greatest(execution.prompt_count, 1) * reopened);
+    PERFORM app_private.reserve_spend(
+        execution.client_id, p_id, this_month, p_microusd_per_image * reopened);
+    -- A claim turns `estimate_microusd / prompt_count` of the reservation into its cost.
     UPDATE public.workflow_executions
     SET status = 'pending', run = run + 1, error_code = NULL, error_message = NULL,
-        output_data = NULL, completed_at = NULL, duration_seconds = NULL,
-        spend_month = this_month,
+        output_data = NULL, completed_at = NULL,
+        earlier_seconds = coalesce(duration_seconds, 0), working_since = now(),
+        duration_seconds = NULL,
+        spend_month = this_month, estimate_microusd = p_microusd_per_image * prompt_count,
         deadline_at = now() + make_interval(secs => p_deadline_seconds)
     WHERE id = p_id;
     RETURN execution.run + 1;
 END $$;
 
-ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) OWNER TO masstock_owner;
+ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.uid() RETURNS uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
@@ -669,7 +683,9 @@ CREATE TABLE public.spend_ledger (
     month date NOT NULL,
     charged_microusd bigint DEFAULT 0 NOT NULL,
     reserved_microusd bigint DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT spend_ledger_charged_microusd_check CHECK (((charged_microusd >= 0) AND (charged_microusd <= '1000000000000'::bigint))),
+    CONSTRAINT spend_ledger_reserved_microusd_check CHECK (((reserved_microusd >= '-100000000000000000'::bigint) AND (reserved_microusd <= '100000000000000000'::bigint)))
 );
 
 ALTER TABLE ONLY public.spend_ledger FORCE ROW LEVEL SECURITY;
@@ -751,6 +767,7 @@ CREATE TABLE public.workflow_batch_results (
     size_bytes integer,
     cost_microusd bigint,
     image_sha256 text,
+    CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
     CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text])))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
@@ -765,7 +782,7 @@ COMMENT ON COLUMN public.workflow_batch_results.client_id IS 'Copied from the ex
 
 COMMENT ON COLUMN public.workflow_batch_results.attempts IS 'Claims so far; the number of the latest is the fence that its completion must carry.';
 
-COMMENT ON COLUMN public.workflow_batch_results.failures IS 'Retryable provider failures of this run, throttles aside.';
+COMMENT ON COLUMN public.workflow_batch_results.failures IS 'Failures since the submission or the latest retry, without throttles: outcomes that are retried, and claims that ended without an outcome.';
 
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -795,6 +812,8 @@ END) STORED,
     spend_month date DEFAULT (date_trunc('month'::text, (now() AT TIME ZONE 'UTC'::text)))::date NOT NULL,
     webhook_url text,
     webhook_secret_version integer DEFAULT 1 NOT NULL,
+    working_since timestamp with time zone,
+    earlier_seconds integer DEFAULT 0 NOT NULL,
     CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
     CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -815,6 +834,10 @@ COMMENT ON COLUMN public.workflow_executions.input_settings IS 'input_data witho
 COMMENT ON COLUMN public.workflow_executions.estimate_microusd IS 'Expected price of all prompts, in millionths of a US dollar; NULL where the model''s is unknown.';
 
 COMMENT ON COLUMN public.workflow_executions.spend_month IS 'Month (UTC) whose budget pays: that of the submission, or of the latest retry.';
+
+COMMENT ON COLUMN public.workflow_executions.working_since IS 'When the work since the submission or the latest retry began. A resumed run does not change it.';
+
+COMMENT ON COLUMN public.workflow_executions.earlier_seconds IS 'Working time before the latest retry.';
 
 CREATE TABLE public.workflow_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1129,7 +1152,7 @@ CREATE POLICY "Workers advance pending deliveries" ON public.webhook_deliveries 
 
 CREATE POLICY "Workers advance unfinished results" ON public.workflow_batch_results FOR UPDATE TO masstock_worker USING ((status = 'processing'::text)) WITH CHECK (true);
 
-CREATE POLICY "Workers append to the ledger" ON public.spend_ledger FOR INSERT TO masstock_worker WITH CHECK (true);
+CREATE POLICY "Workers append charges and releases" ON public.spend_ledger FOR INSERT TO masstock_worker WITH CHECK (((charged_microusd >= 0) AND (reserved_microusd <= 0)));
 
 CREATE POLICY "Workers forget expired keys" ON public.idempotency_keys TO masstock_worker USING ((expires_at < now()));
 
@@ -1250,6 +1273,10 @@ GRANT ALL ON FUNCTION app.record_login() TO authenticated;
 REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) TO masstock_api;
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) TO masstock_api;
+GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.uid() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.uid() TO masstock_api;
@@ -1487,6 +1514,8 @@ GRANT UPDATE(cost_microusd) ON TABLE public.workflow_executions TO masstock_work
 GRANT INSERT(webhook_url) ON TABLE public.workflow_executions TO masstock_api;
 
 GRANT INSERT(webhook_secret_version) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT UPDATE(working_since) ON TABLE public.workflow_executions TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO authenticated;

@@ -16,11 +16,9 @@ from masstock.engine_step import step
 from masstock.schemas.engine import WaitSeconds
 from masstock.settings import GenerateSettings, read_settings
 from masstock.telemetry import logger
+from masstock_generate.lease import Lease
 from masstock_generate.painting import SETTLED, settle
 from masstock_generate.providers import provider
-
-# The lease ends this long after the function's timeout: clocks differ, and a kill takes time.
-LEASE_MARGIN_SECONDS = 2
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -33,16 +31,16 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> WaitSeconds
     execution_id, batch_index = UUID(event["execution_id"]), int(event["batch_index"])
     logger.append_keys(execution_id=str(execution_id), batch_index=batch_index)
     worker = worker_of(settings.database_secret_id)
-    remaining = context.get_remaining_time_in_millis() / 1000
-    claim = batch_results.claim_prompt(
-        worker, execution_id, batch_index, remaining + LEASE_MARGIN_SECONDS
-    )
-    if isinstance(claim, batch_results.ClaimedElsewhere):
-        # An earlier invocation may still be painting.
-        return {"wait_seconds": claim.seconds}
-    if claim is None:
-        return SETTLED
-    return settle(worker, claim, settings)
+    remaining_seconds = context.get_remaining_time_in_millis() / 1000
+    lease = Lease(remaining_seconds, settings.model_timeout_seconds)
+    with lease.watched():
+        claim = batch_results.claim_prompt(worker, execution_id, batch_index, lease.seconds)
+        if isinstance(claim, batch_results.ClaimedElsewhere):
+            # An earlier invocation may still be painting.
+            return {"wait_seconds": claim.seconds}
+        if claim is None:
+            return SETTLED
+        return settle(worker, claim, settings, lease)
 
 
 # Imported during the cold start; other providers are imported at their first use.

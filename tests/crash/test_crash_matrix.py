@@ -51,6 +51,12 @@ class Case:
         return self.point.partition(".")[2]
 
 
+EVERY_CALL = Case("generate.paint", "after", "kill", 60)
+EVERY_CLAIM = Case("generate.claim", "after", "kill", 60)
+# The prompts of these get no image.
+HOPELESS = (EVERY_CALL, EVERY_CLAIM)
+CALLS_OF_A_PROMPT = 4
+
 CASES = [
     *(
         Case(f"{function}.{step}", moment, kind)
@@ -59,16 +65,22 @@ CASES = [
         for moment in ("before", "after")
         for kind in ("kill", "raise")
     ),
-    # More often than the number of retries.
+    # Three times for each prompt: the fourth call gets its image.
     Case("generate.paint", "after", "kill", 9),
+    # After every call, and at every claim.
+    EVERY_CALL,
+    EVERY_CLAIM,
     Case("fanout.mark", "after", "kill", 3),
     Case("finalize.finalize", "before", "kill", 5),
 ]
 
 
 @pytest.fixture(scope="session")
-def executions(stack: Stack) -> dict[Case, dict[str, Any]]:
-    """The execution of every case, after all have ended."""
+def executions(request: pytest.FixtureRequest, stack: Stack) -> dict[Case, dict[str, Any]]:
+    """The execution of every case that a selected test names, when all have ended."""
+    params = [getattr(item, "callspec", None) for item in request.session.items]
+    named = {each.params.get("case") for each in params if each is not None}
+    cases = [case for case in CASES if case in named]
     stack.rule(
         *(
             {
@@ -77,21 +89,21 @@ def executions(stack: Stack) -> dict[Case, dict[str, Any]]:
                 # `release` needs one failure per prompt. The other steps need every call to fail.
                 "times": PROMPTS if case.step == "release" else None,
             }
-            for case in CASES
+            for case in cases
             if case.step in BEHAVIOUR
         )
     )
-    ids = {case: submit(stack, case) for case in CASES}
+    ids = {case: submit(stack, case) for case in cases}
     deadline = time.monotonic() + END_SECONDS
     ended: dict[Case, dict[str, Any]] = {}
-    while len(ended) < len(CASES) and time.monotonic() < deadline:
-        for case in CASES:
+    while len(ended) < len(cases) and time.monotonic() < deadline:
+        for case in cases:
             if case not in ended:
                 execution = stack.call("client_a", "GET", f"/v1/executions/{ids[case]}").json()
                 if execution["status"] in ("completed", "failed"):
                     ended[case] = execution
         time.sleep(1)
-    assert not [case.prefix for case in CASES if case not in ended]
+    assert not [case.prefix for case in cases if case not in ended]
     return ended
 
 
@@ -160,10 +172,21 @@ def test_model_calls_do_not_exceed_prompts_plus_crashes(
 
 @every_case
 def test_a_crash_alone_fails_no_prompt(executions: dict[Case, dict[str, Any]], case: Case) -> None:
-    """The step is repeated."""
-    if case.step in ("fail", "stop"):
+    """The step is simply done again."""
+    if case.step in ("fail", "stop") or case in HOPELESS:
         pytest.skip("these prompts fail by themselves")
     assert executions[case]["output_data"]["successful"] == PROMPTS
+
+
+@pytest.mark.parametrize("case", HOPELESS, ids=lambda case: case.prefix)
+def test_a_prompt_whose_painter_always_dies_ends_with_an_outcome(
+    stack: Stack, executions: dict[Case, dict[str, Any]], calls: Counter[str], case: Case
+) -> None:
+    made = [calls[prompt] for prompt in case.prompts]
+    assert made == [CALLS_OF_A_PROMPT if case is EVERY_CALL else 0] * PROMPTS
+    rows = stack.results(executions[case]["id"])
+    assert [row["error_code"] for row in rows] == ["not_finished"] * PROMPTS
+    assert executions[case]["error_code"] == "not_finished"
 
 
 def test_one_submission_is_one_execution(
@@ -211,13 +234,13 @@ def test_every_crash_took_place(
     while (unfired := _unfired(plans)) and time.monotonic() < deadline:
         time.sleep(1)
     assert unfired == []
-    assert sum(folder.is_dir() for folder in plans.iterdir()) == len(CASES)
+    assert sum(folder.is_dir() for folder in plans.iterdir()) == len(executions)
 
 
 def _unfired(plans: Path) -> list[str]:
     return [
         folder.name
         for folder in plans.iterdir()
-        # Nine crashes are more than all attempts of three prompts.
-        if folder.is_dir() and any(folder.iterdir()) and not folder.name.endswith("_9")
+        # A hopeless case has more crashes than its prompts have claims.
+        if folder.is_dir() and any(folder.iterdir()) and not folder.name.endswith("_60")
     ]

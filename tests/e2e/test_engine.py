@@ -204,11 +204,12 @@ def test_a_submission_over_budget_is_refused_and_one_within_is_not(stack: Stack)
         body = BODY | {"prompts": ["costly"] * 4}
         refused = stack.call("client_b", "POST", "/v1/executions", json=body)
         assert (refused.status_code, refused.json()["code"]) == (402, "budget_exceeded")
-        told = stack.call("client_b", "POST", "/v1/executions?dry_run=true", json=body).json()
-        assert (told["fits_budget"], told["budget_left_microusd"]) == (False, room)
-        accepted = stack.call(
-            "client_b", "POST", "/v1/executions", json=BODY | {"prompts": ["costly"] * 3}
-        )
+        dry_run = stack.call("client_b", "POST", "/v1/executions?dry_run=true", json=body)
+        assert (dry_run.status_code, dry_run.json()["code"]) == (402, "budget_exceeded")
+        within = BODY | {"prompts": ["costly"] * 3}
+        told = stack.call("client_b", "POST", "/v1/executions?dry_run=true", json=within).json()
+        assert (told["fits_budget"], told["budget_left_microusd"]) == (True, room)
+        accepted = stack.call("client_b", "POST", "/v1/executions", json=within)
         assert accepted.status_code == 202
     finally:
         stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": None})

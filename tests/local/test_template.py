@@ -29,7 +29,7 @@ def test_functions_run_from_their_unbuilt_source(template: Template) -> None:
     assert generate.code == ROOT / "functions" / "generate"
     assert generate.layers == (ROOT / "layers" / "common",)
     assert generate.handler == "generate.lambda_handler"
-    assert generate.timeout == 75
+    assert generate.timeout == 165
     assert generate.log_name == "generate"
 
 

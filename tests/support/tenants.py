@@ -92,7 +92,7 @@ INSERTS: dict[str, LiteralString] = {
     ),
     "spend_ledger": (
         "INSERT INTO public.spend_ledger (client_id, execution_id, month, charged_microusd)"
-        " VALUES (%(client)s, %(live)s, '2026-01-01', -1)"
+        " VALUES (%(client)s, %(live)s, '2026-01-01', 1)"
     ),
     "webhook_deliveries": (
         "INSERT INTO public.webhook_deliveries"

@@ -18,6 +18,7 @@ from local.image_model.painter import paint as stand_in_painting
 from local.image_model.replies import BEHAVIOURS
 from local.image_model.server import ModelServer, Rule
 from masstock import errors
+from masstock.catalogue.image_models import cost_microusd
 from masstock.errors import Outcome, ProviderThrottled
 from masstock.services.storage import MAX_IMAGE_BYTES
 from masstock_generate.providers import Painting, PaintRequest, gemini
@@ -369,6 +370,37 @@ def test_the_tokens_are_the_charged_ones(
     api.answer(image_answer(picture("red"), **usage))
     painting = paint()
     assert (painting.input_tokens, painting.output_tokens) == tokens
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        5,
+        "many",
+        [],
+        {"candidatesTokenCount": "many"},
+        {"candidatesTokenCount": 1290.5},
+        {"candidatesTokenCount": None, "promptTokenCount": []},
+        {"candidatesTokenCount": {"tokens": 1290}},
+        {"candidatesTokenCount": -1290, "promptTokenCount": -7},
+        {"candidatesTokenCount": 1290, "thoughtsTokenCount": -5000},
+        {"candidatesTokenCount": 1290, "promptTokenCount": "seven"},
+        {"candidatesTokenCount": 10**30},
+        {"candidatesTokenCount": 1290, "candidatesTokensDetails": 5},
+        {"candidatesTokenCount": 1290, "promptTokensDetails": [{"modality": 5, "tokenCount": "x"}]},
+        {"candidatesTokenCount": 1290, "trafficType": {"a": 1}},
+    ],
+    ids=str,
+)
+def test_an_image_is_kept_whatever_its_usage_says(api: Web, usage: Any) -> None:
+    content = picture("red")
+    api.answer({**image_answer(content), "usageMetadata": usage})
+    painting = paint()
+    assert painting.content == content
+    cost = cost_microusd(MODEL, painting.input_tokens, painting.output_tokens, None)
+    assert cost == 38_700
+    assert len(api.requests) == 1
 
 
 # --- answers of other statuses ---------------------------------------------------------------

@@ -36,6 +36,10 @@ MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MAX_MISTAKES = 100
 
 
+class _RolledBack(Exception):
+    """The end of a transaction that must change nothing."""
+
+
 class Request:
     """One HTTP request."""
 
@@ -85,6 +89,16 @@ class Request:
                     self._row(tx, *self.path.values())
                 raise Forbidden(ADMINS_ONLY)
             yield tx
+
+    @contextmanager
+    def trying(self) -> Generator[TenantTransaction]:
+        """Like `writing`, but the transaction is rolled back at the end."""
+        try:
+            with self.writing() as tx:
+                yield tx
+                raise _RolledBack
+        except _RolledBack:
+            return
 
     def refuse_client_users(self) -> None:
         """Raises Forbidden unless the caller is an administrator."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from masstock.catalogue.image_models import MODELS
+from masstock.catalogue.image_models import MODELS, microusd_per_image
 from masstock.database.connection import Row
 from masstock.database.queries import clients, executions, workflows
 from masstock.database.tenants import TenantTransaction
@@ -23,7 +23,7 @@ from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services import sealing
 from masstock.services.secret_store import read_secret
 from masstock.services.state_machine import StateMachine
-from masstock.services.storage import ObjectMissing, Uploads
+from masstock.services.storage import ObjectMissing, Uploads, sniff_image
 from masstock.services.webhooks import WebhookRefused, check_url
 from masstock.telemetry import logger
 from masstock_api import session, strict_json
@@ -62,27 +62,55 @@ def accept(request: Request, submission: ExecutionCreate) -> tuple[UUID, str]:
 
 
 def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]:
-    """The expected cost of the submission, compared with the client's budget. Stores nothing, also
-    no Idempotency-Key. Raises ValidationFailed or Forbidden, as `accept` does."""
-    request.idempotency_key  # noqa: B018 - `accept` checks it too
-    with request.writing() as tx:
+    """What the submission would cost, and what is left of the budget. Makes the checks of `accept`
+    by doing what it does, in a transaction that is rolled back: no row is stored and no
+    Idempotency-Key is used up. No reference image is uploaded. Raises what `accept` raises."""
+    with request.trying() as tx:
+        claim_id(tx, request)
         checked = check(tx, submission)
         budget = clients.fetch_budget(tx, checked.client_id)
+        # The key may belong to a stored execution, so the row gets an id of its own.
+        _insert(tx, checked, submission, uuid4(), dry_run=True)
     limit = budget["monthly_budget_microusd"]
     left = None
     if limit is not None:
         left = max(0, limit - budget["spent_microusd"] - budget["reserved_microusd"])
-    expected = checked.estimate_microusd
     return {
         "dry_run": True,
         "workflow_id": submission.workflow_id,
         "client_id": checked.client_id,
         "model": checked.config.model,
         "prompts": len(checked.prompts),
-        "estimate_microusd": expected,
+        "estimate_microusd": checked.estimate_microusd,
         "budget_left_microusd": left,
-        "fits_budget": left is None or (expected is not None and expected <= left),
+        # Otherwise the answer is a 402.
+        "fits_budget": True,
     }
+
+
+def retry(request: Request, execution_id: UUID, codes: list[str] | None) -> str:
+    """Reopens the failed prompts of an ended execution, or those with the given codes, and starts
+    the next run. Returns the execution's JSON text. The prompts must pass the checks of a
+    submission at today's price. A repeated Idempotency-Key starts nothing. Raises NotFound,
+    ValidationFailed; SQLSTATE MS402 or MS409."""
+    with request.writing() as tx:
+        if not claim_id(tx, request, execution_id)[1]:
+            return executions.fetch_execution(tx, execution_id)
+        submitted = executions.fetch_submitted(tx, execution_id)
+        config = active_config(tx, submitted["workflow_id"])
+        active_client(tx, submitted["client_id"])
+        if mistakes := _retirement(config.model):
+            raise ValidationFailed(mistakes)
+        run = executions.reopen_failed(
+            tx,
+            execution_id,
+            codes,
+            deadline_seconds=session.settings().execution_deadline_seconds,
+            microusd_per_image=microusd_per_image(config.model, config.microusd_per_image),
+        )
+        answer = executions.fetch_execution(tx, execution_id)
+    start(run)
+    return answer
 
 
 def start(run: ExecutionRun) -> None:
@@ -113,18 +141,9 @@ class Checked:
 def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
     """Checks a submission, except for its budget. Raises Forbidden or ValidationFailed."""
     client_id = client_named_by(tx.caller, submission.client_id)
-    found = workflows.fetch_active_config(tx, submission.workflow_id)
-    if found is None:
-        raise ValidationFailed([FieldError("/workflow_id", "There is no such active workflow.")])
+    config = active_config(tx, submission.workflow_id)
     client = active_client(tx, client_id)
     settings = session.settings()
-    try:
-        config = WorkflowConfig.model_validate(found)
-    except ValidationError as error:
-        # An older version stored it, or a login of the database's owner.
-        place = strict_json.pointer(("config", *error.errors()[0]["loc"]))
-        detail = f"An administrator must correct the workflow: {place} is not valid."
-        raise ValidationFailed([FieldError("/workflow_id", detail)]) from error
     prompts = read_prompts(submission, client_id, Uploads(settings.uploads_bucket))
     mistakes = find_mistakes(
         submission,
@@ -136,6 +155,20 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
     if mistakes:
         raise ValidationFailed(mistakes)
     return Checked(client_id, client, config, prompts, estimate_microusd(config, len(prompts)))
+
+
+def active_config(tx: TenantTransaction, workflow_id: UUID) -> WorkflowConfig:
+    """The config of a workflow that executions may use. Raises ValidationFailed."""
+    found = workflows.fetch_active_config(tx, workflow_id)
+    if found is None:
+        raise ValidationFailed([FieldError("/workflow_id", "There is no such active workflow.")])
+    try:
+        return WorkflowConfig.model_validate(found)
+    except ValidationError as error:
+        # An older version stored it, or a login of the database's owner.
+        place = strict_json.pointer(("config", *error.errors()[0]["loc"]))
+        detail = f"An administrator must correct the workflow: {place} is not valid."
+        raise ValidationFailed([FieldError("/workflow_id", detail)]) from error
 
 
 def read_prompts(submission: ExecutionCreate, client_id: UUID, uploads: Uploads) -> Prompts:
@@ -231,13 +264,7 @@ def _against_model(submission: ExecutionCreate, name: str) -> list[FieldError]:
     model = MODELS.get(name)
     if model is None:
         return []
-    mistakes: list[FieldError] = []
-    if model.retired_on is not None and model.retired_on <= datetime.now(UTC).date():
-        detail = (
-            f"The workflow's model {name} was retired on {model.retired_on}; an administrator can "
-            f"set config.model to {model.successor}."
-        )
-        mistakes.append(FieldError("/workflow_id", detail))
+    mistakes = _retirement(name)
     if len(submission.reference_images) > model.max_reference_images:
         detail = f"{name} takes at most {model.max_reference_images} reference images."
         mistakes.append(FieldError("/reference_images", detail))
@@ -247,10 +274,21 @@ def _against_model(submission: ExecutionCreate, name: str) -> list[FieldError]:
     return mistakes
 
 
+def _retirement(name: str) -> list[FieldError]:
+    """The mistake of using a model that is known to be off."""
+    model = MODELS.get(name)
+    if model is None or model.retired_on is None or model.retired_on > datetime.now(UTC).date():
+        return []
+    detail = (
+        f"The workflow's model {name} was retired on {model.retired_on}; an administrator can "
+        f"set config.model to {model.successor}."
+    )
+    return [FieldError("/workflow_id", detail)]
+
+
 def estimate_microusd(config: WorkflowConfig, count: int) -> int | None:
     """Expected cost of `count` images, in millionths of a US dollar; None if no price is known."""
-    model = MODELS.get(config.model)
-    each = model.microusd_per_image if model else config.microusd_per_image
+    each = microusd_per_image(config.model, config.microusd_per_image)
     return None if each is None else each * count
 
 
@@ -258,7 +296,12 @@ def estimate_microusd(config: WorkflowConfig, count: int) -> int | None:
 
 
 def _insert(
-    tx: TenantTransaction, checked: Checked, submission: ExecutionCreate, execution_id: UUID
+    tx: TenantTransaction,
+    checked: Checked,
+    submission: ExecutionCreate,
+    execution_id: UUID,
+    *,
+    dry_run: bool = False,
 ) -> None:
     settings = session.settings()
     executions.insert_execution(
@@ -274,6 +317,7 @@ def _insert(
             execution_id=execution_id,
             uploads=Uploads(settings.uploads_bucket),
             sealing_keys=read_secret(settings.sealing_secret_id),
+            dry_run=dry_run,
         ),
         deadline_seconds=settings.execution_deadline_seconds,
         estimate_microusd=checked.estimate_microusd,
@@ -290,6 +334,7 @@ def input_data(
     execution_id: UUID,
     uploads: Uploads,
     sealing_keys: str,
+    dry_run: bool = False,
 ) -> Mapping[str, Any]:
     """The stored form of a submission: reference images as keys, the API key sealed. Raises
     ValidationFailed for an invalid reference image."""
@@ -300,7 +345,9 @@ def input_data(
         ]
     }
     if submission.reference_images:
-        references = _store_references(submission.reference_images, client_id, uploads)
+        references = _store_references(
+            submission.reference_images, client_id, uploads, dry_run=dry_run
+        )
         stored["reference_images"] = [key for key, _ in references]
         stored["reference_etags"] = [etag for _, etag in references]
     if submission.aspect_ratio is not None:
@@ -311,9 +358,10 @@ def input_data(
 
 
 def _store_references(
-    images: Sequence[str], client_id: UUID, uploads: Uploads
+    images: Sequence[str], client_id: UUID, uploads: Uploads, *, dry_run: bool
 ) -> list[tuple[str, str]]:
-    """(key, ETag) of each image. Stores inline images first. Raises ValidationFailed."""
+    """(key, ETag) of each image. Stores inline images first; a dry run only checks them. Raises
+    ValidationFailed."""
     mistakes: list[FieldError] = []
     references: list[tuple[str, str]] = []
     inline_bytes = 0
@@ -327,7 +375,10 @@ def _store_references(
             if inline_bytes > MAX_INLINE_REFERENCE_BYTES:
                 detail = "Inline images may have 2 MB in total; upload larger images."
                 raise ValidationFailed([FieldError("/reference_images", detail)])
-            references.append(uploads.put_reference(client_id, content))
+            if dry_run:
+                sniff_image(content)
+            else:
+                references.append(uploads.put_reference(client_id, content))
         except (binascii.Error, ValueError, InvalidImage, ObjectMissing):
             detail = "Send base64 of a PNG, JPEG or WebP image, or the key of your upload."
             mistakes.append(FieldError(f"/reference_images/{position}", detail))

@@ -1,15 +1,17 @@
 """Paints a claimed prompt, stores the image and completes the row.
 
-No transaction is open while the model paints. The lease ends after the function's timeout, so two
-invocations never paint the same prompt at the same time. If the invocation dies after it stored the
-image, the next attempt completes the row from the stored object and does not call the model again.
+No transaction is open while the model paints. The lease is longer than the painting, so no second
+invocation paints at the same time. A paid image is stored again until it is in the bucket or this
+invocation ends. If this one dies after it stored the image, the next attempt completes the row from
+the stored object and does not call the model again.
 """
 
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from masstock.catalogue.image_models import cost_microusd, provider_of
+from masstock.catalogue.image_models import cost_microusd, microusd_per_image, provider_of
 from masstock.database.queries import batch_results, executions
 from masstock.database.queries.batch_results import Claim
 from masstock.database.worker import Worker
@@ -17,6 +19,7 @@ from masstock.errors import (
     ApiKeyUnreadable,
     DatabaseUnavailable,
     InvalidApiKey,
+    InvalidImage,
     NotFinished,
     Outcome,
     ProviderThrottled,
@@ -26,39 +29,72 @@ from masstock.errors import (
 from masstock.schemas.engine import WaitSeconds
 from masstock.services import sealing
 from masstock.services.secret_store import forget_secrets, read_secret
-from masstock.services.storage import Results, StoredImage, Uploads, image_key
+from masstock.services.storage import (
+    EXTENSIONS,
+    REQUEST_SECONDS,
+    Results,
+    StoredImage,
+    Uploads,
+    image_key,
+)
 from masstock.settings import GenerateSettings
 from masstock.telemetry import emit_counts, logger
+from masstock_generate.lease import Lease
 from masstock_generate.providers import PaintRequest, provider
 
 SETTLED: WaitSeconds = {"wait_seconds": 0}
 MAX_WAIT_SECONDS = 300
+# Between two requests to store a paid image.
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 4
 
 
-def settle(worker: Worker, claim: Claim, settings: GenerateSettings) -> WaitSeconds:
-    """Paints a claimed prompt. If there is no image, stores the outcome, or raises it so that the
-    state machine retries."""
+class ImageLost(Exception):
+    """The model was paid for an image that could not be stored."""
+
+    def __init__(self, cost_microusd: int | None) -> None:
+        super().__init__()
+        self.cost_microusd = cost_microusd
+
+
+def settle(worker: Worker, claim: Claim, settings: GenerateSettings, lease: Lease) -> WaitSeconds:
+    """Paints a claimed prompt. Without an image, stores the reason or raises it for a retry."""
+    image: StoredImage | None = None
     try:
-        return _paint_and_complete(worker, claim, settings)
+        image = _image_of(worker, claim, settings, lease)
+        return _complete(worker, claim, settings, image)
     except Outcome as outcome:
         return _settle_failure(worker, claim, outcome)
+    except ImageLost as lost:
+        batch_results.charge_lost_image(worker, claim, claim.attempt, lost.cost_microusd)
+        batch_results.release_prompt(worker, claim, counts_as="failure")
+        raise StorageUnavailable from lost
     except DatabaseUnavailable:
         raise
     except StorageUnavailable:
-        # Released, so that the next attempt does not wait for the end of the lease.
-        batch_results.release_prompt(worker, claim, throttled=False)
+        # Released, so that the next attempt does not wait for the end of the lease. Nothing was
+        # paid, so it does not count: the machine bounds these retries.
+        batch_results.release_prompt(worker, claim, counts_as=None)
         raise
     except Exception:  # a mistake of ours must not lose the prompt or a paid image
         logger.exception("an attempt failed unexpectedly")
-        return _settle_failure(worker, claim, NotFinished())
+        return _settle_failure(worker, claim, NotFinished(), image)
 
 
-def _paint_and_complete(worker: Worker, claim: Claim, settings: GenerateSettings) -> WaitSeconds:
+def _image_of(
+    worker: Worker, claim: Claim, settings: GenerateSettings, lease: Lease
+) -> StoredImage:
+    """The stored image of the claimed prompt: an earlier attempt's, or a new one."""
     workflow_type = claim.config.get("workflow_type")
     paint = WORKFLOW_TYPES.get(workflow_type) if isinstance(workflow_type, str) else None
     if paint is None:
         raise UnknownWorkflowType(f"There is no workflow type {workflow_type!r}."[:200])
-    image = paint(claim, settings)
+    return paint(worker, claim, settings, lease)
+
+
+def _complete(
+    worker: Worker, claim: Claim, settings: GenerateSettings, image: StoredImage
+) -> WaitSeconds:
     results = Results(settings.results_bucket)
     result_url = results.public_url(image.key) if settings.images_are_public else None
     if not batch_results.complete_prompt(worker, claim, image, result_url):
@@ -71,17 +107,24 @@ def _paint_and_complete(worker: Worker, claim: Claim, settings: GenerateSettings
     return SETTLED
 
 
-def _paint_nano_banana(claim: Claim, settings: GenerateSettings) -> StoredImage:
+def _paint_nano_banana(
+    worker: Worker, claim: Claim, settings: GenerateSettings, lease: Lease
+) -> StoredImage:
     """Calls the workflow's image model once, unless an earlier attempt stored the image."""
     results = Results(settings.results_bucket)
+    model: str = claim.config["model"]
+    price = claim.config.get("microusd_per_image")
     if claim.attempt > 1 and (stored := results.find(claim.execution_id, claim.batch_index)):
         logger.info("reusing the image that an earlier attempt stored")
+        if stored.cost_microusd is None:
+            return replace(stored, cost_microusd=microusd_per_image(model, price))
         return stored
+    if claim.failures > NotFinished.max_retries:
+        raise NotFinished
     uploads = Uploads(settings.uploads_bucket)
     references = [
         uploads.read_reference(claim.client_id, key, etag) for key, etag in claim.references
     ]
-    model: str = claim.config["model"]
     request = PaintRequest(
         api_key=_api_key(claim, settings),
         model=model,
@@ -92,24 +135,40 @@ def _paint_nano_banana(claim: Claim, settings: GenerateSettings) -> StoredImage:
     )
     began = time.monotonic()
     painting = provider(provider_of(model)).paint(request)
+    lease.painted()
     elapsed_ms = round((time.monotonic() - began) * 1000)
+    cost = cost_microusd(model, painting.input_tokens, painting.output_tokens, price)
+    if painting.mime_type not in EXTENSIONS:
+        batch_results.charge_lost_image(worker, claim, claim.attempt, cost)
+        raise InvalidImage
     key = image_key(claim.execution_id, claim.batch_index, claim.created_at, painting.mime_type)
-    cost = cost_microusd(
-        model, painting.input_tokens, painting.output_tokens, claim.config.get("microusd_per_image")
-    )
-    return results.put(
-        key,
-        painting.content,
-        painting.mime_type,
-        processing_time_ms=elapsed_ms,
-        cost=cost,
-        attempt=claim.attempt,
-    )
+    pause = FIRST_PAUSE_SECONDS
+    # The next attempt of the prompt would pay again. So this one tries as long as it can.
+    while True:
+        lease.cover(worker, claim, REQUEST_SECONDS)
+        try:
+            return results.put(
+                key,
+                painting.content,
+                painting.mime_type,
+                processing_time_ms=elapsed_ms,
+                cost=cost,
+                attempt=claim.attempt,
+                # Of bounded length: the last request ends before this invocation.
+                requests=1,
+            )
+        except Exception as error:  # for any reason: the image is paid
+            if not lease.has_time_for(pause + REQUEST_SECONDS):
+                logger.exception("a paid image is lost")
+                raise ImageLost(cost) from error
+            logger.warning("the image is not stored yet", exc_info=True)
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
 # The function that paints a prompt, by workflow type. The api accepts the same types
-# (masstock.schemas.workflow_config). A row that was inserted without the api can name another type.
-WORKFLOW_TYPES: Mapping[str, Callable[[Claim, GenerateSettings], StoredImage]] = {
+# (masstock.schemas.workflow_config). A row inserted past the api can name another type.
+WORKFLOW_TYPES: Mapping[str, Callable[[Worker, Claim, GenerateSettings, Lease], StoredImage]] = {
     "nano_banana": _paint_nano_banana,
 }
 
@@ -137,17 +196,24 @@ def _unseal(sealed: str, claim: Claim, settings: GenerateSettings) -> str:
     return sealing.unseal(sealed, claim.client_id, claim.execution_id, keys)
 
 
-def _settle_failure(worker: Worker, claim: Claim, outcome: Outcome) -> WaitSeconds:
+def _settle_failure(
+    worker: Worker, claim: Claim, outcome: Outcome, image: StoredImage | None = None
+) -> WaitSeconds:
+    """Records the outcome, or releases the prompt and raises it for a retry. `image` is stored, but
+    could not be recorded."""
     emit_counts(PromptAttemptFailed=1)
     throttled = isinstance(outcome, ProviderThrottled)
     earlier = claim.throttles if throttled else claim.failures
     if earlier < outcome.max_retries:
-        batch_results.release_prompt(worker, claim, throttled=throttled)
+        counts_as = "throttle" if throttled else "failure"
+        batch_results.release_prompt(worker, claim, counts_as=counts_as)
         logger.info("attempt failed, another follows", error_code=outcome.code)
         if isinstance(outcome, ProviderThrottled) and outcome.retry_after is not None:
             # A Retry of the state machine cannot wait for a given time; its Wait state can.
             return {"wait_seconds": min(MAX_WAIT_SECONDS, max(1, math.ceil(outcome.retry_after)))}
         raise outcome
+    if image is not None:
+        batch_results.charge_lost_image(worker, claim, image.attempt, image.cost_microusd)
     batch_results.fail_prompt(worker, claim, outcome)
     if outcome.stops_execution:
         executions.stop_execution(worker, claim.execution_id, outcome.code, outcome.detail)

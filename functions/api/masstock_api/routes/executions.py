@@ -70,7 +70,8 @@ ACCEPTED = Answer(202, "Execution", headers=["Location", "Retry-After"])
 )
 def create_execution(request: Request, body: "ExecutionCreate") -> Response[str]:
     """Submits prompts to a workflow. Answers 202 as soon as the execution is stored; painting
-    follows. With `dry_run=true` it stores nothing and answers 200 with the expected cost."""
+    follows. With `dry_run=true` it stores nothing. It then answers 200 with the expected cost, or
+    with the problem that the submission would get."""
     from masstock_api import submissions
 
     if request.query["dry_run"]:
@@ -119,19 +120,12 @@ def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
     body_required=False,
 )
 def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry") -> Response[str]:
-    """Starts an ended execution again. Only its failed prompts are painted."""
+    """Starts an ended execution again. Only its failed prompts are painted. They must pass the
+    checks of a submission: active workflow, active client, and the budget at today's price."""
     from masstock_api import submissions
 
     codes = retryable_codes() if body.only_retryable else None
-    deadline_seconds = session.settings().execution_deadline_seconds
-    with request.writing() as tx:
-        run = None
-        if claim_id(tx, request, execution_id)[1]:
-            run = executions.reopen_failed(tx, execution_id, codes, deadline_seconds)
-        answer = executions.fetch_execution(tx, execution_id)
-    if run is not None:
-        submissions.start(run)
-    return _accepted(execution_id, answer)
+    return _accepted(execution_id, submissions.retry(request, execution_id, codes))
 
 
 @removes("/v1/executions/<execution_id>", Conflict)

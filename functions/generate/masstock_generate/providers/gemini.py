@@ -1,5 +1,6 @@
 """The provider Gemini. No other module imports google-genai."""
 
+import json
 import random
 import re
 from functools import cache
@@ -48,7 +49,7 @@ def paint(request: PaintRequest) -> Painting:
     )
     parts = [types.Part.from_bytes(data=data, mime_type=mime) for data, mime in request.references]
     try:
-        response = _client().models.generate_content(
+        answer = _client().models.generate_content(
             model=request.model,
             contents=[*parts, types.Part.from_text(text=request.prompt)],
             config=types.GenerateContentConfig(
@@ -57,8 +58,10 @@ def paint(request: PaintRequest) -> Painting:
                 image_config=types.ImageConfig(aspect_ratio=request.aspect_ratio)
                 if request.aspect_ratio
                 else None,
+                should_return_http_response=True,
             ),
         )
+        response, usage = _read(answer)
     except errors.APIError as error:
         raise _refused(error) from error
     except httpx2.TimeoutException as error:
@@ -68,7 +71,7 @@ def paint(request: PaintRequest) -> Painting:
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         # The SDK raises these if the answer is not from the API, for example a proxy's page.
         raise ProviderUnavailable("The answer of the image model could not be read.") from error
-    return _painting(response)
+    return _painting(response, usage)
 
 
 @cache
@@ -90,8 +93,18 @@ def _client() -> genai.Client:
     )
 
 
-def _painting(response: types.GenerateContentResponse) -> Painting:
-    """The image of an answer with status 200. Raises an Outcome if the answer is a refusal."""
+def _read(answer: types.GenerateContentResponse) -> tuple[types.GenerateContentResponse, Any]:
+    """The answer, and its `usageMetadata` as it came. The SDK would refuse a whole answer for one
+    wrong token count, and then a paid image would be lost. Raises ValueError and its like."""
+    http_response = answer.sdk_http_response
+    body = json.loads((http_response and http_response.body) or "{}")
+    usage = body.pop("usageMetadata", None)
+    read = types.GenerateContentResponse._from_response  # pyright: ignore[reportPrivateUsage]
+    return read(response=body, kwargs={}), usage
+
+
+def _painting(response: types.GenerateContentResponse, usage: object) -> Painting:
+    """The image of an answer with status 200. Raises an Outcome, because it can be a refusal."""
     feedback = response.prompt_feedback
     if feedback and feedback.block_reason:
         raise PromptBlocked(f"The image model blocked the prompt ({_name(feedback.block_reason)}).")
@@ -106,18 +119,22 @@ def _painting(response: types.GenerateContentResponse) -> Painting:
     for part in (candidate.content and candidate.content.parts) or []:
         if part.inline_data and part.inline_data.data:
             content = part.inline_data.data
-            return Painting(content, sniff_image(content), *_tokens(response.usage_metadata))
+            return Painting(content, sniff_image(content), *_tokens(usage))
     raise NoImage(f"The image model answered without an image ({reason}).")
 
 
-def _tokens(
-    usage: types.GenerateContentResponseUsageMetadata | None,
-) -> tuple[int | None, int | None]:
-    """Input tokens and output tokens. Thinking is charged as output."""
-    if usage is None or usage.candidates_token_count is None:
+def _tokens(usage: Any) -> tuple[int | None, int | None]:
+    """Input tokens and output tokens. Thinking is charged as output. (None, None) if the output has
+    no number, or if a number is not a whole number. masstock.catalogue decides if they are
+    believable."""
+    counts = cast(dict[str, Any], usage) if isinstance(usage, dict) else {}
+    names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
+    read, painted, thought = (counts.get(name) for name in names)
+    if not all(count is None or type(count) is int for count in (read, painted, thought)):
         return None, None
-    output = usage.candidates_token_count + (usage.thoughts_token_count or 0)
-    return usage.prompt_token_count, output
+    if painted is None or painted < 0 or (thought or 0) < 0:
+        return None, None
+    return read, painted + (thought or 0)
 
 
 def _name(value: Any) -> str:

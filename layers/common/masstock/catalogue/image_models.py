@@ -2,8 +2,8 @@
 listed here; its executions have no estimate.
 
 Prices are Google's public list prices of 2026-11 in US dollars per million tokens, which equals
-millionths of a dollar per token. Estimates use `image_tokens`; the cost of a painted image uses the
-tokens that the model reports.
+millionths of a dollar per token. Estimates use the listed tokens of one image; the cost of a
+painted image uses the tokens that the model reports, if they are believable.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,11 @@ from decimal import ROUND_HALF_UP, Decimal
 
 # The provider of the models that are not listed.
 DEFAULT_PROVIDER = "gemini"
+# A larger number of tokens in the answer of one call is not believable: the context of a listed
+# model has at most 131,072 tokens.
+MAX_TOKENS = 131_072
+# The largest charge for one image that the database accepts.
+MAX_COST_MICROUSD = 10**12
 # https://ai.google.dev/gemini-api/docs/image-generation#aspect-ratios
 ASPECT_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 
@@ -88,15 +93,36 @@ def provider_of(name: str) -> str:
     return model.provider if model else DEFAULT_PROVIDER
 
 
-def cost_microusd(
-    name: str, input_tokens: int | None, output_tokens: int | None, fallback: int | None
-) -> int | None:
-    """Cost of one call in millionths of a US dollar. `fallback` if the model is not listed or its
-    answer reports no tokens."""
+def microusd_per_image(name: str, configured: object) -> int | None:
+    """The list price of one image in millionths of a US dollar. `configured` is the workflow's
+    `microusd_per_image`, which counts if the model is not listed. None if neither is a price."""
     model = MODELS.get(name)
-    if model is None or output_tokens is None:
-        return fallback
-    return _whole(model.input_price * (input_tokens or 0) + model.output_price * output_tokens)
+    if model is not None:
+        return model.microusd_per_image
+    if isinstance(configured, int) and not isinstance(configured, bool) and configured >= 0:
+        return min(configured, MAX_COST_MICROUSD)
+    return None
+
+
+def cost_microusd(
+    name: str, input_tokens: object, output_tokens: object, configured: object
+) -> int | None:
+    """Cost of one painted image in millionths of a US dollar: the tokens at the model's prices, or
+    its list price if the provider reports no believable tokens. Never raises, whatever the provider
+    reports. None only if the model is not listed and `configured` is not a price."""
+    model = MODELS.get(name)
+    read = 0 if input_tokens is None else _tokens(input_tokens)
+    painted = _tokens(output_tokens)
+    if model is None or read is None or not painted:
+        return microusd_per_image(name, configured)
+    return _whole(model.input_price * read + model.output_price * painted)
+
+
+def _tokens(reported: object) -> int | None:
+    """A number of tokens as a provider reports it. None if it is not believable."""
+    if not isinstance(reported, int) or isinstance(reported, bool):
+        return None
+    return reported if 0 <= reported <= MAX_TOKENS else None
 
 
 def _whole(amount: Decimal) -> int:

@@ -219,7 +219,7 @@ class Estimate(Resource):
     budget_left_microusd: Count | None = Field(
         description="Rest of this month's budget in millionths of a US dollar; null for no limit."
     )
-    fits_budget: bool = Field(description="True if a submission would not get 402.")
+    fits_budget: bool = Field(description="Always true: without room, the answer is a 402.")
 
 
 class BatchResult(Resource):

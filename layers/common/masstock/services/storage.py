@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ MAX_IMAGE_BYTES = 10 * 1024 * 1024
 MAX_PROMPTS_BYTES = 50 * 1024 * 1024
 # A presigned URL also expires with the credentials that signed it. They live for an hour or more.
 URL_SECONDS = 900
+
+# How often a call of S3 is sent, and how long it can wait each time.
+REQUESTS = 3
+CONNECT_SECONDS = 3
+READ_SECONDS = 20
+REQUEST_SECONDS = CONNECT_SECONDS + READ_SECONDS
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 PROMPTS_TYPE = "application/jsonl"
@@ -86,9 +93,11 @@ class Results:
         processing_time_ms: int,
         cost: int | None,
         attempt: int,
+        requests: int = REQUESTS,
     ) -> StoredImage:
         """Stores an image. If the function dies before it completes the row, the next attempt
-        completes the row from the metadata."""
+        completes the row from the metadata. Sends at most `requests`, each of which ends after
+        REQUEST_SECONDS."""
         digest = hashlib.sha256(content)
         metadata = {
             "sha256": digest.hexdigest(),
@@ -98,7 +107,8 @@ class Results:
         if cost is not None:
             metadata["cost-microusd"] = str(cost)
         with _storage_errors():
-            _s3().put_object(
+            client = _s3() if requests == REQUESTS else _s3(requests)
+            client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=content,
@@ -236,14 +246,15 @@ class Uploads:
 
 
 def _described(key: str, mime_type: str, size: int, metadata: Mapping[str, str]) -> StoredImage:
-    cost = metadata.get("cost-microusd")
+    cost = metadata.get("cost-microusd", "")
     return StoredImage(
         key=key,
         mime_type=mime_type,
         size_bytes=size,
         sha256=metadata["sha256"],
         processing_time_ms=int(metadata["processing-time-ms"]),
-        cost_microusd=int(cost) if cost else None,
+        # Another writer of the bucket could have changed it.
+        cost_microusd=int(cost) if re.fullmatch("[0-9]{1,12}", cost) else None,
         attempt=int(metadata["attempt"]),
     )
 
@@ -254,7 +265,8 @@ def _checksum(sha256: bytes) -> str:
 
 
 @cache
-def _s3() -> "S3Client":
+def _s3(requests: int = REQUESTS) -> "S3Client":
+    """The client that sends a call at most `requests` times."""
     # Imported here because boto3 doubles a cold start; most requests do not need S3.
     import boto3
     from botocore.config import Config
@@ -265,9 +277,9 @@ def _s3() -> "S3Client":
         region_name=os.environ.get("AWS_REGION"),
         config=Config(
             signature_version="s3v4",
-            retries={"mode": "standard", "max_attempts": 3},
-            connect_timeout=3,
-            read_timeout=20,
+            retries={"mode": "standard", "max_attempts": requests},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
             # boto3 would build a user agent twice per call, an eighth of the call's CPU.
             user_agent="masstock",
             # Hash each body once. `put_object` sends the checksum that we compute anyway. S3

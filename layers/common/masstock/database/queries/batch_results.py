@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import chain, repeat
-from typing import Any, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 from uuid import UUID
 
 from masstock.database.connection import Executor, Row, Statement
@@ -126,6 +126,12 @@ def list_unfinished(execution_id: UUID) -> Statement:
     )
 
 
+# Painting stops earlier, after NotFinished.max_retries. The claims between the two only look for a
+# stored image. The database alone enforces this limit, so it holds even if each claim is killed at
+# once; finalize settles the prompt.
+MAX_FAILURES = 6
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to paint one prompt until the lease ends. `attempt` is the fence of its writes."""
@@ -158,8 +164,9 @@ class ClaimedElsewhere:
 def claim_prompt(
     tx: Executor, execution_id: UUID, batch_index: int, lease_seconds: float
 ) -> Claim | ClaimedElsewhere | None:
-    """Claims a prompt for `lease_seconds`. None if the prompt is settled or its execution has ended
-    or was stopped."""
+    """Claims a prompt for `lease_seconds`. None if the prompt is settled or has MAX_FAILURES, or if
+    its execution has ended or was stopped. A claim that ended without an outcome counts as a
+    failure: its invocation was killed, or could not reach the database."""
     # FOR SHARE: a cancellation waits for claims that began before it.
     [row] = tx.fetch_all(
         """
@@ -172,11 +179,14 @@ def claim_prompt(
         ), claimed AS (
             UPDATE public.workflow_batch_results r
             SET attempts = r.attempts + 1,
+                -- A recorded outcome sets claimed_until to NULL.
+                failures = r.failures + (r.claimed_until IS NOT NULL)::integer,
                 claimed_until = now() + make_interval(secs => %(lease_seconds)s)
             FROM execution e, public.workflows w
             WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s
               AND r.status = 'processing'
               AND (r.claimed_until IS NULL OR r.claimed_until <= now())
+              AND r.failures < %(max_failures)s
               AND w.id = e.workflow_id
             RETURNING r.attempts, r.failures, r.throttles, r.created_at, r.prompt_text,
                 e.client_id, e.input_settings, e.spend_month, e.reserved_microusd, w.config
@@ -192,6 +202,7 @@ def claim_prompt(
         execution_id=execution_id,
         batch_index=batch_index,
         lease_seconds=lease_seconds,
+        max_failures=MAX_FAILURES,
     )
     if row["attempts"] is not None:
         settings = row["input_settings"]
@@ -297,21 +308,61 @@ def fail_prompt(tx: Executor, claim: Claim, outcome: Outcome) -> None:
     )
 
 
-def release_prompt(tx: Executor, claim: Claim, *, throttled: bool) -> None:
-    """Ends the claim early so that another attempt can follow, and counts the failure."""
+def release_prompt(
+    tx: Executor, claim: Claim, *, counts_as: Literal["failure", "throttle"] | None
+) -> None:
+    """Ends the claim early so that another attempt can follow, and counts why."""
     tx.fetch_all(
         """
         UPDATE public.workflow_batch_results
         SET claimed_until = NULL,
-            throttles = throttles + %(throttled)s::boolean::integer,
-            failures = failures + (NOT %(throttled)s::boolean)::integer
+            throttles = throttles + %(throttle)s::boolean::integer,
+            failures = failures + %(failure)s::boolean::integer
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
           AND attempts = %(attempt)s AND status = 'processing'
         """,
-        throttled=throttled,
+        throttle=counts_as == "throttle",
+        failure=counts_as == "failure",
         execution_id=claim.execution_id,
         batch_index=claim.batch_index,
         attempt=claim.attempt,
+    )
+
+
+def extend_lease(tx: Executor, claim: Claim, lease_seconds: float) -> None:
+    """Lets the lease end in `lease_seconds`. Changes nothing if the fence is outdated."""
+    tx.fetch_all(
+        """
+        UPDATE public.workflow_batch_results
+        SET claimed_until = now() + make_interval(secs => %(lease_seconds)s)
+        WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
+          AND attempts = %(attempt)s AND status = 'processing' AND claimed_until IS NOT NULL
+        """,
+        lease_seconds=lease_seconds,
+        execution_id=claim.execution_id,
+        batch_index=claim.batch_index,
+        attempt=claim.attempt,
+    )
+
+
+def charge_lost_image(tx: Executor, claim: Claim, attempt: int, cost_microusd: int | None) -> None:
+    """Charges an image that `attempt` paid for and that no row will have. The reservation stays
+    until the execution ends. A second call changes nothing."""
+    tx.fetch_all(
+        """
+        INSERT INTO public.spend_ledger
+            (client_id, execution_id, batch_index, attempt, month, charged_microusd)
+        SELECT %(client_id)s, %(execution_id)s, %(batch_index)s, %(attempt)s, %(spend_month)s,
+            %(cost)s
+        WHERE %(cost)s::bigint IS NOT NULL
+        ON CONFLICT DO NOTHING
+        """,
+        client_id=claim.client_id,
+        execution_id=claim.execution_id,
+        batch_index=claim.batch_index,
+        attempt=attempt,
+        spend_month=claim.spend_month,
+        cost=cost_microusd,
     )
 
 

@@ -145,17 +145,42 @@ def cancel_execution(tx: Executor, execution_id: UUID) -> None:
         raise Conflict("The execution has already ended.")
 
 
+class Submitted(TypedDict):
+    """The workflow and the client of an execution."""
+
+    workflow_id: UUID
+    client_id: UUID
+
+
+def fetch_submitted(tx: Executor, execution_id: UUID) -> Submitted:
+    """What a retry checks again; raises NotFound."""
+    row = tx.fetch_one(
+        "SELECT workflow_id, client_id FROM public.workflow_executions WHERE id = %(id)s",
+        id=execution_id,
+    )
+    return cast(Submitted, row)
+
+
 def reopen_failed(
-    tx: Executor, execution_id: UUID, codes: list[str] | None, deadline_seconds: int
+    tx: Executor,
+    execution_id: UUID,
+    codes: list[str] | None,
+    *,
+    deadline_seconds: int,
+    microusd_per_image: int | None,
 ) -> ExecutionRun:
-    """Reopens the failed prompts of an ended execution: all of them, or those with the given codes.
-    Returns the run to start. Raises NotFound, SQLSTATE MS402 if the budget does not suffice, or
-    MS409 if the execution has not ended or no prompt can be reopened."""
+    """Reopens the failed prompts of an ended execution, or those with the given codes, and reserves
+    the price of each. Returns the run to start. Raises NotFound; SQLSTATE MS402 if the budget does
+    not suffice, MS409 if the execution has not ended or no prompt can be reopened."""
     [row] = tx.fetch_all(
-        "SELECT app.reopen_failed(%(id)s, %(codes)s, %(deadline_seconds)s) AS run",
+        """
+        SELECT app.reopen_failed(
+            %(id)s, %(codes)s, %(deadline_seconds)s, %(microusd_per_image)s::bigint) AS run
+        """,
         id=execution_id,
         codes=codes,
         deadline_seconds=deadline_seconds,
+        microusd_per_image=microusd_per_image,
     )
     if row["run"] is None:
         raise NotFound
@@ -191,7 +216,8 @@ def start_execution(tx: Executor, run: ExecutionRun) -> StartedExecution | None:
     rows = tx.fetch_all(
         """
         UPDATE public.workflow_executions e
-        SET status = 'processing', started_at = coalesce(e.started_at, now())
+        SET status = 'processing', started_at = coalesce(e.started_at, now()),
+            working_since = CASE e.status WHEN 'pending' THEN now() ELSE e.working_since END
         FROM public.workflows w
         WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('pending', 'processing')
           AND w.id = e.workflow_id
@@ -271,8 +297,9 @@ def end_execution(run: ExecutionRun) -> Statement:
                 'cost_microusd', counts.cost_microusd),
             cost_microusd = counts.cost_microusd,
             completed_at = now(),
-            duration_seconds = round(extract(epoch FROM
-                now() - coalesce(e.started_at, e.created_at)))::integer,
+            -- Without the time between an end and a retry.
+            duration_seconds = e.earlier_seconds + round(extract(epoch FROM
+                now() - coalesce(e.working_since, e.started_at, e.created_at)))::integer,
             error_code = coalesce(e.error_code,
                 CASE WHEN counts.total = 0 THEN %(no_prompts)s
                      WHEN counts.successful = 0 THEN (SELECT error_code FROM reason) END),

@@ -1,0 +1,341 @@
+"""One prompt from its claim to its row, with a real database and the local S3: what a failing step
+costs. Only the model is a stand-in, which counts its calls."""
+
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import boto3
+import pytest
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from masstock.database.connection import Database
+from masstock.database.queries import batch_results
+from masstock.database.queries.batch_results import Claim
+from masstock.database.worker import Worker
+from masstock.errors import (
+    DatabaseUnavailable,
+    NotFinished,
+    ProviderUnavailable,
+    StorageUnavailable,
+)
+from masstock.schemas.engine import ExecutionRun
+from masstock.services import storage
+from masstock.settings import FanoutSettings, GenerateSettings
+from masstock_fanout import fan_out
+from masstock_generate import painting
+from masstock_generate.lease import RECORD_SECONDS, Lease
+from masstock_generate.providers import Painting, PaintRequest
+from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, JOHN_OF_ACME
+from tests.support.handler import REGION
+from tests.support.refusing_storage import RefusingStorage, refusing_storage
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+LIST_PRICE = 38_700
+SETTLED = {"wait_seconds": 0}
+MODEL_SECONDS = 60
+LONG = 165
+
+
+class Model:
+    """A provider that returns `answer`, or raises it."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.answer: Painting | Exception = Painting(PNG, "image/png", 7, 1290)
+
+    def paint(self, request: PaintRequest) -> Painting:
+        self.calls += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Model:
+    model = Model()
+    monkeypatch.setattr(painting, "provider", lambda _: model)
+    return model
+
+
+@pytest.fixture
+def s3(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RefusingStorage]:
+    with refusing_storage() as proxy:
+        proxy.upstream = aws_url
+        for name, value in {
+            "AWS_ENDPOINT_URL_S3": proxy.url,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "POWERTOOLS_METRICS_NAMESPACE": "MasStock",
+            "POWERTOOLS_SERVICE_NAME": "masstock-test",
+        }.items():
+            monkeypatch.setenv(name, value)
+        storage._s3.cache_clear()
+        yield proxy
+        storage._s3.cache_clear()
+
+
+@pytest.fixture
+def settings(s3: RefusingStorage) -> GenerateSettings:
+    bucket = f"results-{uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    return GenerateSettings(
+        {
+            "DATABASE_SECRET_ID": "worker",
+            "SEALING_SECRET_ID": "sealing",
+            "RESULTS_BUCKET": bucket,
+            "UPLOADS_BUCKET": "uploads",
+            "IMAGE_ACCESS": "signed",
+            "MODEL_TIMEOUT_SECONDS": str(MODEL_SECONDS),
+            "PLATFORM_API_KEY_SECRET_ID": "platform",
+        }
+    )
+
+
+@pytest.fixture
+def worker(
+    database: Urls, vault: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Worker]:
+    vault["worker"] = database.worker
+    vault["platform"] = "the-platforms-key"
+    monkeypatch.setattr(painting, "read_secret", vault.__getitem__)
+    connection = Database("worker")
+    yield Worker(connection)
+    connection.close()
+
+
+@pytest.fixture
+def run(database: Urls, worker: Worker, settings: GenerateSettings) -> ExecutionRun:
+    """A run of one prompt whose row is laid out."""
+    execution_id, workflow_id = uuid4(), uuid4()
+    config = {"workflow_type": "nano_banana", "model": "gemini-2.5-flash-image"}
+    with connected(database.superuser) as connection:
+        connection.execute(
+            "INSERT INTO public.workflows (id, name, status, config)"
+            " VALUES (%s, 'for a test', 'active', %s)",
+            [workflow_id, Jsonb(config)],
+        )
+        connection.execute(
+            "INSERT INTO public.workflow_executions (id, workflow_id, client_id, user_id,"
+            " input_data, estimate_microusd) VALUES (%s, %s, %s, %s, %s, %s)",
+            [execution_id, workflow_id, ACME, JOHN_OF_ACME, Jsonb({"prompts": ["x"]}), LIST_PRICE],
+        )
+    run = ExecutionRun(execution_id, 0)
+    limits = {"MAX_CONCURRENCY_DEFAULT": "5", "MAX_CONCURRENCY_LIMIT": "5"}
+    fan_out.fan_out(worker, run, FanoutSettings({"DATABASE_SECRET_ID": "worker", **limits}))
+    return run
+
+
+def claim(worker: Worker, run: ExecutionRun, lease_seconds: float = 60) -> Claim:
+    claimed = batch_results.claim_prompt(worker, run.execution_id, 0, lease_seconds)
+    assert isinstance(claimed, Claim)
+    return claimed
+
+
+def settle(
+    worker: Worker, claimed: Claim, settings: GenerateSettings, remaining: float = LONG
+) -> Any:
+    lease = Lease(remaining, settings.model_timeout_seconds)
+    return painting.settle(worker, claimed, settings, lease)
+
+
+def row(database: Urls, run: ExecutionRun) -> SimpleNamespace:
+    with connected(database.superuser) as connection:
+        [found] = (
+            connection.cursor(row_factory=dict_row)
+            .execute(
+                "SELECT * FROM public.workflow_batch_results WHERE execution_id = %s",
+                [run.execution_id],
+            )
+            .fetchall()
+        )
+    return SimpleNamespace(**found)
+
+
+def charged(database: Urls, execution_id: UUID) -> list[tuple[int, int]]:
+    """(attempt, charge) of every attempt in the ledger."""
+    with connected(database.superuser) as connection:
+        return connection.execute(
+            "SELECT attempt, charged_microusd FROM public.spend_ledger"
+            " WHERE execution_id = %s AND attempt IS NOT NULL ORDER BY attempt",
+            [execution_id],
+        ).fetchall()
+
+
+def test_a_refused_image_is_stored_again_until_s3_accepts_it(
+    database: Urls,
+    worker: Worker,
+    settings: GenerateSettings,
+    s3: RefusingStorage,
+    model: Model,
+    run: ExecutionRun,
+) -> None:
+    s3.refusing.set()
+    outage = threading.Timer(4, s3.refusing.clear)
+    outage.start()
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert (model.calls, s3.refused >= 3) == (1, True)
+    assert row(database, run).status == "completed"
+    assert charged(database, run.execution_id) == [(1, LIST_PRICE + 2)]
+
+
+def test_an_image_that_cannot_be_stored_in_time_is_charged_and_counted(
+    database: Urls,
+    worker: Worker,
+    settings: GenerateSettings,
+    s3: RefusingStorage,
+    model: Model,
+    run: ExecutionRun,
+) -> None:
+    s3.refusing.set()
+    remaining = storage.REQUEST_SECONDS + RECORD_SECONDS + 1
+    for attempt in range(1, 5):
+        with pytest.raises(StorageUnavailable):
+            settle(worker, claim(worker, run), settings, remaining)
+        assert model.calls == attempt
+        lost = [(number, LIST_PRICE + 2) for number in range(1, attempt + 1)]
+        assert charged(database, run.execution_id) == lost
+        assert (row(database, run).status, row(database, run).failures) == ("processing", attempt)
+    # The row bounds what a prompt can cost.
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert model.calls == 4
+    assert (row(database, run).status, row(database, run).error_code) == ("failed", "not_finished")
+
+
+def test_a_killed_invocation_counts_and_the_fifth_claim_paints_nothing(
+    database: Urls, worker: Worker, settings: GenerateSettings, model: Model, run: ExecutionRun
+) -> None:
+    for _ in range(4):
+        claim(worker, run, lease_seconds=-1)
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert model.calls == 0
+    assert (row(database, run).status, row(database, run).error_code) == ("failed", "not_finished")
+
+
+def test_killed_and_failed_attempts_are_counted_together(
+    database: Urls, worker: Worker, settings: GenerateSettings, model: Model, run: ExecutionRun
+) -> None:
+    model.answer = ProviderUnavailable()
+    for _ in range(2):
+        claim(worker, run, lease_seconds=-1)
+    with pytest.raises(ProviderUnavailable):
+        settle(worker, claim(worker, run), settings)
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert model.calls == 2
+    assert row(database, run).error_code == "provider_unavailable"
+
+
+def test_a_stored_image_is_used_however_many_claims_were_lost(
+    database: Urls,
+    worker: Worker,
+    settings: GenerateSettings,
+    model: Model,
+    run: ExecutionRun,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    claimed = claim(worker, run, lease_seconds=-1)
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_results, "complete_prompt", _unavailable)
+        with pytest.raises(DatabaseUnavailable):
+            settle(worker, claimed, settings)
+    for _ in range(5):
+        claim(worker, run, lease_seconds=-1)
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert model.calls == 1
+    assert row(database, run).status == "completed"
+    assert charged(database, run.execution_id) == [(1, LIST_PRICE + 2)]
+
+
+def _unavailable(*_: object) -> None:
+    raise DatabaseUnavailable
+
+
+def test_a_stored_image_that_no_row_can_have_is_charged(
+    database: Urls,
+    worker: Worker,
+    settings: GenerateSettings,
+    model: Model,
+    run: ExecutionRun,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr(batch_results, "complete_prompt", broken)
+    for _ in range(3):
+        with pytest.raises(NotFinished):
+            settle(worker, claim(worker, run), settings)
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert model.calls == 1
+    assert row(database, run).error_code == "not_finished"
+    assert charged(database, run.execution_id) == [(1, LIST_PRICE + 2)]
+
+
+@pytest.mark.parametrize(
+    ("read", "painted"), [(None, None), (-5, -1290), (7, 10**30), (10**30, 1290)], ids=str
+)
+def test_an_unbelievable_usage_is_charged_the_list_price(
+    database: Urls,
+    worker: Worker,
+    settings: GenerateSettings,
+    model: Model,
+    run: ExecutionRun,
+    read: int | None,
+    painted: int | None,
+) -> None:
+    model.answer = Painting(PNG, "image/png", read, painted)
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert row(database, run).cost_microusd == LIST_PRICE
+    assert charged(database, run.execution_id) == [(1, LIST_PRICE)]
+
+
+def test_an_image_of_an_unknown_type_is_charged_and_painted_once(
+    database: Urls, worker: Worker, settings: GenerateSettings, model: Model, run: ExecutionRun
+) -> None:
+    model.answer = Painting(PNG, "image/tiff", 7, 1290)
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert (model.calls, row(database, run).error_code) == (1, "invalid_image")
+    assert charged(database, run.execution_id) == [(1, LIST_PRICE + 2)]
+
+
+@pytest.mark.parametrize("cost", ["", "-5", "many", "9" * 40])
+def test_a_spoilt_cost_of_a_stored_image_becomes_the_list_price(
+    database: Urls,
+    worker: Worker,
+    settings: GenerateSettings,
+    model: Model,
+    run: ExecutionRun,
+    cost: str,
+) -> None:
+    claim(worker, run, lease_seconds=-1)
+    metadata = {"sha256": "0", "processing-time-ms": "1", "attempt": "1", "cost-microusd": cost}
+    boto3.client("s3").put_object(
+        Bucket=settings.results_bucket,
+        Key=f"{run.execution_id}/0_1.png",
+        Body=PNG,
+        ContentType="image/png",
+        Metadata={name: value for name, value in metadata.items() if value},
+    )
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert model.calls == 0
+    assert charged(database, run.execution_id) == [(1, LIST_PRICE)]
+
+
+def test_the_lease_is_extended_only_while_an_image_waits_to_be_stored(
+    database: Urls, worker: Worker, settings: GenerateSettings, run: ExecutionRun
+) -> None:
+    lease = Lease(LONG, MODEL_SECONDS)
+    claimed = claim(worker, run, lease.seconds)
+    before = row(database, run).claimed_until
+    lease.cover(worker, claimed, storage.REQUEST_SECONDS)
+    assert row(database, run).claimed_until == before
+    lease.cover(worker, claimed, lease.seconds)
+    extended = row(database, run).claimed_until
+    assert 80 < (extended - before).total_seconds() < 100
+    lease.cover(worker, claimed, 1)
+    assert row(database, run).claimed_until == extended
