@@ -238,7 +238,9 @@ def test_upload_forms_and_urls_are_signed_with_credentials_that_live(
     """boto3 refreshes by itself. The client is made once and kept."""
     restored.lifetime = timedelta(minutes=lifetime)
     seen = set()
-    for form in (Uploads("a-bucket").new_image_upload(uuid4(), "image/png") for _ in range(2)):
+    for form in (
+        Uploads("a-bucket").new_image_upload(uuid4(), uuid4(), "image/png") for _ in range(2)
+    ):
         fields: Any = form["fields"]
         key = fields["x-amz-credential"].partition("/")[0]
         assert fields["x-amz-security-token"] == f"session-of-{key}"

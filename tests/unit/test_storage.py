@@ -110,8 +110,8 @@ def addresses(bucket: str) -> list[str]:
     return [
         results.signed_url("any/0_0.png"),
         results.public_url("any/0_0.png"),
-        str(uploads.new_image_upload(CLIENT, "image/png")["url"]),
-        str(uploads.new_prompts_upload(CLIENT)["url"]),
+        str(uploads.new_image_upload(CLIENT, uuid4(), "image/png")["url"]),
+        str(uploads.new_prompts_upload(CLIENT, uuid4())["url"]),
     ]
 
 

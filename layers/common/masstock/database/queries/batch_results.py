@@ -205,25 +205,29 @@ def claim_prompt(
         max_failures=MAX_FAILURES,
     )
     if row["attempts"] is not None:
-        settings = row["input_settings"]
-        return Claim(
-            execution_id=execution_id,
-            batch_index=batch_index,
-            attempt=row["attempts"],
-            failures=row["failures"],
-            throttles=row["throttles"],
-            created_at=row["created_at"],
-            client_id=row["client_id"],
-            prompt=row["prompt_text"],
-            references=_references(settings),
-            api_key=_text(settings.get("api_key")),
-            aspect_ratio=_text(settings.get("aspect_ratio")),
-            config=row["config"],
-            spend_month=row["spend_month"],
-            reserved_microusd=row["reserved_microusd"],
-        )
-    return (
-        ClaimedElsewhere(max(1, row["held_seconds"])) if row["held_seconds"] is not None else None
+        return _claim_of(execution_id, batch_index, row)
+    if row["held_seconds"] is None:
+        return None
+    return ClaimedElsewhere(max(1, row["held_seconds"]))
+
+
+def _claim_of(execution_id: UUID, batch_index: int, row: Row) -> Claim:
+    settings = row["input_settings"]
+    return Claim(
+        execution_id=execution_id,
+        batch_index=batch_index,
+        attempt=row["attempts"],
+        failures=row["failures"],
+        throttles=row["throttles"],
+        created_at=row["created_at"],
+        client_id=row["client_id"],
+        prompt=row["prompt_text"],
+        references=_references(settings),
+        api_key=_text(settings.get("api_key")),
+        aspect_ratio=_text(settings.get("aspect_ratio")),
+        config=row["config"],
+        spend_month=row["spend_month"],
+        reserved_microusd=row["reserved_microusd"],
     )
 
 
