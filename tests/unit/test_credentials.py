@@ -253,7 +253,7 @@ def test_upload_forms_and_urls_are_signed_with_credentials_that_live(
 
 def test_boto3_and_we_send_the_endpoint_the_same_question(restored: Lambda) -> None:
     read_secret("masstock/dev")
-    Uploads("a-bucket").new_prompts_upload(uuid4())
+    Uploads("a-bucket").new_prompts_upload(uuid4(), uuid4())
     ours, theirs = [r for r in restored.web.requests if "/credentials" in r.path]
     assert ours.path == theirs.path
     for name in ("Authorization", "Accept"):
