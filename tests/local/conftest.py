@@ -26,6 +26,9 @@ class ProviderThrottled(Exception):
     """Reported by this name."""
 
 def act(event, context):
+    if "append" in event:
+        with open(event["append"], "a") as file:
+            file.write(f"{os.getpid()}\\n")
     time.sleep(event.get("sleep", 0))
     if event.get("raise"):
         raise ProviderThrottled("slow down")
