@@ -186,6 +186,11 @@ def _interpret(status: int, body: bytes, timeout: int) -> InvokeResult:
     return InvokeResult(body)
 
 
+def service_error(error: Exception) -> InvokeResult:
+    """Return the result of an invoke that Lambda itself could not run."""
+    return _error("Lambda.ServiceException", repr(error))
+
+
 def _timed_out(timeout: int) -> InvokeResult:
     return _error("Sandbox.Timedout", f"Task timed out after {timeout:.2f} seconds")
 

@@ -1,8 +1,6 @@
 """Lambda's Invoke API in front of the pools, and the token issuer's key set beside it."""
 
 import json
-import logging
-import threading
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
@@ -12,9 +10,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from local.aws.pool import FunctionPool, PayloadTooLarge, PoolClosed, Pools
-
-logger = logging.getLogger(__name__)
+from local.aws.event_queue import EventQueue
+from local.aws.pool import PayloadTooLarge, PoolClosed, Pools, TooManyRequests
 
 INVOKE_PATH = "/2015-03-31/functions/{}/invocations"
 
@@ -22,8 +19,9 @@ INVOKE_PATH = "/2015-03-31/functions/{}/invocations"
 class InnerEndpoints:
     """WSGI application for the stack's own processes: Invoke, and GET /jwks.json."""
 
-    def __init__(self, pools: Pools, key_set: dict[str, Any]) -> None:
+    def __init__(self, pools: Pools, events: EventQueue, key_set: dict[str, Any]) -> None:
         self._pools = pools
+        self._events = events
         self._key_set = key_set
         self._routes = Map(
             [
@@ -51,12 +49,14 @@ class InnerEndpoints:
             return _lambda_error(HTTPStatus.NOT_FOUND, "ResourceNotFoundException")
         event = request.get_data()
         if request.headers.get("x-amz-invocation-type") == "Event":
-            threading.Thread(target=run_in_background, args=(pool, event), daemon=True).start()
+            self._events.send(pool, event)
             return Response(status=HTTPStatus.ACCEPTED)
         try:
             result = pool.invoke(event)
         except PayloadTooLarge:
             return _lambda_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestTooLargeException")
+        except TooManyRequests:
+            return _lambda_error(HTTPStatus.TOO_MANY_REQUESTS, "TooManyRequestsException")
         except PoolClosed:
             return _lambda_error(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceException")
         response = Response(result.payload, content_type="application/json")
@@ -64,19 +64,6 @@ class InnerEndpoints:
         if result.failed:
             response.headers["x-amz-function-error"] = "Unhandled"
         return response
-
-
-def run_in_background(pool: FunctionPool, event: bytes) -> None:
-    """Run an asynchronous invoke. Its caller has left, so failures are logged and not raised."""
-    try:
-        result = pool.invoke(event)
-    except PoolClosed:
-        pass
-    except Exception:
-        logger.exception("%s could not be invoked", pool.function.name)
-    else:
-        if result.failed:
-            logger.error("%s failed: %s", pool.function.name, result.payload.decode())
 
 
 def _lambda_error(status: HTTPStatus, code: str) -> Response:

@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from local.aws.execution_environment import PAYLOAD_LIMIT, ExecutionEnvironment, InvokeResult
+from local.aws.execution_environment import (
+    PAYLOAD_LIMIT,
+    ExecutionEnvironment,
+    InvokeResult,
+    service_error,
+)
 from local.aws.resources import LambdaFunction
 
 logger = logging.getLogger(__name__)
@@ -99,7 +104,9 @@ class FunctionPool:
                 result = self._run(event)
                 if result.began:
                     break
-                logger.warning("%s: an environment died; the invoke is repeated", self.function.name)
+                logger.warning(
+                    "%s: an environment died; the invoke is repeated", self.function.name
+                )
             return result
 
     def _run(self, event: bytes) -> InvokeResult:
@@ -130,7 +137,7 @@ class FunctionPool:
                         return self._failures.pop()
                     if self._starting < min(self._waiting, STARTS_AT_ONCE):
                         self._start_one()
-                    self._changed.wait()
+                    self._changed.wait(LOOK_AFTER_SECONDS)
             finally:
                 self._waiting -= 1
 
@@ -145,31 +152,43 @@ class FunctionPool:
         threading.Thread(target=self._start, name="cold-start", daemon=True).start()
 
     def _start(self) -> None:
+        try:
+            environment, result = self._initialized()
+        except PoolClosed:
+            return
+        except Exception as error:
+            logger.exception("%s: no environment can start", self.function.name)
+            environment, result = None, service_error(error)
+        finally:
+            with self._changed:
+                self._starting -= 1
+                self._changed.notify_all()
+        if result.failed:
+            with self._changed:
+                if len(self._failures) < self._waiting:
+                    self._failures.append(replace(result, began=True))
+                self._changed.notify_all()
+        if environment is not None:
+            self._give_back(environment, result.reusable)
+
+    def _initialized(self) -> tuple[ExecutionEnvironment, InvokeResult]:
         deadline = time.monotonic() + REPLACE_SECONDS
         while True:
             with self._changed:
                 if self._closed:
-                    self._starting -= 1
-                    return
+                    raise PoolClosed
                 environment = ExecutionEnvironment(
                     self.function, self._variables, self._log, self._generation
                 )
                 self._all.add(environment)
             result = environment.initialize()
             if result.began or time.monotonic() > deadline:
-                break
+                return environment, result
             self._give_back(environment, reusable=False)
-        with self._changed:
-            self._starting -= 1
-            if result.failed and len(self._failures) < self._waiting:
-                self._failures.append(replace(result, began=True))
-            self._give_back(environment, result.reusable)
 
     def _give_back(self, environment: ExecutionEnvironment, reusable: bool) -> None:
         with self._changed:
-            keep = (
-                reusable and environment.generation == self._generation and not self._closed
-            )
+            keep = reusable and environment.generation == self._generation and not self._closed
             if keep:
                 environment.idle_since = time.monotonic()
                 self._idle.append(environment)
@@ -188,9 +207,7 @@ class FunctionPool:
     def forget_idle(self, seconds: float) -> None:
         """End environments that died or had no invoke in the last `seconds`."""
         since = time.monotonic() - seconds
-        self._drop_idle(
-            lambda environment: environment.idle_since < since or not environment.alive
-        )
+        self._drop_idle(lambda environment: environment.idle_since < since or not environment.alive)
 
     def _drop_idle(self, chosen: Callable[[ExecutionEnvironment], bool]) -> None:
         with self._changed:
