@@ -59,7 +59,7 @@ class EventQueue:
             except PoolClosed:
                 return
             except PayloadTooLarge:
-                logger.error("An event of %s is over Lambda's limit", function.name)
+                logger.exception("An event of %s is over Lambda's limit", function.name)
                 return
             except TooManyRequests:
                 result, pause = None, throttle_pause

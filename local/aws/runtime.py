@@ -10,6 +10,7 @@ invoke, and this payload makes it start without an event of a caller.
 
 import os
 import sys
+from typing import Any
 
 STARTS_VARIABLE = "HANDLER_STARTS"
 INITIALIZE = b'{"local.aws.runtime": "initialize"}'
@@ -24,12 +25,14 @@ def main(handler: str) -> None:
 
     handle = bootstrap.handle_event_request
 
-    def handle_and_record(client, request_handler, invoke_id, event, *rest) -> None:
+    def handle_and_record(
+        client: Any, handler: Any, invoke_id: str, event: bytes, *rest: Any
+    ) -> None:
         if event == INITIALIZE:
             handle(client, lambda event, context: None, invoke_id, event, *rest)
             return
         os.write(starts, b".")
-        handle(client, request_handler, invoke_id, event, *rest)
+        handle(client, handler, invoke_id, event, *rest)
 
     bootstrap.handle_event_request = handle_and_record
     __main__.main([sys.argv[0], handler])

@@ -9,7 +9,7 @@ from local.aws.pool import FunctionPool
 class Timer:
     """Sends an event at `start` and then every `seconds`.
 
-    As on AWS, it does not wait for the function: invokes that take longer than the interval overlap.
+    As on AWS, it does not wait for the function. Invokes longer than the interval overlap.
     """
 
     def __init__(self, events: EventQueue, pool: FunctionPool, event: str, seconds: float) -> None:

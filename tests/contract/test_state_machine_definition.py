@@ -1,24 +1,50 @@
 """statemachine/execution.asl.json: what the interpreter would not tell us until it runs."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import botocore.session
+import pytest
 
 from masstock import errors
 
 ROOT = Path(__file__).parents[2]
 MACHINE: dict[str, Any] = json.loads((ROOT / "statemachine/execution.asl.json").read_text())
-OF_THE_PLATFORM = {
-    "States.ALL",
-    "Lambda.TooManyRequestsException",
-    "Lambda.ServiceException",
+# Names that Step Functions and its SDK give to failures without an answer of Lambda, and those of a
+# function that died. Lambda's own errors come from botocore's model of Invoke.
+OF_STEP_FUNCTIONS = {
     "Lambda.AWSLambdaException",
+    "Lambda.ClientExecutionTimeoutException",
     "Lambda.SdkClientException",
-    "Lambda.Unknown",
-    "Runtime.ExitError",
-    "Sandbox.Timedout",
 }
+OF_DEAD_FUNCTIONS = {"Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout"}
+HISTORY_LIMIT = 25_000
+# TaskScheduled, TaskStarted and TaskFailed.
+EVENTS_OF_AN_ATTEMPT = 3
+
+
+def errors_of_invoke() -> tuple[set[str], set[str]]:
+    """Lambda's errors that pass when capacity is free again, and its other passing errors.
+
+    An error can pass if its status is 408, 409, 429 or 5xx. It is about capacity if it is a 429 or
+    if its name says so.
+    """
+    lambda_service = botocore.session.get_session().get_service_model("lambda")
+    capacity, others = set(), set()
+    for shape in lambda_service.operation_model("Invoke").error_shapes:
+        status = shape.metadata["error"]["httpStatusCode"]
+        if status == 429 or re.search("Throttled|LimitReached|NotReady|Pending", shape.name):
+            capacity.add(f"Lambda.{shape.name}")
+        elif status in (408, 409) or status >= 500:
+            others.add(f"Lambda.{shape.name}")
+    return capacity, others
+
+
+CAPACITY, OTHERS = errors_of_invoke()
+OF_THE_PLATFORM = CAPACITY | OTHERS | OF_STEP_FUNCTIONS | OF_DEAD_FUNCTIONS
 
 
 def scopes(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -53,6 +79,41 @@ def test_every_retried_error_is_a_class_of_ours_or_the_platforms() -> None:
                 assert error in OF_THE_PLATFORM or issubclass(
                     getattr(errors, error), errors.AppError
                 ), f"{name}: {error}"
+
+
+STEPS = ["Fanout", "Paint", "Finalize"]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_every_passing_error_of_lambdas_invoke_is_retried(name: str) -> None:
+    """A newer botocore with another error fails here, until the machine names the error."""
+    retried = {e for r in dict(states())[name]["Retry"] for e in r["ErrorEquals"]}
+    assert {error for error in retried if error.startswith("Lambda.")} == (
+        CAPACITY | OTHERS | OF_STEP_FUNCTIONS | {"Lambda.Unknown"}
+    )
+    assert retried >= OF_DEAD_FUNCTIONS
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_throttles_of_lambda_are_waited_out_apart_from_every_other_error(name: str) -> None:
+    [waiter] = [
+        retrier
+        for retrier in dict(states())[name]["Retry"]
+        if not CAPACITY.isdisjoint(retrier["ErrorEquals"])
+    ]
+    # With a counter of its own, so that no other error loses an attempt.
+    assert set(waiter["ErrorEquals"]) == CAPACITY
+    assert "Lambda.TooManyRequestsException" in CAPACITY
+    # With full jitter a pause is half as long on average.
+    expected = waiter["MaxAttempts"] * waiter["MaxDelaySeconds"] / 2
+    assert expected > 2 * MACHINE["TimeoutSeconds"]
+    assert waiter["JitterStrategy"] == "FULL"
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_history_has_room_for_every_retry(name: str) -> None:
+    attempts = sum(retrier["MaxAttempts"] for retrier in dict(states())[name]["Retry"]) + 1
+    assert attempts * EVENTS_OF_AN_ATTEMPT < HISTORY_LIMIT * 0.7
 
 
 def test_nothing_retries_everything() -> None:
