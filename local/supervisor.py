@@ -43,6 +43,8 @@ from local.wiring import (
 logger = logging.getLogger(__name__)
 
 LOOK_AFTER_SECONDS = 0.5
+# The stack is ready without warm environments too, so that a broken function does not prevent it.
+WARM_UP_SECONDS = 30
 # If CONCURRENT_EXECUTIONS throttles the api, the local gateway waits so long before it answers 503,
 # so that a client can watch a batch. The gateway of AWS answers 503 at once.
 GATEWAY_PATIENCE_SECONDS = 20
@@ -152,6 +154,7 @@ class Stack:
         )
         model.wait_until_ready()
         aws.wait_until_ready()
+        pools.warm_up()
         if seeded:
             paint_missing_images(urls.owner, aws_url)
         invoke = functools.partial(
@@ -159,6 +162,7 @@ class Stack:
         )
         base_url = self._serve(HttpApi(invoke), api_port)
         wait_for_health(api_port, settings.logs)
+        pools.wait_for_starts(WARM_UP_SECONDS)
         for schedule in template.schedules:
             timer = Timer(
                 events,

@@ -21,8 +21,9 @@ logger = logging.getLogger(__name__)
 
 LOOK_AFTER_SECONDS = 0.5
 IDLE_SECONDS = 300
-# Cold starts of one function at the same time. More would only take CPU from the warm environments.
-STARTS_AT_ONCE = max(2, os.cpu_count() or 1)
+# Cold starts of one function at the same time. More would only take CPU from the warm environments,
+# which serve the waiting invokes meanwhile.
+STARTS_AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
 # A new environment replaces one that dies during its init, for so long.
 REPLACE_SECONDS = 20
 
@@ -141,11 +142,15 @@ class FunctionPool:
             finally:
                 self._waiting -= 1
 
-    def warm_up(self, environments: int) -> None:
-        """Start idle environments, as Lambda does for a function that was just deployed."""
+    def warm_up(self) -> None:
+        """Start one environment without an invoke, as Lambda does for a new function."""
         with self._changed:
-            for _ in range(environments):
-                self._start_one()
+            self._start_one()
+
+    def wait_for_starts(self, seconds: float) -> None:
+        """Return when no environment is starting, or after `seconds`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._starting == 0, seconds)
 
     def _start_one(self) -> None:
         self._starting += 1
@@ -260,6 +265,17 @@ class Pools:
     def start(self) -> None:
         """Start the thread that watches source files and idle environments."""
         self._watcher.start()
+
+    def warm_up(self) -> None:
+        """Start one environment of each function."""
+        for pool in self._by_id.values():
+            pool.warm_up()
+
+    def wait_for_starts(self, seconds: float) -> None:
+        """Return when no environment is starting, or after `seconds`."""
+        deadline = time.monotonic() + seconds
+        for pool in self._by_id.values():
+            pool.wait_for_starts(max(0, deadline - time.monotonic()))
 
     def find(self, name: str) -> FunctionPool | None:
         """Return the pool of a logical id, function name or ARN, or None."""
