@@ -1,6 +1,7 @@
 """Lambda's Invoke API in front of the pools, and the token issuer's key set beside it."""
 
 import json
+import logging
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
@@ -12,6 +13,8 @@ from werkzeug.wrappers import Request, Response
 
 from local.aws.event_queue import EventQueue
 from local.aws.pool import PayloadTooLarge, PoolClosed, Pools, TooManyRequests
+
+logger = logging.getLogger(__name__)
 
 INVOKE_PATH = "/2015-03-31/functions/{}/invocations"
 
@@ -56,6 +59,7 @@ class InnerEndpoints:
         except PayloadTooLarge:
             return _lambda_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestTooLargeException")
         except TooManyRequests:
+            logger.info("%s is throttled", pool.function.name)
             return _lambda_error(HTTPStatus.TOO_MANY_REQUESTS, "TooManyRequestsException")
         except PoolClosed:
             return _lambda_error(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceException")
