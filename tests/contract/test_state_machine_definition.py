@@ -1,6 +1,9 @@
 """statemachine/execution.asl.json: what the interpreter would not tell us until it runs."""
 
+import heapq
+import itertools
 import json
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +111,52 @@ def test_throttles_of_lambda_are_waited_out_apart_from_every_other_error(name: s
     expected = waiter["MaxAttempts"] * waiter["MaxDelaySeconds"] / 2
     assert expected > 2 * MACHINE["TimeoutSeconds"]
     assert waiter["JitterStrategy"] == "FULL"
+
+
+def lost_prompts(prompts: int, children: int, slots: int, image_seconds: float) -> int:
+    """Simulates Map children that compete for Lambda's slots, with the retrier of the definition.
+    Returns how many prompts used up their retries."""
+    [retrier] = [
+        retrier
+        for retrier in dict(states())["Paint"]["Retry"]
+        if "Lambda.TooManyRequestsException" in retrier["ErrorEquals"]
+    ]
+    chance = random.Random(1)
+    # (time, order, what happens, retries so far)
+    events: list[tuple[float, int, str, int]] = []
+    order = itertools.count()
+
+    def push(at: float, what: str, retries: int = 0) -> None:
+        heapq.heappush(events, (at, next(order), what, retries))
+
+    waiting, busy, lost = prompts - children, 0, 0
+    for _ in range(children):
+        push(0, "try")
+    while events:
+        now, _, what, retries = heapq.heappop(events)
+        if what == "try" and busy < slots:
+            busy += 1
+            push(now + image_seconds, "done")
+            continue
+        if what == "try" and retries < retrier["MaxAttempts"]:
+            longest = min(
+                retrier["IntervalSeconds"] * retrier["BackoffRate"] ** min(retries, 30),
+                retrier["MaxDelaySeconds"],
+            )
+            push(now + chance.uniform(0, longest), "try", retries + 1)
+            continue
+        # The child takes its next prompt.
+        lost += what == "try"
+        busy -= what == "done"
+        if waiting:
+            waiting -= 1
+            push(now, "try")
+    return lost
+
+
+@pytest.mark.parametrize(("children", "slots"), [(20, 10), (20, 2), (1000, 100)])
+def test_children_that_compete_for_slots_lose_no_prompt(children: int, slots: int) -> None:
+    assert lost_prompts(2000, children, slots, image_seconds=10) == 0
 
 
 @pytest.mark.parametrize("name", STEPS)
