@@ -122,9 +122,10 @@ class ExecutionEnvironment:
 
         The result is not `began` if the runtime died or was too slow: another one may succeed.
         """
+        before = self._handler_starts()
         result = self._send(INITIALIZE)
         died = result.failed and json.loads(result.payload)["errorType"] in DEATHS
-        return replace(result, began=not died)
+        return replace(result, began=not died or self._handler_starts() > before)
 
     def invoke(self, payload: bytes) -> InvokeResult:
         """Run the handler once. Errors are returned as Lambda's error object and never raised."""

@@ -3,9 +3,10 @@
     python runtime.py -m awslambdaric HANDLER
 
 The emulator does not say whether a runtime died before or after the handler began. The runtime
-therefore appends one byte to the file HANDLER_STARTS before it calls the handler. An invoke with
-the payload INITIALIZE does not reach the handler: the emulator starts the runtime at its first
-invoke, and this payload makes it start without an event of a caller.
+therefore appends one byte to the file HANDLER_STARTS before it calls the handler, and one if the
+handler's module raises. An invoke with the payload INITIALIZE does not reach the handler: the
+emulator starts the runtime at its first invoke, and this payload makes it start without an event of
+a caller.
 """
 
 import os
@@ -35,7 +36,12 @@ def main(handler: str) -> None:
         handle(client, handler, invoke_id, event, *rest)
 
     bootstrap.handle_event_request = handle_and_record
-    __main__.main([sys.argv[0], handler])
+    try:
+        __main__.main([sys.argv[0], handler])
+    except SystemExit:
+        # The handler's module raised. Another runtime would raise too.
+        os.write(starts, b"x")
+        raise
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ def test_every_log_group_forgets(stack: Stack, aws: boto3.Session) -> None:
     for logical_id in FUNCTIONS:
         name = logical_id.removesuffix("Function").lower()
         logging = stack.properties(logical_id)["LoggingConfig"]
-        assert logging == {"LogFormat": "JSON", "LogGroup": f"/masstock/test/{name}"}
+        assert (logging["LogFormat"], logging["LogGroup"]) == ("JSON", f"/masstock/test/{name}")
 
 
 def test_lost_machines_and_the_sweep_reach_finalize(aws: boto3.Session) -> None:

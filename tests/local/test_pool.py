@@ -148,6 +148,20 @@ def test_an_invoke_whose_runtime_dies_during_init_is_retried(
         pool.close()
 
 
+def test_a_module_that_raises_fails_its_invoke_soon(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "handlers.py").write_text("{}['missing']\n")
+    pool = FunctionPool(Task(tmp_path).function("Act"), variables, tmp_path / "log", 4)
+    try:
+        start = time.monotonic()
+        assert failed(pool)["errorType"]
+        assert failed(pool)["errorType"]
+        assert time.monotonic() - start < 10
+    finally:
+        pool.close()
+
+
 def test_a_handler_that_began_runs_once_even_if_it_is_killed(
     pool: FunctionPool, tmp_path: Path
 ) -> None:

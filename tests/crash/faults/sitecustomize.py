@@ -7,6 +7,7 @@ happen is a set of files in FAULTS_PLANS, so that no process needs to remember.
 """
 
 import functools
+import importlib
 import importlib.abc
 import importlib.machinery
 import os
@@ -18,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 HANDLERS = ("api", "fanout", "generate", "finalize")
-# Step → where it is found once the handler's module has been imported.
+# Step → where it is found. The handler may import the module later.
 STEPS = {
     "api": {
         "insert": ("masstock.database.queries.executions", "insert_execution"),
@@ -56,7 +57,7 @@ def install(handler: ModuleType) -> None:
     function = handler.__name__
     for step, (module, path) in STEPS[function].items():
         *owners, name = path.split(".")
-        owner: Any = sys.modules[module]
+        owner: Any = importlib.import_module(module)
         for each in owners:
             owner = getattr(owner, each)
         setattr(owner, name, crashing(f"{function}.{step}", getattr(owner, name)))
