@@ -5,6 +5,7 @@ functions' pools, the HTTP API and the inner endpoints run in its threads.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -17,9 +18,10 @@ from typing import Any
 from local import database
 from local.aws.clients import client
 from local.aws.credentials import CredentialsEndpoint
+from local.aws.event_queue import RETRY_SECONDS, EventQueue
 from local.aws.http_api import HttpApi
 from local.aws.lambda_api import InnerEndpoints
-from local.aws.pool import Pools
+from local.aws.pool import ConcurrencyLimit, Pools
 from local.aws.timer import Timer
 from local.errors import StackError
 from local.image_model.painter import paint
@@ -42,6 +44,11 @@ from local.wiring import (
 logger = logging.getLogger(__name__)
 
 LOOK_AFTER_SECONDS = 0.5
+# The stack is ready without warm environments too, so that a broken function does not prevent it.
+WARM_UP_SECONDS = 30
+# If CONCURRENT_EXECUTIONS throttles the api, the local gateway waits so long before it answers 503,
+# so that a client can watch a batch. The gateway of AWS answers 503 at once.
+GATEWAY_PATIENCE_SECONDS = 20
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 type Report = Callable[[dict[str, Any]], None]
@@ -134,10 +141,20 @@ class Stack:
             )
             for function in template.functions
         }
-        pools = Pools(template.functions, variables, settings.logs, settings.pool_capacity)
+        pools = Pools(
+            template.functions,
+            variables,
+            settings.logs,
+            settings.pool_capacity,
+            ConcurrencyLimit(settings.concurrent_executions),
+        )
         self._resources.callback(pools.close)
         pools.start()
-        self._serve(InnerEndpoints(pools, self._keys.key_set(), credentials), inner_port)
+        events = EventQueue(
+            settings.logs / "dead-letters.jsonl", settings.event_retry_seconds or RETRY_SECONDS
+        )
+        self._resources.callback(events.stop)
+        self._serve(InnerEndpoints(pools, events, self._keys.key_set(), credentials), inner_port)
         configuration = aws_configuration(
             settings, template, self._keys, urls, settings.functions_url or inner_url
         )
@@ -146,12 +163,18 @@ class Stack:
         )
         model.wait_until_ready()
         aws.wait_until_ready()
+        pools.warm_up()
         if seeded:
             paint_missing_images(urls.owner, aws_url)
-        base_url = self._serve(HttpApi(pools[template.default_route].invoke), api_port)
+        invoke = functools.partial(
+            pools[template.default_route].invoke, patience=GATEWAY_PATIENCE_SECONDS
+        )
+        base_url = self._serve(HttpApi(invoke), api_port)
         wait_for_health(api_port, settings.logs)
+        pools.wait_for_starts(WARM_UP_SECONDS)
         for schedule in template.schedules:
             timer = Timer(
+                events,
                 pools[schedule.function],
                 schedule.event,
                 settings.sweep_seconds or schedule.seconds,

@@ -1,7 +1,7 @@
 """AWS on this machine.
 
 - `template`, `resources`  what template.yaml declares
-- `execution_environment`, `pool`, `lambda_api`, `credentials`  Lambda
+- `runtime`, `execution_environment`, `pool`, `event_queue`, `lambda_api`, `credentials`  Lambda
 - `http_api`  API Gateway
 - `timer`  EventBridge's scheduled rules
 - `__main__`  one process with S3, Step Functions and Secrets Manager, made from moto

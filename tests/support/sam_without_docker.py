@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from local.aws.event_queue import EventQueue
 from local.aws.execution_environment import InvokeResult
 from local.aws.http_api import HttpApi
 from local.aws.lambda_api import InnerEndpoints
@@ -93,7 +94,9 @@ def main() -> None:
     functions = Functions(options.template)
     application = HttpApi(functions.api)
     if options.command == "start-lambda":
-        application = InnerEndpoints(functions, {"keys": []})  # pyright: ignore
+        application = InnerEndpoints(
+            functions, EventQueue(Path("dead-letters.jsonl")), {"keys": []}
+        )  # pyright: ignore
     server = ThreadedServer(application, options.port)
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
