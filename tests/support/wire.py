@@ -40,6 +40,7 @@ class Wire:
         port = self._listener.getsockname()[1]
         self.url = parts._replace(netloc=f"{credentials}@127.0.0.1:{port}").geturl()
         self.flights = 0
+        self.client_bytes = 0
         self.connections = 0
         self._cue: bytes | None = None
         self._deliver = False
@@ -118,6 +119,7 @@ class Wire:
                         continue
                     if self._rate is not None:
                         opens_at = max(opens_at, now) + len(content) / self._rate
+                    self.client_bytes += len(content)
                     self.flights += answered
                     answered = False
                     if self._is_cue(content):
