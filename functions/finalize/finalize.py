@@ -16,7 +16,7 @@ from masstock.errors import NotFinished
 from masstock.schemas.engine import ExecutionRun
 from masstock.settings import FinalizeSettings, read_settings
 from masstock.telemetry import logger
-from masstock_finalize.deliveries import deliver_webhooks
+from masstock_finalize.deliveries import deliver_first
 from masstock_finalize.ending import end_run
 from masstock_finalize.sweep import recover, sweep
 
@@ -32,7 +32,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     if event.get("sweep"):
         return sweep(worker, settings)
     if "notify" in event:
-        return {"delivered": deliver_webhooks(worker, settings, UUID(event["notify"]))}
+        return {"delivered": deliver_first(worker, settings, UUID(event["notify"]))}
     if "detail" in event:
         run = ExecutionRun.from_machine_name(event["detail"]["name"])
         logger.append_keys(execution_id=str(run.execution_id), run=run.run)

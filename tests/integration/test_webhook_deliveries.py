@@ -14,7 +14,7 @@ from masstock.errors import NotFinished
 from masstock.schemas.engine import ExecutionRun
 from masstock.services import webhooks
 from masstock.settings import FinalizeSettings
-from masstock_finalize.deliveries import WEBHOOK_DELAYS, deliver_webhooks
+from masstock_finalize.deliveries import WEBHOOK_DELAYS, deliver_due, deliver_first
 from masstock_finalize.ending import end_run
 from tests.support.databases import ACME, JOHN_OF_ACME, WORKFLOW, Urls, connected
 from tests.support.receiver import Receiver, listening
@@ -85,25 +85,25 @@ def test_the_same_message_is_repeated_until_it_is_taken(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     receiver.status = 500
-    assert deliver_webhooks(worker, SETTINGS) == 0
+    assert deliver_due(worker, SETTINGS, until=0) == 0
     assert receiver.received == [], "the first attempt is the machine's"
-    assert deliver_webhooks(worker, SETTINGS, ended) == 0
+    assert deliver_first(worker, SETTINGS, ended) == 0
     kept = delivery(fresh_database)
     assert (kept["attempts"], kept["response_status"], kept["delivered_at"]) == (1, 500, None)
     assert webhooks.TIMEOUT_SECONDS < kept["due_in"] <= 15
-    for whose in (None, ended):
-        assert deliver_webhooks(worker, SETTINGS, whose) == 0
+    assert deliver_first(worker, SETTINGS, ended) == 0
+    assert deliver_due(worker, SETTINGS, until=0) == 0
     assert len(receiver.received) == 1, "not before it is due"
     let_time_pass(fresh_database)
     receiver.status = 200
-    assert deliver_webhooks(worker, SETTINGS) == 1
+    assert deliver_due(worker, SETTINGS, until=0) == 1
     first, second = receiver.received
     assert first[1]["webhook-id"] == second[1]["webhook-id"]
     assert first[2] == second[2]
     secret = webhooks.client_secret("the master secret", ACME, 1)
     assert Webhook(secret).verify(second[2], second[1])["data"]["id"] == str(ended)
     let_time_pass(fresh_database)
-    assert deliver_webhooks(worker, SETTINGS) == 0
+    assert deliver_due(worker, SETTINGS, until=0) == 0
     assert len(receiver.received) == 2
 
 
@@ -113,17 +113,17 @@ def test_a_crash_between_claiming_and_recording_only_delays(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(webhooks, "send", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
-            deliver_webhooks(worker, SETTINGS, ended)
+            deliver_first(worker, SETTINGS, ended)
     assert delivery(fresh_database)["due_in"] > 0
     let_time_pass(fresh_database)
-    assert deliver_webhooks(worker, SETTINGS) == 1
+    assert deliver_due(worker, SETTINGS, until=0) == 1
 
 
 def test_a_receiver_that_is_gone_is_left_alone(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     receiver.status = 410
-    deliver_webhooks(worker, SETTINGS, ended)
+    deliver_first(worker, SETTINGS, ended)
     kept = delivery(fresh_database)
     assert (kept["next_attempt_at"], kept["delivered_at"]) == (None, None)
 
@@ -136,7 +136,7 @@ def test_after_the_last_attempt_there_is_none(
     for _ in range(attempts):
         assert delivery(fresh_database)["next_attempt_at"] is not None
         let_time_pass(fresh_database)
-        deliver_webhooks(worker, SETTINGS)
+        deliver_due(worker, SETTINGS, until=0)
     kept = delivery(fresh_database)
     assert (kept["attempts"], kept["next_attempt_at"]) == (attempts, None)
 
@@ -153,6 +153,6 @@ def test_private_addresses_are_refused_again_when_sending(
 ) -> None:
     """The address was allowed when it was submitted."""
     strict = FinalizeSettings({**ENVIRONMENT, "ALLOW_PRIVATE_WEBHOOKS": "false"})
-    assert deliver_webhooks(worker, strict, ended) == 0
+    assert deliver_first(worker, strict, ended) == 0
     assert receiver.received == []
     assert "https" in delivery(fresh_database)["error_message"]

@@ -2,16 +2,18 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver:
-    """Answers every POST with `status`, and with `location` where that is given."""
+    """Answers every POST with `status`, or with what `status_of` returns for its path, and with
+    `location` where that is given."""
 
     def __init__(self) -> None:
         self.status = 204
+        self.status_of: Callable[[str], int] = lambda path: self.status
         self.location: str | None = None
         self.received: list[tuple[str, dict[str, str], bytes]] = []
         receiver = self
@@ -20,7 +22,7 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.received.append((self.path, dict(self.headers), body))
-                self.send_response(receiver.status)
+                self.send_response(receiver.status_of(self.path))
                 if receiver.location:
                     self.send_header("Location", receiver.location)
                 self.end_headers()

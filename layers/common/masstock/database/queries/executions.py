@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, LiteralString, TypedDict, cast
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, LiteralString, TypedDict, cast
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -11,6 +12,9 @@ from masstock.database.connection import Executor, Statement
 from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
 from masstock.schemas.engine import ExecutionRun
+
+if TYPE_CHECKING:
+    from masstock.database.worker import Worker
 
 # A statement's time begins when its first bytes arrive. The login's 25 s would end a large list on
 # a slow connection, so the api's own timeout of 28 s is the limit for such a statement.
@@ -303,33 +307,102 @@ def end_execution(run: ExecutionRun) -> Statement:
 
 
 class LiveExecution(TypedDict):
-    """An execution that has not ended. `overdue`: past its deadline. `painting`: has a claim whose
-    lease has not ended."""
+    """An execution that has not ended. `overdue`: past its deadline. `painting`: overdue, and has a
+    claim whose lease has not ended."""
 
     id: UUID
     run: int
     status: str
+    created_at: datetime
+    deadline_at: datetime | None
     age_seconds: float
     overdue: bool
     painting: bool
 
 
 _LIVE: LiteralString = """
-    SELECT e.id, e.run, e.status,
+    SELECT e.id, e.run, e.status, e.created_at, e.deadline_at,
         extract(epoch FROM now() - e.created_at)::float8 AS age_seconds,
         coalesce(e.deadline_at < now(), false) AS overdue,
-        EXISTS (SELECT FROM public.workflow_batch_results r
+        CASE WHEN e.deadline_at < now() THEN EXISTS (
+                SELECT FROM public.workflow_batch_results r
                 WHERE r.execution_id = e.id AND r.status = 'processing'
-                  AND r.claimed_until > now()) AS painting
+                  AND r.claimed_until > now())
+             ELSE false END AS painting
     FROM public.workflow_executions e
     WHERE e.status IN ('pending', 'processing')
 """
 
+# The kinds of live executions that the sweep looks at. Each has an index that has its order.
+_OVERDUE: LiteralString = """
+    AND e.deadline_at < now() AND (e.deadline_at, e.id) > (%(at)s, %(id)s)
+    ORDER BY e.deadline_at, e.id LIMIT %(limit)s
+"""
+_PENDING: LiteralString = """
+    AND e.status = 'pending' AND coalesce(e.deadline_at >= now(), true)
+    AND e.created_at < now() - make_interval(secs => %(grace_seconds)s)
+    AND (e.created_at, e.id) > (%(at)s, %(id)s)
+    ORDER BY e.created_at, e.id LIMIT %(limit)s
+"""
+_PROCESSING: LiteralString = """
+    AND e.status = 'processing' AND coalesce(e.deadline_at >= now(), true)
+    AND (e.created_at, e.id) > (%(at)s, %(id)s)
+    ORDER BY e.created_at, e.id LIMIT %(limit)s
+"""
+KINDS: dict[str, LiteralString] = {
+    "overdue": _LIVE + _OVERDUE,
+    "pending": _LIVE + _PENDING,
+    "processing": _LIVE + _PROCESSING,
+}
+# Before every time of Postgres that a row can have.
+_FIRST_PLACE = (datetime(1, 1, 2, tzinfo=UTC), UUID(int=0))
 
-def list_live_executions(tx: Executor, limit: int) -> list[LiveExecution]:
-    """The `limit` oldest executions that have not ended, oldest first."""
-    rows = tx.fetch_all(_LIVE + "ORDER BY e.created_at LIMIT %(limit)s", limit=limit)
-    return cast(list[LiveExecution], rows)
+
+def list_live_executions(
+    tx: "Worker", limit: int, grace_seconds: int
+) -> dict[str, list[LiveExecution]]:
+    """At most `limit` executions of each kind that the sweep must look at: past the deadline;
+    `pending` for `grace_seconds`; `processing`. Begins behind the last row of that kind that the
+    sweep looked at (`keep_sweep_place`), and continues from the first row, so that every row gets
+    its turn."""
+    kept = {
+        row["kind"]: (row["at"], row["id"])
+        for row in tx.fetch_all("SELECT kind, at, id FROM app.fetch_sweep_places()")
+    }
+    statements: list[Statement] = []
+    for kind, query in KINDS.items():
+        for at, last_id in (kept.get(kind, _FIRST_PLACE), _FIRST_PLACE):
+            values = {"at": at, "id": last_id, "limit": limit, "grace_seconds": grace_seconds}
+            statements.append((query, values))
+    found = iter(cast(list[list[LiveExecution]], tx.fetch_together(statements)))
+    listed: dict[str, list[LiveExecution]] = {}
+    for kind in KINDS:
+        behind, all_of_them = next(found), next(found)
+        known = {row["id"] for row in behind}
+        rest = [row for row in all_of_them if row["id"] not in known]
+        listed[kind] = (behind + rest)[:limit]
+    return listed
+
+
+def keep_sweep_place(tx: Executor, kind: str, row: LiveExecution) -> None:
+    """The next list of this kind begins behind `row`."""
+    tx.fetch_all(
+        "SELECT app.keep_sweep_place(%(kind)s, %(at)s, %(id)s)",
+        kind=kind,
+        at=row["deadline_at"] if kind == "overdue" else row["created_at"],
+        id=row["id"],
+    )
+
+
+def count_live_executions(tx: Executor) -> tuple[int, int]:
+    """How many executions have not ended, and how many of these are past their deadline."""
+    row = tx.fetch_one(
+        """
+        SELECT count(*) AS live, count(*) FILTER (WHERE deadline_at < now()) AS overdue
+        FROM public.workflow_executions WHERE status IN ('pending', 'processing')
+        """
+    )
+    return row["live"], row["overdue"]
 
 
 def fetch_live_execution(tx: Executor, run: ExecutionRun) -> LiveExecution | None:
@@ -341,7 +414,8 @@ def fetch_live_execution(tx: Executor, run: ExecutionRun) -> LiveExecution | Non
 
 
 def list_deleted_executions(tx: Executor, limit: int) -> list[UUID]:
-    """Ids of deleted executions whose images may still be stored."""
+    """Ids of deleted executions whose images may still be stored. The ids that were listed longest
+    ago come first."""
     rows = tx.fetch_all("SELECT app.list_deleted_executions(%(limit)s) AS id", limit=limit)
     return [row["id"] for row in rows]
 
