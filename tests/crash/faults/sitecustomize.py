@@ -7,6 +7,7 @@ happen is a set of files in FAULTS_PLANS, so that no process needs to remember.
 """
 
 import functools
+import importlib
 import importlib.abc
 import importlib.machinery
 import os
@@ -56,7 +57,8 @@ def install(handler: ModuleType) -> None:
     function = handler.__name__
     for step, (module, path) in STEPS[function].items():
         *owners, name = path.split(".")
-        owner: Any = sys.modules[module]
+        # Imported here: the api imports most of its modules at their first use.
+        owner: Any = importlib.import_module(module)
         for each in owners:
             owner = getattr(owner, each)
         setattr(owner, name, crashing(f"{function}.{step}", getattr(owner, name)))
