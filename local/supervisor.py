@@ -22,6 +22,7 @@ from local.aws.event_queue import RETRY_SECONDS, EventQueue
 from local.aws.http_api import HttpApi
 from local.aws.lambda_api import InnerEndpoints
 from local.aws.pool import ConcurrencyLimit, Pools
+from local.aws.resources import Template
 from local.aws.timer import Timer
 from local.errors import StackError
 from local.image_model.painter import paint
@@ -141,19 +142,7 @@ class Stack:
             )
             for function in template.functions
         }
-        pools = Pools(
-            template.functions,
-            variables,
-            settings.logs,
-            settings.pool_capacity,
-            ConcurrencyLimit(settings.concurrent_executions),
-        )
-        self._resources.callback(pools.close)
-        pools.start()
-        events = EventQueue(
-            settings.logs / "dead-letters.jsonl", settings.event_retry_seconds or RETRY_SECONDS
-        )
-        self._resources.callback(events.stop)
+        pools, events = self._start_pools(template, variables)
         self._serve(InnerEndpoints(pools, events, self._keys.key_set(), credentials), inner_port)
         configuration = aws_configuration(
             settings, template, self._keys, urls, settings.functions_url or inner_url
@@ -172,16 +161,29 @@ class Stack:
         base_url = self._serve(HttpApi(invoke), api_port)
         wait_for_health(api_port, settings.logs)
         pools.wait_for_starts(WARM_UP_SECONDS)
+        self._start_timers(template, pools, events)
+        self._write_stack_file(base_url, urls, model.url, aws_url)
+
+    def _start_pools(
+        self, template: Template, variables: dict[str, dict[str, str]]
+    ) -> tuple[Pools, EventQueue]:
+        settings = self._settings
+        limit = ConcurrencyLimit(settings.concurrent_executions)
+        pools = Pools(template.functions, variables, settings.logs, settings.pool_capacity, limit)
+        self._resources.callback(pools.close)
+        pools.start()
+        events = EventQueue(
+            settings.logs / "dead-letters.jsonl", settings.event_retry_seconds or RETRY_SECONDS
+        )
+        self._resources.callback(events.stop)
+        return pools, events
+
+    def _start_timers(self, template: Template, pools: Pools, events: EventQueue) -> None:
         for schedule in template.schedules:
-            timer = Timer(
-                events,
-                pools[schedule.function],
-                schedule.event,
-                settings.sweep_seconds or schedule.seconds,
-            )
+            seconds = self._settings.sweep_seconds or schedule.seconds
+            timer = Timer(events, pools[schedule.function], schedule.event, seconds)
             self._resources.callback(timer.stop)
             timer.start()
-        self._write_stack_file(base_url, urls, model.url, aws_url)
 
     def look_after(self) -> None:
         """Start dead processes again, until a stop signal."""

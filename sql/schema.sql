@@ -116,6 +116,15 @@ $$;
 
 ALTER FUNCTION app.fetch_budget(p_client_id uuid) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.fetch_sweep_places() RETURNS TABLE(kind text, at timestamp with time zone, id uuid)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT p.kind, p.at, p.id FROM app_private.sweep_places p
+$$;
+
+ALTER FUNCTION app.fetch_sweep_places() OWNER TO masstock_owner;
+
 CREATE FUNCTION app.fold_execution_counts() RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
@@ -211,11 +220,27 @@ END $$;
 
 ALTER FUNCTION app.keep_emails_apart() OWNER TO masstock_owner;
 
-CREATE FUNCTION app.list_deleted_executions(p_limit integer) RETURNS SETOF uuid
-    LANGUAGE sql STABLE SECURITY DEFINER
+CREATE FUNCTION app.keep_sweep_place(p_kind text, p_at timestamp with time zone, p_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-    SELECT execution_id FROM app_private.deleted_executions ORDER BY deleted_at LIMIT p_limit
+    INSERT INTO app_private.sweep_places (kind, at, id) VALUES (p_kind, p_at, p_id)
+    ON CONFLICT (kind) DO UPDATE SET at = EXCLUDED.at, id = EXCLUDED.id
+$$;
+
+ALTER FUNCTION app.keep_sweep_place(p_kind text, p_at timestamp with time zone, p_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.list_deleted_executions(p_limit integer) RETURNS SETOF uuid
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    WITH next AS (
+        SELECT execution_id FROM app_private.deleted_executions
+        ORDER BY looked_at NULLS FIRST, deleted_at LIMIT p_limit FOR UPDATE SKIP LOCKED
+    )
+    UPDATE app_private.deleted_executions d SET looked_at = clock_timestamp()
+    FROM next WHERE d.execution_id = next.execution_id
+    RETURNING d.execution_id
 $$;
 
 ALTER FUNCTION app.list_deleted_executions(p_limit integer) OWNER TO masstock_owner;
@@ -624,7 +649,8 @@ ALTER VIEW app.workflow_names OWNER TO masstock_authz;
 
 CREATE TABLE app_private.deleted_executions (
     execution_id uuid NOT NULL,
-    deleted_at timestamp with time zone DEFAULT now() NOT NULL
+    deleted_at timestamp with time zone DEFAULT now() NOT NULL,
+    looked_at timestamp with time zone
 );
 
 ALTER TABLE app_private.deleted_executions OWNER TO masstock_authz;
@@ -637,6 +663,16 @@ CREATE TABLE app_private.keys (
 );
 
 ALTER TABLE app_private.keys OWNER TO masstock_authz;
+
+CREATE TABLE app_private.sweep_places (
+    kind text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    id uuid NOT NULL
+);
+
+ALTER TABLE app_private.sweep_places OWNER TO masstock_owner;
+
+COMMENT ON TABLE app_private.sweep_places IS 'The execution of each kind that the sweep listed last, in the order of that kind.';
 
 CREATE TABLE public.clients (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -867,6 +903,9 @@ ALTER TABLE ONLY app_private.executions_by_workflow
 ALTER TABLE ONLY app_private.keys
     ADD CONSTRAINT keys_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY app_private.sweep_places
+    ADD CONSTRAINT sweep_places_pkey PRIMARY KEY (kind);
+
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_pkey PRIMARY KEY (id);
 
@@ -905,6 +944,8 @@ ALTER TABLE ONLY public.workflow_requests
 
 ALTER TABLE ONLY public.workflows
     ADD CONSTRAINT workflows_pkey PRIMARY KEY (id);
+
+CREATE INDEX idx_deleted_executions_looked_at ON app_private.deleted_executions USING btree (looked_at NULLS FIRST, deleted_at);
 
 CREATE INDEX idx_clients_email ON public.clients USING btree (email);
 
@@ -946,6 +987,8 @@ CREATE INDEX idx_users_updated_at ON public.users USING btree (updated_at DESC);
 
 CREATE INDEX idx_webhook_deliveries_client_created_id ON public.webhook_deliveries USING btree (client_id, created_at DESC, id DESC);
 
+CREATE INDEX idx_webhook_deliveries_client_due ON public.webhook_deliveries USING btree (client_id, next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+
 CREATE INDEX idx_webhook_deliveries_due ON public.webhook_deliveries USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 
 CREATE UNIQUE INDEX idx_workflow_batch_results_custom_id ON public.workflow_batch_results USING btree (execution_id, custom_id) WHERE (custom_id IS NOT NULL);
@@ -964,7 +1007,13 @@ CREATE INDEX idx_workflow_executions_created_at ON public.workflow_executions US
 
 CREATE INDEX idx_workflow_executions_created_id ON public.workflow_executions USING btree (created_at DESC, id DESC);
 
+CREATE INDEX idx_workflow_executions_deadline ON public.workflow_executions USING btree (deadline_at, id) WHERE (status = ANY (ARRAY['pending'::text, 'processing'::text]));
+
 CREATE INDEX idx_workflow_executions_live ON public.workflow_executions USING btree (created_at) WHERE (status = ANY (ARRAY['pending'::text, 'processing'::text]));
+
+CREATE INDEX idx_workflow_executions_pending ON public.workflow_executions USING btree (created_at, id) WHERE (status = 'pending'::text);
+
+CREATE INDEX idx_workflow_executions_processing ON public.workflow_executions USING btree (created_at, id) WHERE (status = 'processing'::text);
 
 CREATE INDEX idx_workflow_executions_status ON public.workflow_executions USING btree (status);
 
@@ -1227,6 +1276,9 @@ REVOKE ALL ON FUNCTION app.fetch_budget(p_client_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.fetch_sweep_places() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.fetch_sweep_places() TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.fold_execution_counts() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.fold_execution_counts() TO masstock_worker;
 
@@ -1247,6 +1299,9 @@ GRANT ALL ON FUNCTION app.is_admin() TO masstock_owner;
 REVOKE ALL ON FUNCTION app.keep_an_admin() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app.keep_emails_apart() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app.keep_sweep_place(p_kind text, p_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.keep_sweep_place(p_kind text, p_at timestamp with time zone, p_id uuid) TO masstock_worker;
 
 REVOKE ALL ON FUNCTION app.list_deleted_executions(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.list_deleted_executions(p_limit integer) TO masstock_worker;
@@ -1341,6 +1396,8 @@ GRANT SELECT ON TABLE app.workflow_names TO masstock_admin;
 GRANT SELECT ON TABLE app.workflow_names TO authenticated;
 
 GRANT SELECT,INSERT,DELETE ON TABLE app_private.deleted_executions TO masstock_owner;
+
+GRANT UPDATE(looked_at) ON TABLE app_private.deleted_executions TO masstock_owner;
 
 GRANT SELECT ON TABLE public.clients TO masstock_api;
 GRANT SELECT ON TABLE public.clients TO authenticated;

@@ -10,14 +10,14 @@ from uuid import UUID
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from masstock.database.queries import executions
+from masstock.database.queries import sweeps
 from masstock.database.worker import worker_of
 from masstock.engine_step import step
 from masstock.errors import NotFinished
 from masstock.schemas.engine import ExecutionRun
 from masstock.settings import FinalizeSettings, read_settings
 from masstock.telemetry import logger
-from masstock_finalize.deliveries import deliver_webhooks
+from masstock_finalize.deliveries import deliver_first
 from masstock_finalize.ending import end_run
 from masstock_finalize.sweep import recover, sweep
 
@@ -33,11 +33,11 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     if event.get("sweep"):
         return sweep(worker, settings)
     if "notify" in event:
-        return {"delivered": deliver_webhooks(worker, settings, UUID(event["notify"]))}
+        return {"delivered": deliver_first(worker, settings, UUID(event["notify"]))}
     if "detail" in event:
         run = ExecutionRun.from_machine_name(event["detail"]["name"])
         logger.append_keys(execution_id=str(run.execution_id), run=run.run)
-        row = executions.fetch_live_execution(worker, run)
+        row = sweeps.fetch_live_execution(worker, run)
         return {"recovered": int(row is not None and recover(worker, row, settings))}
     run = ExecutionRun.from_event(event)
     logger.append_keys(execution_id=str(run.execution_id), run=run.run)

@@ -40,7 +40,7 @@ STEPS = {
     },
     "finalize": {
         "finalize": ("finalize", "end_run"),
-        "deliver": ("masstock.database.queries.webhook_deliveries", "claim_deliveries"),
+        "deliver": ("masstock.database.queries.webhook_deliveries", "claim_first_delivery"),
         "record": ("masstock.database.queries.webhook_deliveries", "record_attempt"),
     },
 }

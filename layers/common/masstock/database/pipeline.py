@@ -1,6 +1,7 @@
 """psycopg's pipeline mode behind a transaction pooler. The only module that uses psycopg internals.
 
-It changes `_pipeline_base.BasePipeline._exit_gen` and `Connection.pipeline` of psycopg 3.3.9.
+Read: psycopg 3.3.9, `_pipeline_base.BasePipeline._exit_gen`, `generators._pipeline_communicate` and
+`Connection.pipeline`.
 tests/integration/test_pooler.py and test_database_flights.py fail if a new version differs.
 """
 
@@ -11,17 +12,23 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
+from psycopg.generators import send
 
 
 class _Pipeline(psycopg.Pipeline):
     """A pipeline that ends with a Sync and sends nothing after it.
 
     psycopg's `_exit_gen` sends a Flush after the Sync, "in order to make sure results can be
-    fetched" (docstring of `_fetch_gen`). The Flush is not needed, because the Sync also flushes the
-    server's output (https://github.com/psycopg/psycopg/pull/263). If the Flush arrives in a packet
-    of its own, PgBouncer assigns a server connection to it. PgBouncer frees that connection at the
-    next ReadyForQuery. A Flush has no such reply, so the connection stays assigned until this
-    process sends its next flight. After a while, a pool of ten connections would have no free one.
+    fetched" (docstring of `_fetch_gen`). The Sync alone makes sure of that, because it also flushes
+    the server's output (https://github.com/psycopg/psycopg/pull/263). If the Flush arrives in a
+    packet of its own, PgBouncer assigns a server connection to it and waits for a ReadyForQuery
+    before it takes the connection back. A Flush has no such reply, so the connection is blocked
+    until this client sends its next flight. A pool of ten connections would be empty after a while
+    although all of them are idle.
+
+    `_communicate_gen` returns after its last flush, even if the socket took only a part of the
+    buffer. psycopg's own end sends the rest together with its Flush. Without that Flush, `send`
+    sends the rest: fetching only reads, so both sides would wait for each other for ever.
     """
 
     def _exit_gen(self) -> PQGen[None]:
@@ -32,6 +39,7 @@ class _Pipeline(psycopg.Pipeline):
             # On a lost connection, fetching raises an OperationalError without an SQLSTATE. That
             # error would hide the first error, which has an SQLSTATE.
             if self.pgconn.status == pq.ConnStatus.OK:
+                yield from send(self.pgconn)
                 yield from self._fetch_gen(flush=False)
 
 

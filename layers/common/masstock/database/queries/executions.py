@@ -1,7 +1,8 @@
 """Statements on workflow_executions."""
 
+import json
 from collections.abc import Mapping
-from typing import Any, LiteralString, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -11,6 +12,13 @@ from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
 from masstock.schemas.engine import ExecutionRun
 
+if TYPE_CHECKING:
+    pass
+
+# A statement's time begins when its first bytes arrive. The login's 25 s would end a large list on
+# a slow connection, so the api's own timeout of 28 s is the limit for such a statement.
+LARGE_INPUT_BYTES = 2 * 1024 * 1024
+LARGE_INPUT_TIMEOUT = "60s"
 # An execution and its envelope must fit into Lambda's limit of 6 MB.
 MAX_INPUT_BYTES = 3 * 1024 * 1024
 
@@ -32,6 +40,11 @@ def insert_execution(
 ) -> None:
     """Stores a submission and reserves its estimate. The machine must start after the commit.
     Raises SQLSTATE MS402 if the estimate exceeds the rest of the client's budget."""
+    content = _compact_json(input_data)
+    if len(content) > LARGE_INPUT_BYTES:
+        tx.fetch_all(
+            "SELECT set_config('statement_timeout', %(timeout)s, true)", timeout=LARGE_INPUT_TIMEOUT
+        )
     tx.fetch_all(
         """
         INSERT INTO public.workflow_executions
@@ -45,12 +58,20 @@ def insert_execution(
         workflow_id=workflow_id,
         client_id=client_id,
         user_id=user_id,
-        input_data=Jsonb(input_data),
+        input_data=Jsonb(content, dumps=bytes),
         deadline_seconds=deadline_seconds,
         estimate_microusd=estimate_microusd,
         webhook_url=webhook_url,
         webhook_secret_version=webhook_secret_version,
     )
+
+
+def _compact_json(value: Mapping[str, Any]) -> bytes:
+    """The JSON text without spaces and with few escapes, which would triple 50 MB of emoji."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which Postgres refuses with its own SQLSTATE
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = False) -> str:
@@ -312,61 +333,6 @@ def end_execution(run: ExecutionRun) -> Statement:
         """,
         {"id": run.execution_id, "run": run.run, "no_prompts": InvalidRequest.code},
     )
-
-
-class LiveExecution(TypedDict):
-    """An execution that has not ended. `overdue`: past its deadline. `painting`: has a claim whose
-    lease has not ended."""
-
-    id: UUID
-    run: int
-    status: str
-    age_seconds: float
-    overdue: bool
-    painting: bool
-
-
-_LIVE: LiteralString = """
-    SELECT e.id, e.run, e.status,
-        extract(epoch FROM now() - e.created_at)::float8 AS age_seconds,
-        coalesce(e.deadline_at < now(), false) AS overdue,
-        EXISTS (SELECT FROM public.workflow_batch_results r
-                WHERE r.execution_id = e.id AND r.status = 'processing'
-                  AND r.claimed_until > now()) AS painting
-    FROM public.workflow_executions e
-    WHERE e.status IN ('pending', 'processing')
-"""
-
-
-def list_live_executions(tx: Executor, limit: int) -> list[LiveExecution]:
-    """The `limit` oldest executions that have not ended, oldest first."""
-    rows = tx.fetch_all(_LIVE + "ORDER BY e.created_at LIMIT %(limit)s", limit=limit)
-    return cast(list[LiveExecution], rows)
-
-
-def fetch_live_execution(tx: Executor, run: ExecutionRun) -> LiveExecution | None:
-    """The run's execution. None if it has ended or has another run."""
-    rows = tx.fetch_all(
-        _LIVE + "AND e.id = %(id)s AND e.run = %(run)s", id=run.execution_id, run=run.run
-    )
-    return cast(LiveExecution, rows[0]) if rows else None
-
-
-def list_deleted_executions(tx: Executor, limit: int) -> list[UUID]:
-    """Ids of deleted executions whose images may still be stored."""
-    rows = tx.fetch_all("SELECT app.list_deleted_executions(%(limit)s) AS id", limit=limit)
-    return [row["id"] for row in rows]
-
-
-def forget_deleted_execution(tx: Executor, execution_id: UUID) -> None:
-    """Deletes the record of a deleted execution. Does nothing in the first ten minutes after the
-    deletion, because a running attempt may still store an image."""
-    tx.fetch_all("SELECT app.forget_deleted_execution(%(id)s)", id=execution_id)
-
-
-def fold_counts() -> Statement:
-    """Adds the appended counts to the sums that the reports read."""
-    return ("SELECT app.fold_execution_counts()", {})
 
 
 def advance_run(tx: Executor, run: ExecutionRun) -> ExecutionRun | None:
