@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 
 from local.aws.resources import REGION
 from masstock.database.connection import Database
-from masstock.database.queries import executions, sweeps, webhook_deliveries
+from masstock.database.queries import sweeps, webhook_deliveries
 from masstock.database.worker import Worker
 from masstock.schemas.engine import ExecutionRun
 from masstock.services.state_machine import StateMachine
