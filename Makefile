@@ -11,7 +11,7 @@ ENVIRONMENT := .venv/.installed
 # Python imports from these folders. In Lambda, only the layer and one function are there.
 SOURCES := layers/common functions/api functions/fanout functions/generate functions/finalize .
 
-.PHONY: help demo up sam-local down token package deploy test test-unit test-crash bench bench-full check fix migrate identity-key reseal schema openapi lock clean
+.PHONY: help demo up sam-local docker-ready down token package deploy smoke test test-unit test-crash bench bench-full check fix migrate identity-key reseal schema openapi lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,8 +33,12 @@ demo: $(ENVIRONMENT) ## Paint the example prompts on this machine (PROMPTS=file,
 up: $(ENVIRONMENT) ## Start the stack on this machine and leave it running (PORT=, LOCAL_DIR=)
 	@python -m local up
 
-sam-local: package ## Run the built functions in Lambda's containers (Docker; docs/sam-local.md)
+sam-local: docker-ready package ## Run the built functions in Lambda's containers (Docker; docs/sam-local.md)
 	@LOCAL_DIR=$(or $(LOCAL_DIR),.local/sam) python -m local sam
+
+# Before the build, which takes longer.
+docker-ready: $(ENVIRONMENT)
+	@python -m local sam --check
 
 down: $(ENVIRONMENT) ## Stop the stack and keep its data
 	@python -m local down
@@ -47,12 +51,17 @@ ARCHITECTURE ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 package: export ARCHITECTURE := $(ARCHITECTURE)
 package: $(ENVIRONMENT) ## Build the layer and the functions into .aws-sam/build (ARCHITECTURE=arm64, x86_64)
 	@mkdir -p .build
-	@sam build --parameter-overrides Architecture=$(ARCHITECTURE) > .build/package.log 2>&1 \
-	  || { cat .build/package.log >&2; exit 1; }
-	@python -m deploy.artifacts .aws-sam/build $(ARCHITECTURE)
+	@# The last build stays usable until the next one is complete.
+	@new=.aws-sam/build-$$$$; trap 'rm -rf $$new' EXIT; \
+	sam build --build-dir $$new --parameter-overrides Architecture=$(ARCHITECTURE) > .build/package.log 2>&1 \
+	  || { cat .build/package.log >&2; exit 1; }; \
+	python -m deploy.artifacts $$new $(ARCHITECTURE) --move-to .aws-sam/build
 
 deploy: $(ENVIRONMENT) ## Deploy the built functions (STAGE=dev, staging, prod; ARGS="options of sam deploy")
 	@python -m deploy.release $(or $(STAGE),dev) $(ARGS)
+
+smoke: $(ENVIRONMENT) ## Check a deployed stack (API=, TOKEN=, WORKFLOW=, API_KEY=, CLIENT=; docs/deploy.md)
+	@python -m deploy.smoke
 
 test: $(ENVIRONMENT) ## Run all tests except test-crash (ARGS="-k …" selects tests)
 	@python -m pytest $(ARGS)

@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 from bench.big_database import ADMINISTRATOR, BigDatabase
 from bench.measure import CannotRun, Row, Sample, compare, interleave, timed
 from masstock.database.connection import BEGIN_READ_ONLY, COMMIT
-from masstock.database.queries import analytics, executions
+from masstock.database.queries import analytics, sweeps
 from tests.support.seed_queries import SUCCESS_RATE_BY_CLIENT, TOP_WORKFLOWS
 
 ROUNDS = 15
@@ -18,7 +18,7 @@ CHANGED = 5000
 
 def measure_reports(database: BigDatabase, name: str) -> Row:
     """Both reports ÷ both queries of the seed schema, run by the owner without row security."""
-    database.worker.fetch_together([executions.fold_counts()])
+    database.worker.fetch_together([sweeps.fold_counts()])
     database.administer("VACUUM (ANALYZE)")
     folded = _rounds(database)
     # Each change appends two rows: one for the old state, one for the new.
@@ -31,7 +31,7 @@ def measure_reports(database: BigDatabase, name: str) -> Row:
         changed=CHANGED,
     )
     unfolded = _rounds(database)
-    fold = timed(lambda: database.worker.fetch_together([executions.fold_counts()]))
+    fold = timed(lambda: database.worker.fetch_together([sweeps.fold_counts()]))
     _check(database)
 
     def compared(samples: dict[str, list[Sample]], **details: Any) -> Row:

@@ -92,7 +92,7 @@ def running(name: str, *, concurrency: int) -> Iterator[Stack]:
         **{key: value for key, value in os.environ.items() if key != "GEMINI_API_KEY"},
         "LOCAL_DIR": str(directory),
         "CONCURRENCY": str(concurrency),
-        "LOG_LEVEL": "INFO",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
     }
     for setting in ("DATABASE_URL", "PORT", "FUNCTIONS_URL"):
         environment.pop(setting, None)

@@ -1,15 +1,19 @@
 """Checks the output of `sam build`: `python -m deploy.artifacts BUILD_DIRECTORY ARCHITECTURE`.
 
 Prints size and hash of each artifact, refuses artifacts that Lambda would refuse, and restricts
-the built template to the architecture of its wheels.
+the built template to the architecture of its wheels. `--move-to DIRECTORY` then replaces the
+earlier build there.
 """
 
 import argparse
 import hashlib
 import re
+import shutil
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,10 +21,11 @@ from pathlib import Path
 LAYER = "CommonLayer"
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 UNZIPPED_LIMIT = 250 * 1024 * 1024
+MOVE_ATTEMPTS = 20
 
 
 class NotDeployable(Exception):
-    """An artifact that Lambda would refuse, or that would fail there."""
+    """An artifact that Lambda would refuse, or that would fail in Lambda."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +103,26 @@ def fix_architecture(template: Path, architecture: str) -> None:
     template.write_text(text)
 
 
+def replace_build(new: Path, target: Path) -> None:
+    """Moves `new` to `target` and deletes the earlier build there. Both must have the same parent
+    directory, because the template has relative paths."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".replaced-") as directory:
+        for attempt in range(MOVE_ATTEMPTS):
+            with suppress(FileNotFoundError):
+                target.rename(Path(directory) / str(attempt))
+            # Another `make package` may move its build here at this moment.
+            with suppress(OSError):
+                new.rename(target)
+                return
+        shutil.rmtree(new)
+    raise NotDeployable(f"other builds replace {target} at the same time")
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make package", description=__doc__)
     parser.add_argument("build", type=Path)
     parser.add_argument("architecture")
+    parser.add_argument("--move-to", type=Path, metavar="DIRECTORY")
     options = parser.parse_args(arguments)
     artifacts = read_artifacts(options.build)
     try:
@@ -114,6 +135,12 @@ def main(arguments: list[str]) -> int:
     for artifact in artifacts:
         unzipped, zipped = (n / 1_000_000 for n in (artifact.size, artifact.zipped_size))
         print(f"{artifact.name:18}{unzipped:7.2f} MB{zipped:7.2f} MB  {artifact.sha256}")
+    if options.move_to is not None:
+        try:
+            replace_build(options.build, options.move_to)
+        except NotDeployable as error:
+            print(f"package: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

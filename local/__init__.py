@@ -7,7 +7,7 @@
 - `wiring`       what a deployment provides: parameters, secrets, endpoints, environments
 - `keys`         secrets and tokens of the stack
 - `database`     schema, logins and demo data
-- `errors`       errors whose message is the one line that the user sees
+- `errors`       errors that end a command; the user sees their one-line message
 - `aws/`         Lambda, API Gateway, S3, Step Functions, Secrets Manager, EventBridge rules
 - `processes/`   child processes, PostgreSQL, ports, files; knows nothing of AWS
 - `image_model/` the stand-in for Google's image model

@@ -1,7 +1,9 @@
 """`python -m local up | down | clean | token | reseal | sam | demo`: the stack on this machine.
 
-Environment: LOCAL_DIR (.local), PORT, CONCURRENCY, DATABASE_URL, GEMINI_API_KEY, SWEEP_SECONDS,
-MODEL_TIMEOUT_SECONDS, EXECUTION_DEADLINE_SECONDS, IMAGE_ACCESS, ALLOW_PRIVATE_WEBHOOKS, LOG_LEVEL.
+Environment: LOCAL_DIR (.local), PORT, CONCURRENCY, CONCURRENT_EXECUTIONS, DATABASE_URL,
+GEMINI_API_KEY, SWEEP_SECONDS, EVENT_RETRY_SECONDS, MODEL_TIMEOUT_SECONDS,
+EXECUTION_DEADLINE_SECONDS, IMAGE_ACCESS, ALLOW_PRIVATE_WEBHOOKS, LOG_LEVEL, CORS_ALLOW_ORIGINS,
+SNAP_START (on: functions get credentials from an endpoint).
 """
 
 import argparse
@@ -33,6 +35,7 @@ def main() -> int:
     reseal.add_argument("--add-key", action="store_true", help="add a sealing key first")
     sam = commands.add_parser("sam", help="serve the built functions in Lambda's containers")
     sam.add_argument("--built", type=Path, default=Path(".aws-sam/build/template.yaml"))
+    sam.add_argument("--check", action="store_true", help="only look for Docker and its base image")
     demo = commands.add_parser("demo", help="run the demo", add_help=False)
     demo.add_argument("rest", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
@@ -43,7 +46,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # For example `| head -1`. Python flushes standard output once more when it exits.
+        # The reader of the output has ended, as in `… | head -1`. Python would fail again, because
+        # it flushes standard output when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
@@ -51,9 +55,18 @@ def main() -> int:
     return status
 
 
-def announce(url: str) -> None:
-    """Print the address where SAM serves the API."""
-    print(f"sam local serves {url} until Ctrl-C", flush=True)
+def announce(url: str, template: Path) -> None:
+    """Print the address where SAM serves the API, and how to invoke one function."""
+    path = os.path.relpath(template)
+    print(
+        f"""\
+sam local serves {url} until Ctrl-C
+
+# In another terminal: each function alone (Api, Fanout, Generate, Finalize), or a second API.
+sam local invoke ApiFunction -t {path} --skip-pull-image -e examples/events/api.json
+sam local start-api -t {path} --skip-pull-image --port 3000""",
+        flush=True,
+    )
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -73,6 +86,9 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         case "sam":
             from local.aws import sam
 
+            if arguments.check:
+                sam.need_docker()
+                return 0
             sam.serve(settings, arguments.built.absolute(), announce)
         case "demo":
             from local.demo.run import main as run_demo
@@ -84,7 +100,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def supervise(settings: Settings) -> int:
-    """Run the supervisor, which `up` starts and whose outcome `up` reads from a pipe."""
+    """Run the supervisor. `up` starts this process and reads its report from a pipe."""
     from local.supervisor import supervise
 
     descriptor = int(os.environ.pop(lifecycle.READY_FD, "1"))

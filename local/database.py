@@ -41,7 +41,7 @@ def prepare(owner_url: str, keys: Keys) -> DatabaseUrls:
     """Migrate, install the identity key and set the passwords of the runtime logins.
 
     Raises StackError before any change if the database is on another machine and trusts another
-    identity key. That database serves a deployment, which the new key would cut off.
+    identity key. Such a database belongs to a deployment, which could not use it with the new key.
     """
     identity_key = keys.secret("identity-key")
     if _is_elsewhere(owner_url) and trusts_another_key(owner_url, identity_key):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from local import database
+from local.calls import example_calls
 from local.errors import StackError
 from local.keys import USERS, Keys
 from local.processes.files import lock_holder
@@ -36,7 +38,7 @@ def up(settings: Settings) -> dict[str, Any]:
             _start(settings)
             return json.loads(settings.stack_file.read_text())
         except StackError:
-            # Another `up` may have started one at the same time.
+            # Another `up` may have started the stack at the same time.
             stack = _running_stack(settings)
             if stack is None:
                 raise
@@ -126,7 +128,7 @@ def down(settings: Settings) -> bool:
         if not _becomes_true(lambda: not running(settings), STOP_SECONDS):
             _send(pid, signal.SIGKILL)
             _becomes_true(lambda: not running(settings), STOP_SECONDS)
-        # The init process reaps the supervisor. Some containers do that late or never.
+        # The init process must reap the supervisor. In some containers it reaps late or never.
         _becomes_true(lambda: _is_gone(pid), REAP_SECONDS)
     # PostgreSQL may still be ending after a SIGKILL of every other process.
     settings.postgres().end_leftover()
@@ -196,18 +198,19 @@ def _is_uuid(text: str) -> bool:
 def describe(settings: Settings, stack: dict[str, Any]) -> str:
     """Return the text that `up` prints: addresses, and calls to try."""
     workflow = database.first_workflow(stack["database_url"]) or "<workflow id>"
-    base = f"{stack['base_url']}/v1/executions"
-    body = json.dumps({"workflow_id": workflow, "prompts": ["a red fox"], "api_key": "any-key-1"})
+    elsewhere = (
+        ""
+        if settings.directory == ROOT / ".local"
+        else f"LOCAL_DIR={shlex.quote(str(settings.directory))} "
+    )
+    a, b = (
+        f'"Authorization: Bearer $({elsewhere}make -s token USER={user})"'
+        for user in ("client_a", "client_b")
+    )
     return f"""\
 MasStock is up: {stack["base_url"]}
   logs        {settings.logs}
   everything  {settings.stack_file}
 
-# Submit as client A, watch, fetch the image; client B gets a 404.
-A="Authorization: Bearer $(make -s token USER=client_a)"
-B="Authorization: Bearer $(make -s token USER=client_b)"
-ID=$(curl -s -H "$A" -H 'Content-Type: application/json' {base} \\
-  -d '{body}' | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
-curl -s -H "$A" {base}/$ID
-curl -sL -H "$A" {base}/$ID/results/0/image -o fox.png
-curl -s -H "$B" {base}/$ID"""
+# Submit as client A, wait for the end, fetch the image; client B gets a 404.
+{example_calls(stack["base_url"], workflow, "any-key-1", a, b)}"""

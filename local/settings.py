@@ -21,9 +21,13 @@ PARAMETERS = {
     "ALLOW_PRIVATE_WEBHOOKS": "AllowPrivateWebhooks",
     "LOG_LEVEL": "LogLevel",
     "CORS_ALLOW_ORIGINS": "CorsAllowOrigins",
+    "SNAP_START": "SnapStart",
 }
 # Everything that the stack writes to LOCAL_DIR. `clean` deletes exactly this.
-CONTENTS = ("demo", "keys", "logs", "postgres", "s3", "ports.json", "stack.json", "supervisor.lock")
+CONTENTS = (
+    *("build", "demo", "keys", "logs", "postgres", "s3"),
+    *("ports.json", "stack.json", "supervisor.lock"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,10 @@ class Settings:
     database_url: str | None
     real_model: bool
     sweep_seconds: float | None
+    # How many invokes of all functions run at once; None queues invokes instead of throttling them.
+    concurrent_executions: int | None
+    # The first pause before an asynchronous invoke is repeated; None is Lambda's.
+    event_retry_seconds: float | None
     parameters: Mapping[str, str]
     # Where the state machine invokes functions; None means the stack's own pools.
     functions_url: str | None = None
@@ -50,6 +58,8 @@ class Settings:
             database_url=environ.get("DATABASE_URL") or None,
             real_model=bool(environ.get("GEMINI_API_KEY")),
             sweep_seconds=_whole_number(environ, "SWEEP_SECONDS", 86400),
+            concurrent_executions=_whole_number(environ, "CONCURRENT_EXECUTIONS", 1000),
+            event_retry_seconds=_whole_number(environ, "EVENT_RETRY_SECONDS", 3600),
             parameters={
                 parameter: environ[name]
                 for name, parameter in PARAMETERS.items()
@@ -61,7 +71,7 @@ class Settings:
     @property
     def pool_capacity(self) -> int:
         """How many execution environments a function has at most."""
-        return max(SMALLEST_POOL, self.concurrency or 0)
+        return max(SMALLEST_POOL, self.concurrency or 0, self.concurrent_executions or 0)
 
     @property
     def public_images(self) -> bool:
@@ -69,9 +79,20 @@ class Settings:
         return self.parameters.get("ImageAccess") == "public"
 
     @property
+    def snap_start(self) -> bool:
+        """True if functions get credentials from an endpoint, as with SnapStart in Lambda. The
+        local stack makes no snapshots."""
+        return self.parameters.get("SnapStart") == "on"
+
+    @property
     def logs(self) -> Path:
         """The directory with one log file for each kind of process."""
         return self.directory / "logs"
+
+    @property
+    def sam_build(self) -> Path:
+        """The copy of the build that `make sam-local` serves."""
+        return self.directory / "build"
 
     @property
     def stack_file(self) -> Path:

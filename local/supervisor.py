@@ -5,6 +5,7 @@ functions' pools, the HTTP API and the inner endpoints run in its threads.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -16,9 +17,12 @@ from typing import Any
 
 from local import database
 from local.aws.clients import client
+from local.aws.credentials import CredentialsEndpoint
+from local.aws.event_queue import RETRY_SECONDS, EventQueue
 from local.aws.http_api import HttpApi
 from local.aws.lambda_api import InnerEndpoints
-from local.aws.pool import Pools
+from local.aws.pool import ConcurrencyLimit, Pools
+from local.aws.resources import Template
 from local.aws.timer import Timer
 from local.errors import StackError
 from local.image_model.painter import paint
@@ -41,6 +45,11 @@ from local.wiring import (
 logger = logging.getLogger(__name__)
 
 LOOK_AFTER_SECONDS = 0.5
+# The stack is ready without warm environments too, so that a broken function does not prevent it.
+WARM_UP_SECONDS = 30
+# If CONCURRENT_EXECUTIONS throttles the api, the local gateway waits so long before it answers 503,
+# so that a client can watch a batch. The gateway of AWS answers 503 at once.
+GATEWAY_PATIENCE_SECONDS = 20
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 type Report = Callable[[dict[str, Any]], None]
@@ -106,7 +115,7 @@ class Stack:
         api_port = self._ports.take_api_port()
         owner_url = self._start_postgres()
 
-        # Importing SAM CLI takes seconds. PostgreSQL starts in that time.
+        # Imported here, because importing SAM CLI takes seconds, in which PostgreSQL starts.
         from local.aws.template import read_template
 
         inner_port = self._ports.take("inner")
@@ -119,16 +128,22 @@ class Stack:
         urls = database.prepare(owner_url, self._keys)
         seeded = database.seed(owner_url, embedded=settings.database_url is None)
 
+        credentials = CredentialsEndpoint()
         variables = {
             function.logical_id: function_variables(
-                function, aws_url=aws_url, model_url=None if settings.real_model else model.url
+                function,
+                aws_url=aws_url,
+                model_url=None if settings.real_model else model.url,
+                credentials=(
+                    credentials.variables(inner_url, function.log_name)
+                    if settings.snap_start
+                    else None
+                ),
             )
             for function in template.functions
         }
-        pools = Pools(template.functions, variables, settings.logs, settings.pool_capacity)
-        self._resources.callback(pools.close)
-        pools.start()
-        self._serve(InnerEndpoints(pools, self._keys.key_set()), inner_port)
+        pools, events = self._start_pools(template, variables)
+        self._serve(InnerEndpoints(pools, events, self._keys.key_set(), credentials), inner_port)
         configuration = aws_configuration(
             settings, template, self._keys, urls, settings.functions_url or inner_url
         )
@@ -137,19 +152,38 @@ class Stack:
         )
         model.wait_until_ready()
         aws.wait_until_ready()
+        pools.warm_up()
         if seeded:
             paint_missing_images(urls.owner, aws_url)
-        base_url = self._serve(HttpApi(pools[template.default_route].invoke), api_port)
+        invoke = functools.partial(
+            pools[template.default_route].invoke, patience=GATEWAY_PATIENCE_SECONDS
+        )
+        base_url = self._serve(HttpApi(invoke), api_port)
         wait_for_health(api_port, settings.logs)
+        pools.wait_for_starts(WARM_UP_SECONDS)
+        self._start_timers(template, pools, events)
+        self._write_stack_file(base_url, urls, model.url, aws_url)
+
+    def _start_pools(
+        self, template: Template, variables: dict[str, dict[str, str]]
+    ) -> tuple[Pools, EventQueue]:
+        settings = self._settings
+        limit = ConcurrencyLimit(settings.concurrent_executions)
+        pools = Pools(template.functions, variables, settings.logs, settings.pool_capacity, limit)
+        self._resources.callback(pools.close)
+        pools.start()
+        events = EventQueue(
+            settings.logs / "dead-letters.jsonl", settings.event_retry_seconds or RETRY_SECONDS
+        )
+        self._resources.callback(events.stop)
+        return pools, events
+
+    def _start_timers(self, template: Template, pools: Pools, events: EventQueue) -> None:
         for schedule in template.schedules:
-            timer = Timer(
-                pools[schedule.function],
-                schedule.event,
-                settings.sweep_seconds or schedule.seconds,
-            )
+            seconds = self._settings.sweep_seconds or schedule.seconds
+            timer = Timer(events, pools[schedule.function], schedule.event, seconds)
             self._resources.callback(timer.stop)
             timer.start()
-        self._write_stack_file(base_url, urls, model.url, aws_url)
 
     def look_after(self) -> None:
         """Start dead processes again, until a stop signal."""
@@ -245,7 +279,8 @@ class _Ports:
 
 
 def paint_missing_images(owner_url: str, aws_url: str) -> None:
-    """Paint an image for every completed result without one: the demo data is only rows."""
+    """Paint an image for every completed result without one. The demo data has rows, but no
+    images."""
     s3 = client("s3", aws_url)
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=RESULTS_BUCKET)
     present = {item.get("Key") for page in pages for item in page.get("Contents", [])}

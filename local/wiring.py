@@ -26,8 +26,8 @@ RESOURCES = {
     "RESULTS_BUCKET": RESULTS_BUCKET,
     "UPLOADS_BUCKET": UPLOADS_BUCKET,
 }
-# Variables of this process that functions receive. Lambda's environment is as small. The network
-# settings are for the real model behind a proxy.
+# The only variables of this process that functions receive, because Lambda's environment is small
+# too. With the proxy settings, generate reaches the real model through a proxy.
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 INHERITED = (
     # tests/crash kills functions: FAULTS_DIR is put on their path.
@@ -57,11 +57,15 @@ def template_parameters(settings: Settings, key_set_url: str) -> dict[str, str]:
 
 
 def function_variables(
-    function: LambdaFunction, *, aws_url: str, model_url: str | None
+    function: LambdaFunction,
+    *,
+    aws_url: str,
+    model_url: str | None,
+    credentials: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the environment of a function, without the variables that Lambda itself adds.
 
-    `model_url` None means Google's own address.
+    `model_url` None means Google's own address. `credentials` replaces the key variables.
     """
     variables = {name: os.environ[name] for name in INHERITED if name in os.environ}
     variables |= function.variables
@@ -69,8 +73,7 @@ def function_variables(
     variables |= {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": caller_key(function.log_name),
-        "AWS_SECRET_ACCESS_KEY": "local",
+        **(credentials or key_variables(function)),
         "AWS_ENDPOINT_URL_S3": aws_url,
         "AWS_ENDPOINT_URL_SFN": aws_url,
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws_url,
@@ -78,6 +81,14 @@ def function_variables(
     if model_url is not None:
         variables["GOOGLE_GEMINI_BASE_URL"] = model_url
     return variables
+
+
+def key_variables(function: LambdaFunction) -> dict[str, str]:
+    """Return the credentials that Lambda gives without SnapStart."""
+    return {
+        "AWS_ACCESS_KEY_ID": caller_key(function.log_name),
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
 
 
 def aws_configuration(

@@ -50,4 +50,23 @@ BEGIN
     GRANT USAGE, CREATE ON SCHEMA public TO masstock_owner;
     GRANT USAGE ON SCHEMA public TO masstock_authz, masstock_api, masstock_admin, masstock_worker, authenticated;
     EXECUTE format('GRANT CREATE ON DATABASE %I TO masstock_authz', current_database());
+
+    -- Large objects have no row security: injected SQL of one tenant could leave one for another.
+    -- The statistics of tables count the rows of all tenants. Only a superuser can revoke these
+    -- functions, so they stay open on RDS and Supabase (docs/security.md).
+    IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+        FOR wanted IN
+            SELECT p.oid::regprocedure AS name, p.proname LIKE 'pg\_stat\_%' AS is_statistic
+            FROM pg_catalog.pg_proc p
+            WHERE p.pronamespace = 'pg_catalog'::regnamespace
+              AND (p.proname ~ '^(lo_|loread$|lowrite$)'
+                   OR p.proname ~ '^pg_stat_get_(xact_)?(numscans|tuples|live|dead|mod|ins|blocks)')
+              AND has_function_privilege('public', p.oid, 'EXECUTE')
+        LOOP
+            EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', wanted.name);
+            IF wanted.is_statistic THEN
+                EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO pg_read_all_stats', wanted.name);
+            END IF;
+        END LOOP;
+    END IF;
 END $$;

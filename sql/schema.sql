@@ -116,6 +116,15 @@ $$;
 
 ALTER FUNCTION app.fetch_budget(p_client_id uuid) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.fetch_sweep_places() RETURNS TABLE(kind text, at timestamp with time zone, id uuid)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT p.kind, p.at, p.id FROM app_private.sweep_places p
+$$;
+
+ALTER FUNCTION app.fetch_sweep_places() OWNER TO masstock_owner;
+
 CREATE FUNCTION app.fold_execution_counts() RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
@@ -192,14 +201,82 @@ END $$;
 
 ALTER FUNCTION app.keep_an_admin() OWNER TO masstock_owner;
 
-CREATE FUNCTION app.list_deleted_executions(p_limit integer) RETURNS SETOF uuid
-    LANGUAGE sql STABLE SECURITY DEFINER
+CREATE FUNCTION app.keep_emails_apart() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-    SELECT execution_id FROM app_private.deleted_executions ORDER BY deleted_at LIMIT p_limit
+DECLARE
+    compared text := lower(normalize(NEW.email, NFC));
+BEGIN
+    -- Of two transactions with one address, the second sees the row of the first.
+    PERFORM pg_advisory_xact_lock(hashtextextended('email|' || compared, 0));
+    IF EXISTS (SELECT FROM public.users u
+               WHERE u.id <> NEW.id AND lower(normalize(u.email, NFC)) = compared) THEN
+        RAISE EXCEPTION 'another user has this e-mail address'
+            USING ERRCODE = 'unique_violation', CONSTRAINT = 'users_email_compared';
+    END IF;
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION app.keep_emails_apart() OWNER TO masstock_owner;
+
+CREATE FUNCTION app.keep_sweep_place(p_kind text, p_at timestamp with time zone, p_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    INSERT INTO app_private.sweep_places (kind, at, id) VALUES (p_kind, p_at, p_id)
+    ON CONFLICT (kind) DO UPDATE SET at = EXCLUDED.at, id = EXCLUDED.id
+$$;
+
+ALTER FUNCTION app.keep_sweep_place(p_kind text, p_at timestamp with time zone, p_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.list_deleted_executions(p_limit integer) RETURNS SETOF uuid
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    WITH next AS (
+        SELECT execution_id FROM app_private.deleted_executions
+        ORDER BY looked_at NULLS FIRST, deleted_at LIMIT p_limit FOR UPDATE SKIP LOCKED
+    )
+    UPDATE app_private.deleted_executions d SET looked_at = clock_timestamp()
+    FROM next WHERE d.execution_id = next.execution_id
+    RETURNING d.execution_id
 $$;
 
 ALTER FUNCTION app.list_deleted_executions(p_limit integer) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.lock_execution(p_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT FROM public.workflow_executions e
+    WHERE e.id = p_id AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+    FOR UPDATE
+$$;
+
+ALTER FUNCTION app.lock_execution(p_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.lock_request(p_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT FROM public.workflow_requests r
+    WHERE r.id = p_id AND (r.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+    FOR UPDATE
+$$;
+
+ALTER FUNCTION app.lock_request(p_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.lock_ticket(p_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT FROM public.support_tickets t
+    WHERE t.id = p_id AND (t.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+    FOR UPDATE
+$$;
+
+ALTER FUNCTION app.lock_ticket(p_id uuid) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.note_deleted_execution() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -222,6 +299,18 @@ BEGIN
 END $$;
 
 ALTER FUNCTION app.record_login() OWNER TO masstock_authz;
+
+CREATE FUNCTION app.refresh_settings(p_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    UPDATE public.workflow_executions e SET settings = w.config
+    FROM public.workflows w
+    WHERE e.id = p_id AND w.id = e.workflow_id AND e.status IN ('completed', 'failed')
+      AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+$$;
+
+ALTER FUNCTION app.refresh_settings(p_id uuid) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) RETURNS integer
     LANGUAGE sql SECURITY DEFINER
@@ -445,6 +534,17 @@ END $$;
 
 ALTER FUNCTION public.copy_execution_client() OWNER TO masstock_owner;
 
+CREATE FUNCTION public.copy_workflow_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    NEW.settings := (SELECT w.config FROM public.workflows w WHERE w.id = NEW.workflow_id);
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.copy_workflow_settings() OWNER TO masstock_owner;
+
 CREATE FUNCTION public.touch_updated_at() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -572,7 +672,8 @@ ALTER VIEW app.workflow_names OWNER TO masstock_authz;
 
 CREATE TABLE app_private.deleted_executions (
     execution_id uuid NOT NULL,
-    deleted_at timestamp with time zone DEFAULT now() NOT NULL
+    deleted_at timestamp with time zone DEFAULT now() NOT NULL,
+    looked_at timestamp with time zone
 );
 
 ALTER TABLE app_private.deleted_executions OWNER TO masstock_authz;
@@ -585,6 +686,16 @@ CREATE TABLE app_private.keys (
 );
 
 ALTER TABLE app_private.keys OWNER TO masstock_authz;
+
+CREATE TABLE app_private.sweep_places (
+    kind text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    id uuid NOT NULL
+);
+
+ALTER TABLE app_private.sweep_places OWNER TO masstock_owner;
+
+COMMENT ON TABLE app_private.sweep_places IS 'The execution of each kind that the sweep listed last, in the order of that kind.';
 
 CREATE TABLE public.clients (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -715,6 +826,13 @@ CREATE TABLE public.workflow_batch_results (
     size_bytes integer,
     cost_microusd bigint,
     image_sha256 text,
+    model text,
+    width integer,
+    height integer,
+    as_asked boolean,
+    images_in_answer integer,
+    has_provenance boolean,
+    provider_message text,
     CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
     CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -731,6 +849,14 @@ COMMENT ON COLUMN public.workflow_batch_results.client_id IS 'Copied from the ex
 COMMENT ON COLUMN public.workflow_batch_results.attempts IS 'Claims so far; the number of the latest is the fence that its completion must carry.';
 
 COMMENT ON COLUMN public.workflow_batch_results.failures IS 'Failures since the submission or the latest retry, without throttles: outcomes that are retried, and claims that ended without an outcome.';
+
+COMMENT ON COLUMN public.workflow_batch_results.model IS 'The model that answered.';
+
+COMMENT ON COLUMN public.workflow_batch_results.as_asked IS 'False if the image has another ratio or size than asked. NULL if none was asked.';
+
+COMMENT ON COLUMN public.workflow_batch_results.has_provenance IS 'True if the file carries a C2PA manifest.';
+
+COMMENT ON COLUMN public.workflow_batch_results.provider_message IS 'The provider''s own words about an answer without an image.';
 
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -762,6 +888,7 @@ END) STORED,
     webhook_secret_version integer DEFAULT 1 NOT NULL,
     working_since timestamp with time zone,
     earlier_seconds integer DEFAULT 0 NOT NULL,
+    settings jsonb,
     CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
     CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -786,6 +913,8 @@ COMMENT ON COLUMN public.workflow_executions.spend_month IS 'Month (UTC) whose b
 COMMENT ON COLUMN public.workflow_executions.working_since IS 'When the work since the submission or the latest retry began. A resumed run does not change it.';
 
 COMMENT ON COLUMN public.workflow_executions.earlier_seconds IS 'Working time before the latest retry.';
+
+COMMENT ON COLUMN public.workflow_executions.settings IS 'config of the workflow at submission. NULL for rows of earlier releases, which use the workflow''s present config.';
 
 CREATE TABLE public.workflow_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -814,6 +943,9 @@ ALTER TABLE ONLY app_private.executions_by_workflow
 
 ALTER TABLE ONLY app_private.keys
     ADD CONSTRAINT keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY app_private.sweep_places
+    ADD CONSTRAINT sweep_places_pkey PRIMARY KEY (kind);
 
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_pkey PRIMARY KEY (id);
@@ -854,6 +986,8 @@ ALTER TABLE ONLY public.workflow_requests
 ALTER TABLE ONLY public.workflows
     ADD CONSTRAINT workflows_pkey PRIMARY KEY (id);
 
+CREATE INDEX idx_deleted_executions_looked_at ON app_private.deleted_executions USING btree (looked_at NULLS FIRST, deleted_at);
+
 CREATE INDEX idx_clients_email ON public.clients USING btree (email);
 
 CREATE INDEX idx_clients_status ON public.clients USING btree (status);
@@ -884,6 +1018,8 @@ CREATE INDEX idx_users_client_id ON public.users USING btree (client_id);
 
 CREATE INDEX idx_users_email ON public.users USING btree (email);
 
+CREATE INDEX idx_users_email_compared ON public.users USING btree (lower(NORMALIZE(email, NFC)));
+
 CREATE INDEX idx_users_role ON public.users USING btree (role);
 
 CREATE INDEX idx_users_status ON public.users USING btree (status);
@@ -891,6 +1027,8 @@ CREATE INDEX idx_users_status ON public.users USING btree (status);
 CREATE INDEX idx_users_updated_at ON public.users USING btree (updated_at DESC);
 
 CREATE INDEX idx_webhook_deliveries_client_created_id ON public.webhook_deliveries USING btree (client_id, created_at DESC, id DESC);
+
+CREATE INDEX idx_webhook_deliveries_client_due ON public.webhook_deliveries USING btree (client_id, next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 
 CREATE INDEX idx_webhook_deliveries_due ON public.webhook_deliveries USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 
@@ -910,7 +1048,13 @@ CREATE INDEX idx_workflow_executions_created_at ON public.workflow_executions US
 
 CREATE INDEX idx_workflow_executions_created_id ON public.workflow_executions USING btree (created_at DESC, id DESC);
 
+CREATE INDEX idx_workflow_executions_deadline ON public.workflow_executions USING btree (deadline_at, id) WHERE (status = ANY (ARRAY['pending'::text, 'processing'::text]));
+
 CREATE INDEX idx_workflow_executions_live ON public.workflow_executions USING btree (created_at) WHERE (status = ANY (ARRAY['pending'::text, 'processing'::text]));
+
+CREATE INDEX idx_workflow_executions_pending ON public.workflow_executions USING btree (created_at, id) WHERE (status = 'pending'::text);
+
+CREATE INDEX idx_workflow_executions_processing ON public.workflow_executions USING btree (created_at, id) WHERE (status = 'processing'::text);
 
 CREATE INDEX idx_workflow_executions_status ON public.workflow_executions USING btree (status);
 
@@ -934,11 +1078,17 @@ CREATE INDEX idx_workflows_updated_at ON public.workflows USING btree (updated_a
 
 CREATE TRIGGER copy_execution_client BEFORE INSERT ON public.workflow_batch_results FOR EACH ROW WHEN ((new.client_id IS NULL)) EXECUTE FUNCTION public.copy_execution_client();
 
+CREATE TRIGGER copy_workflow_settings BEFORE INSERT ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION public.copy_workflow_settings();
+
 CREATE TRIGGER count_changed_executions AFTER UPDATE ON public.workflow_executions FOR EACH ROW WHEN (((((old.client_id IS DISTINCT FROM new.client_id) OR (old.workflow_id IS DISTINCT FROM new.workflow_id)) OR (old.status IS DISTINCT FROM new.status)) OR (old.duration_seconds IS DISTINCT FROM new.duration_seconds))) EXECUTE FUNCTION app_private.count_executions();
 
 CREATE TRIGGER count_new_executions AFTER INSERT OR DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app_private.count_executions();
 
 CREATE TRIGGER keep_an_admin BEFORE UPDATE ON public.users FOR EACH ROW WHEN (((old.role = 'admin'::text) AND (old.status = 'active'::text) AND ((new.role <> 'admin'::text) OR (new.status <> 'active'::text)))) EXECUTE FUNCTION app.keep_an_admin();
+
+CREATE TRIGGER keep_changed_emails_apart BEFORE UPDATE OF email ON public.users FOR EACH ROW WHEN ((old.email IS DISTINCT FROM new.email)) EXECUTE FUNCTION app.keep_emails_apart();
+
+CREATE TRIGGER keep_emails_apart BEFORE INSERT ON public.users FOR EACH ROW EXECUTE FUNCTION app.keep_emails_apart();
 
 CREATE TRIGGER note_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app.note_deleted_execution();
 
@@ -1169,6 +1319,9 @@ REVOKE ALL ON FUNCTION app.fetch_budget(p_client_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.fetch_sweep_places() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.fetch_sweep_places() TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.fold_execution_counts() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.fold_execution_counts() TO masstock_worker;
 
@@ -1188,8 +1341,25 @@ GRANT ALL ON FUNCTION app.is_admin() TO masstock_owner;
 
 REVOKE ALL ON FUNCTION app.keep_an_admin() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION app.keep_emails_apart() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app.keep_sweep_place(p_kind text, p_at timestamp with time zone, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.keep_sweep_place(p_kind text, p_at timestamp with time zone, p_id uuid) TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.list_deleted_executions(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.list_deleted_executions(p_limit integer) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.lock_execution(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.lock_execution(p_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.lock_execution(p_id uuid) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.lock_request(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.lock_request(p_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.lock_request(p_id uuid) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.lock_ticket(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.lock_ticket(p_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.lock_ticket(p_id uuid) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.note_deleted_execution() FROM PUBLIC;
 
@@ -1197,6 +1367,10 @@ REVOKE ALL ON FUNCTION app.record_login() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.record_login() TO masstock_api;
 GRANT ALL ON FUNCTION app.record_login() TO masstock_admin;
 GRANT ALL ON FUNCTION app.record_login() TO authenticated;
+
+REVOKE ALL ON FUNCTION app.refresh_settings(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.refresh_settings(p_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.refresh_settings(p_id uuid) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) TO masstock_api;
@@ -1228,6 +1402,8 @@ REVOKE ALL ON FUNCTION app_private.seal(p_sub text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION app_private.set_key(p_id integer, p_key bytea) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.copy_execution_client() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.copy_workflow_settings() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.touch_updated_at() FROM PUBLIC;
 
@@ -1269,6 +1445,8 @@ GRANT SELECT ON TABLE app.workflow_names TO masstock_admin;
 GRANT SELECT ON TABLE app.workflow_names TO authenticated;
 
 GRANT SELECT,INSERT,DELETE ON TABLE app_private.deleted_executions TO masstock_owner;
+
+GRANT UPDATE(looked_at) ON TABLE app_private.deleted_executions TO masstock_owner;
 
 GRANT SELECT ON TABLE public.clients TO masstock_api;
 GRANT SELECT ON TABLE public.clients TO authenticated;
@@ -1396,6 +1574,20 @@ GRANT UPDATE(size_bytes) ON TABLE public.workflow_batch_results TO masstock_work
 GRANT UPDATE(cost_microusd) ON TABLE public.workflow_batch_results TO masstock_worker;
 
 GRANT UPDATE(image_sha256) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(model) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(width) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(height) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(as_asked) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(images_in_answer) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(has_provenance) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(provider_message) ON TABLE public.workflow_batch_results TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO authenticated;

@@ -39,11 +39,12 @@ The API reads the account's role and status at every request, so a suspension wo
 as `cursor` until it is null. New rows do not shift the following pages.
 
 **Errors** are RFC 9457 `application/problem+json` with a stable `code`. Another client's resource
-is `not_found`. If a path does not support the method, the answer is 405 with `Allow`.
+is `not_found`. If a path does not support the method, the answer is 405 with `Allow`. API Gateway's
+own answers (413, 429, 500, 503, 504) are `application/json` with a `message`.
 
 **Safe writes.** Repeat a POST with the same `Idempotency-Key`, and it returns the resource that the
-first one created. PATCH and DELETE accept `If-Match`. With `If-None-Match`, an unchanged resource
-is answered with 304 and no body.
+first one created or changed. PATCH and DELETE accept `If-Match`. With `If-None-Match`, an unchanged
+resource is answered with 304 and no body.
 
 Every GET path also supports HEAD. Unknown parameters and fields are refused. Every response has
 `X-Request-Id`.
@@ -87,7 +88,6 @@ RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
     "Location": {"description": "The address of the resource.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
     "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}},
-    "Allow": {"description": "The methods that the path supports.", "schema": {"type": "string"}},
 }
 # Values of path parameters in examples.
 EXAMPLE_IDS = {
@@ -99,7 +99,16 @@ EXAMPLE_IDS = {
     "ticket_id": RESPONSES["SupportTicket"]["id"],
     "batch_index": RESPONSES["BatchResult"]["batch_index"],
 }
-PROBLEM_HEADERS = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
+PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After"}
+CONTACT_URL = TYPE_BASE.partition("/errors")[0]
+# API Gateway's own answers, which every operation can get, by status.
+GATEWAY_ANSWERS = {
+    413: ("Request Entity Too Large", "The body or its event is over the limit of the gateway."),
+    429: ("Too Many Requests", "The stage is throttled."),
+    500: ("Internal Server Error", "The function failed."),
+    503: ("Service Unavailable", "The function cannot be run, or did not answer within 30 s."),
+    504: ("Endpoint request timed out", "The function did not answer within 30 s."),
+}
 
 TITLES = {302: "The image is at `Location`.", 304: "Not modified.", 204: "Done."}
 
@@ -112,8 +121,6 @@ def build() -> dict[str, Any]:
         path = re.sub(r"<(\w+)>", r"{\1}", operation.path)
         described = paths.setdefault(path, {})
         described[operation.method.lower()] = _operation(name, path, operation, problem_sets)
-    method_not_allowed = _problem_set([errors.MethodNotAllowed])
-    problem_sets[method_not_allowed[0]] = method_not_allowed[1]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return {
         "openapi": "3.1.0",
@@ -121,6 +128,7 @@ def build() -> dict[str, Any]:
             "title": "MasStock",
             "version": project["version"],
             "description": ABOUT,
+            "contact": {"name": "MasStock", "url": CONTACT_URL},
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "The host of this document."}],
@@ -200,9 +208,11 @@ def _operation(
         str(status): _answer(list(answers))
         for status, answers in groupby(operation.answers, lambda answer: answer.status)
     }
-    for status, kinds in problems_of(operation).items():
-        set_name, problem_set = _problem_set(kinds)
-        problem_sets[set_name] = problem_set
+    problems = problems_of(operation)
+    for status in sorted({*problems, *GATEWAY_ANSWERS}):
+        kinds = problems.get(status, [])
+        set_name = "_or_".join(kind.code for kind in kinds) or f"gateway_{status}"
+        problem_sets[set_name] = (status, kinds)
         described["responses"][str(status)] = {"$ref": f"#/components/responses/{set_name}"}
     return described
 
@@ -271,24 +281,26 @@ def problems_of(operation: Operation) -> dict[int, list[type[errors.AppError]]]:
     return {status: list(group) for status, group in groupby(ordered, lambda kind: STATUS[kind])}
 
 
-def _problem_set(
-    kinds: list[type[errors.AppError]],
-) -> tuple[str, tuple[int, list[type[errors.AppError]]]]:
-    return "_or_".join(kind.code for kind in kinds), (STATUS[kinds[0]], kinds)
-
-
 def _problem_response(status: int, kinds: list[type[errors.AppError]]) -> dict[str, Any]:
+    """The answers with one status: our problems, and the answer of the gateway if it has one."""
     headers = ["X-Request-Id", *([PROBLEM_HEADERS[status]] if status in PROBLEM_HEADERS else [])]
-    return {
-        "description": "\n".join(f"- `{kind.code}`: {_prose(kind)}" for kind in kinds),
-        "headers": _headers(*headers),
-        "content": {
-            PROBLEM_JSON: {
-                "schema": {"$ref": SCHEMAS + responses.Problem.__name__},
-                "examples": {kind.code: {"value": _problem_example(kind)} for kind in kinds},
-            }
-        },
-    }
+    lines = [f"- `{kind.code}`: {_prose(kind)}" for kind in kinds]
+    described: dict[str, Any] = {"headers": _headers(*headers), "content": {}}
+    if kinds:
+        described["content"][PROBLEM_JSON] = {
+            "schema": {"$ref": SCHEMAS + responses.Problem.__name__},
+            "examples": {kind.code: {"value": _problem_example(kind)} for kind in kinds},
+        }
+    if status in GATEWAY_ANSWERS:
+        message, meaning = GATEWAY_ANSWERS[status]
+        lines.append(f"- `application/json`, from API Gateway: {meaning}")
+        # The gateway sends none of our headers.
+        described["headers"] = {name: RESPONSE_HEADERS[name] for name in headers if kinds}
+        described["content"]["application/json"] = {
+            "schema": {"$ref": SCHEMAS + responses.GatewayMessage.__name__},
+            "example": {"message": message},
+        }
+    return {"description": "\n".join(lines), **described}
 
 
 def _problem_example(kind: type[errors.AppError]) -> dict[str, Any]:
@@ -310,7 +322,7 @@ def _problem_example(kind: type[errors.AppError]) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    models: list[type[BaseModel]] = [responses.Problem]
+    models: list[type[BaseModel]] = [responses.Problem, responses.GatewayMessage]
     for operation in OPERATIONS.values():
         models += [_response_model(each.model) for each in operation.answers if each.model]
         models += [_request_model(operation.body)] if operation.body else []
@@ -355,7 +367,8 @@ def _tidy(schema: Any) -> None:
     elif isinstance(schema, dict):
         for named in schema.get("properties", {}).values():
             named.pop("title", None)
-            # Omitting is not the same as null, and generated clients send defaults.
+            # Without null defaults, because generated clients would send them, and sending null is
+            # not the same as omitting a field.
             if named.get("default", ...) is None:
                 del named["default"]
         for part in schema.values():

@@ -1,4 +1,5 @@
-"""Handler that ends runs, recovers executions without a machine, sends webhooks and sweeps."""
+"""Handler that ends runs, recovers executions without a machine, sends webhooks and runs the
+sweep."""
 
 from masstock.coldstart import imports_done  # first: imports run without the garbage collector
 
@@ -9,14 +10,14 @@ from uuid import UUID
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from masstock.database.queries import executions
+from masstock.database.queries import sweeps
 from masstock.database.worker import worker_of
 from masstock.engine_step import step
 from masstock.errors import NotFinished
 from masstock.schemas.engine import ExecutionRun
 from masstock.settings import FinalizeSettings, read_settings
 from masstock.telemetry import logger
-from masstock_finalize.deliveries import deliver_webhooks
+from masstock_finalize.deliveries import deliver_first
 from masstock_finalize.ending import end_run
 from masstock_finalize.sweep import recover, sweep
 
@@ -24,19 +25,19 @@ from masstock_finalize.sweep import recover, sweep
 @logger.inject_lambda_context(clear_state=True)
 @step
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Handles four events: {execution_id, run, cause?} ends a run, {notify: execution id} sends its
-    webhook, an EventBridge event recovers the run of the machine that it names, {sweep: true}
-    sweeps. Each event may arrive twice or late."""
+    """Handles four kinds of events. {execution_id, run, cause?} ends a run. {notify: execution id}
+    sends the execution's webhook. An EventBridge event names a machine, whose run is recovered.
+    {sweep: true} starts the sweep. Each event may arrive twice or late."""
     settings = read_settings(FinalizeSettings)
     worker = worker_of(settings.database_secret_id)
     if event.get("sweep"):
         return sweep(worker, settings)
     if "notify" in event:
-        return {"delivered": deliver_webhooks(worker, settings, UUID(event["notify"]))}
+        return {"delivered": deliver_first(worker, settings, UUID(event["notify"]))}
     if "detail" in event:
         run = ExecutionRun.from_machine_name(event["detail"]["name"])
         logger.append_keys(execution_id=str(run.execution_id), run=run.run)
-        row = executions.fetch_live_execution(worker, run)
+        row = sweeps.fetch_live_execution(worker, run)
         return {"recovered": int(row is not None and recover(worker, row, settings))}
     run = ExecutionRun.from_event(event)
     logger.append_keys(execution_id=str(run.execution_id), run=run.run)

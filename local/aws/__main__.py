@@ -1,8 +1,8 @@
 """S3, Step Functions and Secrets Manager in one process, made from moto.
 
-`python -m local.aws PORT` reads its configuration, a JSON object, from standard input:
-directory, calls, lambda_url, state_machines [{name, definition}], secrets {name: value},
-buckets {name: public}, rules [[function, pattern]].
+`python -m local.aws PORT` reads its configuration from standard input. It is a JSON object with the
+members directory, calls, lambda_url, state_machines [{name, definition}], secrets {name: value},
+buckets {name: public} and rules [[function, pattern]].
 """
 
 import json
@@ -19,7 +19,7 @@ from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from local.aws import calls, objects, step_functions
+from local.aws import calls, checksums, objects, step_functions
 from local.aws.resources import ACCOUNT, REGION
 from local.processes.servers import ThreadedServer
 
@@ -102,6 +102,7 @@ def dispatcher() -> Callable:
         service: create_backend_app(service)  # pyright: ignore
         for service in ("s3", "stepfunctions", "secretsmanager")
     }
+    applications["s3"] = checksums.verifying(applications["s3"])
 
     def dispatch(environ: dict[str, Any], start_response: Callable) -> Any:
         if environ["PATH_INFO"] == HEALTH_PATH:

@@ -6,17 +6,20 @@ The emulator has real timeouts and the real runtime API, but runs one invoke at 
 
 import http.client
 import json
+import os
 import platform
 import signal
 import sys
+import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import samcli
 
 from local.aws.resources import LambdaFunction
+from local.aws.runtime import INITIALIZE, STARTS_VARIABLE
 from local.errors import StackError
 from local.processes import children
 
@@ -24,22 +27,26 @@ from local.processes import children
 # 6 MB for the answer. The emulator cuts longer payloads without an error.
 PAYLOAD_LIMIT = 6 * 1024 * 1024
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
+RUNTIME = Path(__file__).with_name("runtime.py")
 START_SECONDS = 15
-# The emulator ends a handler at its timeout. If it does not, the pool ends the emulator this much
-# later.
+# The emulator ends a handler at its timeout. If it fails to do so, the pool ends the emulator this
+# many seconds later.
 GRACE_SECONDS = 15
+DEATHS = ("Runtime.ExitError", "Sandbox.Timedout")
 
 
 @dataclass(frozen=True, slots=True)
 class InvokeResult:
     """What a handler returned, or Lambda's error object if `failed`.
 
-    An environment whose result is not `reusable` takes no further invoke.
+    An environment whose result is not `reusable` takes no further invoke. `began` is False if the
+    environment died before it called the handler.
     """
 
     payload: bytes
     failed: bool = False
     reusable: bool = True
+    began: bool = True
 
 
 @cache
@@ -56,7 +63,7 @@ def emulator() -> Path:
 
 
 class ExecutionEnvironment:
-    """A process that runs one invoke at a time. The first invoke includes the cold start."""
+    """A process that runs one invoke at a time. `initialize` makes its cold start."""
 
     def __init__(
         self,
@@ -69,7 +76,10 @@ class ExecutionEnvironment:
         self.idle_since = 0.0
         self._function = function
         self._ports = (children.free_port(), children.free_port())
-        runtime = [sys.executable, "-m", "awslambdaric", function.handler]
+        # A file in memory. The runtime appends one byte for each invoke that reaches the handler.
+        self._starts = os.memfd_create("handler-starts")
+        weakref.finalize(self, os.close, self._starts)
+        runtime = [sys.executable, str(RUNTIME), "-m", "awslambdaric", function.handler]
         self._process = children.spawn(
             [
                 str(emulator()),
@@ -99,6 +109,7 @@ class ExecutionEnvironment:
             "LAMBDA_TASK_ROOT": str(function.code),
             "PYTHONPATH": ":".join(map(str, filter(None, path))),
             "PYTHONUNBUFFERED": "1",
+            STARTS_VARIABLE: f"/proc/{os.getpid()}/fd/{self._starts}",
         }
 
     @property
@@ -106,8 +117,28 @@ class ExecutionEnvironment:
         """True while the process runs."""
         return self._process.poll() is None
 
+    def initialize(self) -> InvokeResult:
+        """Start the runtime and import the handler. The result is Lambda's error if that fails.
+
+        The result is not `began` if the runtime died or was too slow: another one may succeed.
+        """
+        before = self._handler_starts()
+        result = self._send(INITIALIZE)
+        died = result.failed and json.loads(result.payload)["errorType"] in DEATHS
+        return replace(result, began=not died or self._handler_starts() > before)
+
     def invoke(self, payload: bytes) -> InvokeResult:
         """Run the handler once. Errors are returned as Lambda's error object and never raised."""
+        before = self._handler_starts()
+        result = self._send(payload)
+        if result.reusable or self._handler_starts() > before:
+            return result
+        return replace(result, began=False)
+
+    def _handler_starts(self) -> int:
+        return os.fstat(self._starts).st_size
+
+    def _send(self, payload: bytes) -> InvokeResult:
         if not children.wait_for_listener(self._ports[0], self._process, START_SECONDS):
             return _error("Runtime.ExitError", "The emulator did not start.")
         connection = http.client.HTTPConnection(
@@ -139,6 +170,9 @@ def _interpret(status: int, body: bytes, timeout: int) -> InvokeResult:
     if body.startswith(b"Task timed out after "):
         return _timed_out(timeout)
     if status != http.client.OK:
+        # A runtime that is killed during its init leaves an empty body.
+        if not body:
+            return _error("Runtime.ExitError", "The runtime ended before it was ready.")
         error = json.loads(body)
         return _error(error["errorType"], error["errorMessage"])
     if len(body) >= PAYLOAD_LIMIT:
@@ -151,6 +185,11 @@ def _interpret(status: int, body: bytes, timeout: int) -> InvokeResult:
             del report["requestId"]
             return InvokeResult(json.dumps(report).encode(), failed=True)
     return InvokeResult(body)
+
+
+def service_error(error: Exception) -> InvokeResult:
+    """Return the result of an invoke that Lambda itself could not run."""
+    return _error("Lambda.ServiceException", repr(error))
 
 
 def _timed_out(timeout: int) -> InvokeResult:

@@ -18,7 +18,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Request, Response
 
 from local.aws.execution_environment import InvokeResult
-from local.aws.pool import PayloadTooLarge, PoolClosed
+from local.aws.pool import PayloadTooLarge, PoolClosed, TooManyRequests
 from local.aws.resources import ACCOUNT, DEFAULT_ROUTE
 
 BODY_LIMIT = 10 * 1024 * 1024
@@ -51,9 +51,10 @@ class HttpApi:
             event = build_event(request, read_body(request), request_id)
             result = self._invoke(json.dumps(event).encode())
         except (BodyTooLarge, PayloadTooLarge):
-            # Lambda's limit counts the whole event. The gateway answers 413 to both.
+            # The body is over the gateway's limit, or the event is over Lambda's limit. The gateway
+            # answers 413 in both cases.
             response = _message(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request Entity Too Large")
-        except PoolClosed:
+        except (PoolClosed, TooManyRequests):
             response = _message(HTTPStatus.SERVICE_UNAVAILABLE, "Service Unavailable")
         else:
             response = build_response(result)

@@ -1,8 +1,8 @@
-"""Lambda's Invoke API in front of the pools, and the token issuer's key set beside it."""
+"""Lambda's Invoke API in front of the pools. The token issuer's key set and the functions'
+credentials are beside it."""
 
 import json
 import logging
-import threading
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
@@ -12,7 +12,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from local.aws.pool import FunctionPool, PayloadTooLarge, PoolClosed, Pools
+from local.aws.credentials import CredentialsEndpoint
+from local.aws.event_queue import EventQueue
+from local.aws.pool import PayloadTooLarge, PoolClosed, Pools, TooManyRequests
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +22,25 @@ INVOKE_PATH = "/2015-03-31/functions/{}/invocations"
 
 
 class InnerEndpoints:
-    """WSGI application for the stack's own processes: Invoke, and GET /jwks.json."""
+    """WSGI application for the stack's own processes: Invoke, GET /jwks.json and the functions'
+    credentials."""
 
-    def __init__(self, pools: Pools, key_set: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        pools: Pools,
+        events: EventQueue,
+        key_set: dict[str, Any],
+        credentials: CredentialsEndpoint | None = None,
+    ) -> None:
         self._pools = pools
+        self._events = events
         self._key_set = key_set
+        credentials = credentials or CredentialsEndpoint()
         self._routes = Map(
             [
                 Rule(INVOKE_PATH.format("<name>"), methods=["POST"], endpoint=self._invoke),
                 Rule("/jwks.json", methods=["GET"], endpoint=self._keys),
+                Rule("/credentials/<function>", methods=["GET"], endpoint=credentials.answer),
             ]
         )
 
@@ -51,12 +63,15 @@ class InnerEndpoints:
             return _lambda_error(HTTPStatus.NOT_FOUND, "ResourceNotFoundException")
         event = request.get_data()
         if request.headers.get("x-amz-invocation-type") == "Event":
-            threading.Thread(target=run_in_background, args=(pool, event), daemon=True).start()
+            self._events.send(pool, event)
             return Response(status=HTTPStatus.ACCEPTED)
         try:
             result = pool.invoke(event)
         except PayloadTooLarge:
             return _lambda_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "RequestTooLargeException")
+        except TooManyRequests:
+            logger.info("%s is throttled", pool.function.name)
+            return _lambda_error(HTTPStatus.TOO_MANY_REQUESTS, "TooManyRequestsException")
         except PoolClosed:
             return _lambda_error(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceException")
         response = Response(result.payload, content_type="application/json")
@@ -64,19 +79,6 @@ class InnerEndpoints:
         if result.failed:
             response.headers["x-amz-function-error"] = "Unhandled"
         return response
-
-
-def run_in_background(pool: FunctionPool, event: bytes) -> None:
-    """Run an asynchronous invoke. Its caller has left, so failures are logged and not raised."""
-    try:
-        result = pool.invoke(event)
-    except PoolClosed:
-        pass
-    except Exception:
-        logger.exception("%s could not be invoked", pool.function.name)
-    else:
-        if result.failed:
-            logger.error("%s failed: %s", pool.function.name, result.payload.decode())
 
 
 def _lambda_error(status: HTTPStatus, code: str) -> Response:

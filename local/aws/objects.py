@@ -34,7 +34,8 @@ class StoredBody:
 
 
 class ObjectStore:
-    """The directory behind moto's S3. moto has one S3 for each process, so this has too."""
+    """The directory behind moto's S3. A process has one ObjectStore, because moto has one S3 for
+    each process."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -59,7 +60,7 @@ class ObjectStore:
         """Write moto's state of every object that this thread touched to disk."""
         touched = self._touched.__dict__.pop("keys", ())
         for bucket, name in touched:
-            # Under one lock, so that the last of two writers wins on disk as it does in moto.
+            # Under one lock: if two threads write an object, disk and memory keep the same version.
             with self._lock:
                 key = self._backend.buckets[bucket].keys.get(name)
                 if key is None:

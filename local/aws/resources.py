@@ -24,6 +24,9 @@ class LambdaFunction:
     timeout: int
     memory: int
     variables: Mapping[str, str]
+    # EventInvokeConfig: how often and how long Lambda repeats an asynchronous invoke.
+    event_retries: int = 2
+    event_age_seconds: int = 21600
 
     @property
     def arn(self) -> str:

@@ -3,14 +3,19 @@
 `sam local start-api` serves HTTP, and `sam local start-lambda` serves the state machine.
 PostgreSQL, S3, Step Functions, Secrets Manager and the model are those of a local stack. Needs
 Docker and Linux.
+
+SAM serves a copy of the build in LOCAL_DIR. So a later `make package` and a second stack do not
+change the files that it reads.
 """
 
 import json
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -40,19 +45,21 @@ from local.wiring import (
 
 READY_SECONDS = 180
 END_SECONDS = 60
+PULL_SECONDS = 600
+COPY_ATTEMPTS = 3
 MACHINE = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
 IMAGE = f"public.ecr.aws/lambda/python:3.13-{MACHINE}"
 NOT_IN_A_CONTAINER = (*INHERITED, "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID")
 
 
-def serve(settings: Settings, built: Path, ready: Callable[[str], object]) -> None:
-    """Serve the built template until a signal; call `ready` with the URL once it answers.
+def serve(settings: Settings, built: Path, ready: Callable[[str, Path], object]) -> None:
+    """Serve the built template until a signal.
 
-    Raises StackError without Docker, without a build, or if a stack runs in LOCAL_DIR.
+    Calls `ready` with the URL and the template that SAM reads once /health is healthy. Raises
+    StackError without Docker, base image or build, or if a stack runs in LOCAL_DIR.
     """
-    gateway = docker_gateway()
-    if not built.exists():
-        raise StackError("There is no build; run `make package` first.")
+    gateway = need_docker()
+    _refuse_other_architecture(built)
     functions_port = children.free_port()
     if lifecycle.running(settings):
         raise StackError(
@@ -72,16 +79,52 @@ def serve(settings: Settings, built: Path, ready: Callable[[str], object]) -> No
         keys_port = json.loads(settings.ports_file.read_text())["inner"]
         resources.enter_context(Forwarder(gateway, keys_port))
         _let_containers_reach_the_database(stack, gateway)
-        template = _template(built, settings, stack, gateway, keys_port)
+        copied = _copy_build(built.parent, settings.sam_build)
+        template = _template(copied, settings, stack, gateway, keys_port)
         api_port = settings.port or children.free_port()
-        for command, port in (("start-lambda", functions_port), ("start-api", api_port)):
+        started = [
             resources.enter_context(
                 SamLocal(command, template, port, settings.logs / f"{command}.log")
             )
-        wait_for_health(api_port, settings.logs / "start-api.log", READY_SECONDS)
-        ready(f"http://{HOST}:{api_port}")
+            for command, port in (("start-lambda", functions_port), ("start-api", api_port))
+        ]
+        wait_for_health(
+            api_port,
+            settings.logs / "start-api.log",
+            READY_SECONDS,
+            alive=lambda: all(process.alive for process in started),
+        )
+        ready(f"http://{HOST}:{api_port}", template)
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
+
+
+def need_docker() -> str:
+    """Return this machine's address inside containers; StackError without daemon or base image.
+
+    Docker pulls a missing base image.
+    """
+    gateway = docker_gateway()
+    if _docker("image", "inspect", IMAGE).returncode == 0:
+        return gateway
+    print(f"The base image {IMAGE} is missing. Docker pulls it …", file=sys.stderr, flush=True)
+    try:
+        pulled = _docker("pull", IMAGE, seconds=PULL_SECONDS)
+        reason = pulled.stderr.strip().rpartition("\n")[2] if pulled.returncode else ""
+    except subprocess.TimeoutExpired:
+        reason = f"no end after {PULL_SECONDS} s"
+    if reason or pulled.returncode:
+        raise StackError(
+            f"The base image {IMAGE} is missing, and Docker cannot pull it: {reason}. "
+            f"Load it with `docker load` or `docker pull {IMAGE}`."
+        )
+    return gateway
+
+
+def _docker(*arguments: str, seconds: float = 30) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, check=False, timeout=seconds
+    )
 
 
 def docker_gateway() -> str:
@@ -152,6 +195,41 @@ def _let_containers_reach_the_database(stack: dict[str, Any], gateway: str) -> N
         manager.put_secret_value(SecretId=secret, SecretString=url)
 
 
+def _refuse_other_architecture(built: Path) -> None:
+    if not built.exists():
+        raise StackError("There is no build; run `make package` first.")
+    architecture = yaml_parse(built.read_text())["Parameters"]["Architecture"]
+    if MACHINE not in architecture["AllowedValues"]:
+        raise StackError(f"The build is not for {MACHINE}; run `make package` again.")
+
+
+def _copy_build(source: Path, target: Path) -> Path:
+    """Copy a build and return the copy's template. `make package` may replace the build meanwhile.
+
+    A copy of two builds would be inconsistent, so the copy starts again if the build changed.
+    """
+    for _ in range(COPY_ATTEMPTS):
+        shutil.rmtree(target, ignore_errors=True)
+        with suppress(FileNotFoundError, shutil.Error):
+            before = (source / "template.yaml").stat()
+            shutil.copytree(source, target)
+            after = (source / "template.yaml").stat()
+            if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
+                break
+    else:
+        raise StackError("The build changed while it was copied; run `make sam-local` again.")
+    # The definition of the state machine is not part of the build.
+    template = yaml_parse((source / "template.yaml").read_text())
+    for resource in template["Resources"].values():
+        properties = resource.get("Properties", {})
+        if "DefinitionUri" in properties:
+            uri = source / properties["DefinitionUri"]
+            properties["DefinitionUri"] = str(uri.resolve())
+    path = target / "template.yaml"
+    path.write_text(yaml_dump(template))
+    return path
+
+
 def _template(
     built: Path, settings: Settings, stack: dict[str, Any], gateway: str, keys_port: int
 ) -> Path:
@@ -171,9 +249,6 @@ def _template(
         for function in read_template(built, parameters).functions
     }
     template = yaml_parse(built.read_text())
-    architecture = template["Parameters"]["Architecture"]
-    if MACHINE not in architecture["AllowedValues"]:
-        raise StackError(f"The build is not for {MACHINE}; run `make package` again.")
     for name, value in {**parameters, "Architecture": MACHINE}.items():
         template["Parameters"][name]["Default"] = value
     for logical_id, values in variables.items():
@@ -187,14 +262,11 @@ class SamLocal:
     """A `sam local start-…` process. SIGINT ends it, and it then removes its containers."""
 
     def __init__(self, command: str, template: Path, port: int, log: Path) -> None:
-        image = subprocess.run(
-            ["docker", "image", "inspect", IMAGE], capture_output=True, check=False
-        )
         self._process = children.spawn(
             [
                 *("sam", "local", command, "--template", str(template), "--region", REGION),
                 *("--host", HOST, "--port", str(port), "--warm-containers", "LAZY"),
-                *(["--skip-pull-image"] if image.returncode == 0 else []),
+                "--skip-pull-image",
             ],
             log=log,
             cwd=ROOT,
@@ -207,8 +279,13 @@ class SamLocal:
             death_signal=signal.SIGINT,
         )
 
-    def __enter__(self) -> None:
-        return None
+    @property
+    def alive(self) -> bool:
+        """True while the process runs."""
+        return self._process.poll() is None
+
+    def __enter__(self) -> "SamLocal":
+        return self
 
     def __exit__(self, *_: object) -> None:
         children.end(self._process, signal.SIGINT, END_SECONDS)

@@ -1,7 +1,7 @@
 """Changes moto's Step Functions so that it can run the state machine of this project.
 
-moto's interpreter knows every state of the definition but was made for short tests. Each function
-here repairs one thing, and `tests/local/test_step_functions.py` has a test for each.
+moto's interpreter knows every kind of state, but it was made for short tests. Each function here
+repairs one problem, and `tests/local/test_step_functions.py` tests each repair.
 """
 
 import functools
@@ -80,7 +80,8 @@ def _client_error(code: str, status: int, message: str) -> ClientError:
 
 
 def invoke_functions_at(endpoint: LambdaEndpoint) -> None:
-    """Let tasks call `endpoint`. moto would make a boto3 client for each task and call itself."""
+    """Let tasks call `endpoint`. Otherwise moto makes a boto3 client for each task and calls moto's
+    own Lambda."""
 
     def invoke(parameters: dict, region: str, state_credentials: Any) -> dict[str, Any]:
         answer = endpoint.invoke(parameters["FunctionName"], parameters.get("Payload", b"{}"))
@@ -91,7 +92,8 @@ def invoke_functions_at(endpoint: LambdaEndpoint) -> None:
 
 
 def parse_paths_once() -> None:
-    """Cache parsed JSONPaths. Parsing at every use costs more than the rest of a Map item."""
+    """Cache parsed JSONPaths. Parsing them at every use takes longer than all other work of moto
+    for a Map item."""
     users: tuple[Any, ...] = (json_path, result_path)
     for module in users:
         module.parse = functools.cache(module.parse)
@@ -112,7 +114,7 @@ def loop_over_items() -> None:
             last = isinstance(job.job_output, Exception) or self.stopped()
             following = None if last else self._job_pool.next_job()
             if following is None:
-                # Before the job closes, because the Map may continue when it closes.
+                # Delete the frame before the job closes, because the Map may continue then.
                 self._env.delete_frame(worker_frame)
             self._job_pool.close_job(job)
             job = following
@@ -179,7 +181,8 @@ def stop_at_once() -> None:
 
 
 def report_failures(emit: Emit) -> None:
-    """Emit EventBridge's event when an execution fails. moto has no executions for Map items."""
+    """Emit EventBridge's event when an execution fails. In moto, Map items are not executions, so
+    they cause no events."""
     reflect = BaseExecutionWorkerCommunication._reflect_execution_status
 
     def reflect_and_report(self: Any) -> None:

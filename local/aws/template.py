@@ -1,12 +1,13 @@
 """Reads template.yaml with SAM CLI's providers.
 
-These providers are internal interfaces. `tests/local/test_template.py` tests those used here.
+These providers are internal interfaces of SAM CLI. `tests/local/test_template.py` tests the
+interfaces that this module uses.
 """
 
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def _read(path: Path, parameters: Mapping[str, str]) -> Template:
         global_parameter_overrides={"AWS::Region": REGION, "AWS::AccountId": ACCOUNT},
     )
     resources = stacks[0].resources
-    functions = tuple(_functions(path.parent, stacks))
+    functions = tuple(_functions(path.parent, stacks, resources))
     events = [
         (logical_id, event)
         for logical_id, resource in resources.items()
@@ -73,12 +74,14 @@ def _read(path: Path, parameters: Mapping[str, str]) -> Template:
     )
 
 
-def _functions(root: Path, stacks: list) -> list[LambdaFunction]:
+def _functions(root: Path, stacks: list, resources: Mapping[str, Any]) -> Iterator[LambdaFunction]:
     provider = SamFunctionProvider(
         stacks, use_raw_codeuri=True, ignore_code_extraction_warnings=True
     )
-    return [
-        LambdaFunction(
+    for function in provider.get_all():
+        properties = resources[function.name]["Properties"]
+        asynchronous = properties.get("EventInvokeConfig", {})
+        yield LambdaFunction(
             logical_id=function.name,
             name=function.functionname,
             handler=function.handler or "",
@@ -89,10 +92,19 @@ def _functions(root: Path, stacks: list) -> list[LambdaFunction]:
             variables={
                 name: str(value)
                 for name, value in (function.environment or {}).get("Variables", {}).items()
-            },
+            }
+            | _logging_variables(properties["LoggingConfig"]),
+            event_retries=int(asynchronous.get("MaximumRetryAttempts", 2)),
+            event_age_seconds=int(asynchronous.get("MaximumEventAgeInSeconds", 21600)),
         )
-        for function in provider.get_all()
-    ]
+
+
+def _logging_variables(configuration: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables that Lambda derives from a function's LoggingConfig."""
+    return {
+        "AWS_LAMBDA_LOG_FORMAT": configuration["LogFormat"],
+        "AWS_LAMBDA_LOG_LEVEL": configuration.get("ApplicationLogLevel", "INFO"),
+    }
 
 
 def _default_route(stacks: list) -> str:

@@ -2,14 +2,18 @@
 
 import threading
 
-from local.aws.lambda_api import run_in_background
+from local.aws.event_queue import EventQueue
 from local.aws.pool import FunctionPool
 
 
 class Timer:
-    """Invokes a function at `start` and then every `seconds`, one invoke at a time."""
+    """Sends an event at `start` and then every `seconds`.
 
-    def __init__(self, pool: FunctionPool, event: str, seconds: float) -> None:
+    As on AWS, it does not wait for the function. Invokes longer than the interval overlap.
+    """
+
+    def __init__(self, events: EventQueue, pool: FunctionPool, event: str, seconds: float) -> None:
+        self._events = events
         self._pool = pool
         self._event = event.encode()
         self._seconds = seconds
@@ -17,15 +21,15 @@ class Timer:
         self._thread = threading.Thread(target=self._run, name="timer", daemon=True)
 
     def start(self) -> None:
-        """Start the thread that invokes."""
+        """Start the thread that sends."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Start no further invoke. A running one continues."""
+        """Send no further event."""
         self._stopping.set()
 
     def _run(self) -> None:
         while True:
-            run_in_background(self._pool, self._event)
+            self._events.send(self._pool, self._event)
             if self._stopping.wait(self._seconds):
                 return

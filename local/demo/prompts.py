@@ -1,5 +1,7 @@
 """The prompts of the demo, from a text file."""
 
+import csv
+import io
 import re
 from pathlib import Path
 
@@ -39,8 +41,15 @@ def read_prompts(path: Path) -> list[str]:
 def split_prompts(text: str) -> list[str]:
     """Return one prompt for each line.
 
-    If blank lines separate blocks and one block has several lines, each block is one prompt.
+    If blank lines separate blocks and one block has several lines, each block is one prompt. If the
+    first line is a CSV header with a column `prompt`, the cells of the column are the prompts.
     """
+    rows = _csv_rows(text)
+    if rows and (column := _prompt_column(rows[0])) is not None:
+        # With a single column, an unquoted comma is part of the prompt.
+        cells = rows[1:] if len(rows[0]) > 1 else [[",".join(row)] for row in rows[1:]]
+        prompts = [row[column].strip() for row in cells if len(row) > column]
+        return [prompt for prompt in prompts if prompt]
     text = re.sub(r"\r\n?", "\n", text).strip()
     blocks = [block.strip() for block in re.split(r"\n\s*\n", text)]
     if len(blocks) > 1 and any("\n" in block for block in blocks):
@@ -48,3 +57,19 @@ def split_prompts(text: str) -> list[str]:
     else:
         prompts = [line.strip() for line in text.split("\n")]
     return [prompt for prompt in prompts if prompt]
+
+
+def _csv_rows(text: str) -> list[list[str]]:
+    """Return the rows of a CSV text; an empty list for a text that is not CSV."""
+    header = text.strip().partition("\n")[0]
+    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
+    try:
+        return [row for row in csv.reader(io.StringIO(text.strip()), delimiter=delimiter) if row]
+    except csv.Error:
+        return []
+
+
+def _prompt_column(header: list[str]) -> int | None:
+    """Return the position of the column `prompt`, or None if the row has no such name."""
+    names = [name.strip().casefold() for name in header]
+    return names.index("prompt") if "prompt" in names else None

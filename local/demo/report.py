@@ -1,6 +1,5 @@
 """The results of the demo on the terminal: a table, the places of the files, calls to try."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from local.calls import example_calls
 
 ROWS_SHOWN = 30
 
@@ -55,23 +56,15 @@ def print_paths(console: Console, folder: Path, sheet: Path, summary: Path) -> N
         console.print(f"  {label + ':':15}{short}", soft_wrap=True)
 
 
-def print_calls(
-    console: Console, access: Json, workflow_id: str, execution_id: str, api_key: str
-) -> None:
+def print_calls(console: Console, access: Json, workflow_id: str, api_key: str) -> None:
     """Print curl commands that use the running stack."""
-    executions, tokens = f"{access['base_url']}/v1/executions", access["tokens"]
-    body = {"workflow_id": workflow_id, "prompts": ["a red kite"], "api_key": api_key}
+    a, b = (
+        f"'Authorization: Bearer {access['tokens'][user]}'" for user in ("client_a", "client_b")
+    )
+    calls = example_calls(access["base_url"], workflow_id, api_key, a, b)
     console.print(
-        f"""
-The stack stays up until `make down`. Submit, watch, fetch an image; client B gets a 404:
-
-A='Authorization: Bearer {tokens["client_a"]}'
-B='Authorization: Bearer {tokens["client_b"]}'
-curl -s -H "$A" -H 'Content-Type: application/json' -d '{json.dumps(body)}' {executions}
-curl -s -H "$A" {executions}/{execution_id}
-curl -sL -H "$A" {executions}/{execution_id}/results/0/image -o image.png
-curl -s -H "$B" {executions}/{execution_id}
-""",
+        "\nThe stack stays up until `make down`."
+        f" Submit, wait, fetch the image; client B gets a 404:\n\n{calls}\n",
         markup=False,
         soft_wrap=True,
     )

@@ -155,7 +155,7 @@ def run(
     console.print(f"{ended['status']} in {seconds} s: {len(images)} of {len(results)} images")
     report.print_paths(console, folder, output.sheet, output.summary)
     if stay:
-        report.print_calls(console, access, workflow["id"], execution_id, DEMO_API_KEY)
+        report.print_calls(console, access, workflow["id"], DEMO_API_KEY)
     lost = sum(result["status"] == "completed" for result in results) - len(images)
     if lost:
         raise DemoError(f"{lost} finished images could not be downloaded")

@@ -1,7 +1,7 @@
 """Posters that stand in for an image model's work: a real, distinct PNG for every prompt.
 
-A poster is drawn as tones (one byte a pixel) and coloured by a palette of 256 entries. Drawing and
-compressing that is several times cheaper than RGB. Only a poster with reference images is RGB.
+A poster is drawn as tones (one byte a pixel) and coloured by a palette of 256 entries. Drawing
+and compressing RGB would take several times the CPU. Only a poster with reference images is RGB.
 `compositions` makes the drawing and `lettering` fits the prompt below it.
 """
 
@@ -92,7 +92,8 @@ def size_for(aspect_ratio: str | None) -> tuple[int, int]:
 
 
 def _pin_references(poster: Image.Image, references: Sequence[bytes], bottom: int) -> None:
-    """Paste framed thumbnails along the lower edge of the drawing; the last counts the rest."""
+    """Paste framed thumbnails along the lower edge of the drawing. The last thumbnail has the
+    number of references that are not shown."""
     shown = [_thumbnail(reference) for reference in references[:MOST_THUMBNAILS]]
     room = (poster.width - 2 * MARGIN - 16) // MOST_THUMBNAILS - 12
     side = min(THUMBNAIL, room, bottom - MARGIN - 24)

@@ -18,12 +18,12 @@ from local.errors import StackError
 HOST = "127.0.0.1"
 LEASH = Path(__file__).with_name("leash.py")
 
-# Linux sends the death signal when the thread that forked the child ends, not when the process
-# does. This thread lives as long as the process.
+# Linux sends the death signal when the thread that forked the child ends, even if the process goes
+# on. So this thread forks all children. It lives as long as the process.
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forker")
 
-# Below the range of outgoing connections on Linux and macOS: such a connection could otherwise
-# take a port between `free_port` and the child's bind.
+# Linux and macOS use higher ports for outgoing connections. Such a connection could otherwise take
+# a port after `free_port` returned it and before the child binds it.
 _PORTS = range(10240, 32768)
 _given_ports: set[int] = set()
 _ports_lock = threading.Lock()
@@ -38,8 +38,8 @@ def on_leash(
 ) -> list[str]:
     """Wrap `command` so that it gets `death_signal` when its parent process dies.
 
-    `parent` is the pid of the parent. With it, a command whose parent is already dead does not
-    start; 0 omits this check. `account` is the uid and gid to run as.
+    `parent` is the pid of the parent. If this process is already dead, the command does not start.
+    0 omits this check. `account` is the uid and gid to run as.
     """
     identity = "-" if account is None else f"{account[0]}:{account[1]}"
     leash = [sys.executable, "-I", "-S", str(LEASH), str(parent), str(int(death_signal)), identity]
@@ -72,7 +72,9 @@ def spawn(
 
 
 def end(process: subprocess.Popen[bytes], sign: signal.Signals, patience: float) -> None:
-    """Send `sign` and wait `patience` seconds; kill the process group after that or for SIGKILL.
+    """Send `sign` and wait up to `patience` seconds. Kill the process group if it still runs.
+
+    For SIGKILL, kill the process group at once.
 
     A reaped process gets no signal, because its pid may belong to another process. Processes that
     the child started are on their own leash and end with it.

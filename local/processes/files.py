@@ -22,7 +22,7 @@ def lock(path: Path) -> None:
     Raises StackError if another process holds the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Never closed, so that a free lock means that the process is gone.
+    # The descriptor stays open. So the lock is free only after the process has ended.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
--- A provider's usage is not trusted: no amount below zero credits a budget, and no amount is so large
+-- A provider's usage is not trusted: no charge below zero credits a budget, and no amount is so large
 -- that sums overflow. NOT VALID, because rows that an earlier release wrote stay as they are.
 SET LOCAL ROLE masstock_owner;
 

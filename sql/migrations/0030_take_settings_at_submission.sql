@@ -1,5 +1,8 @@
 -- An execution keeps the settings of its workflow as they were at its submission: changing a workflow
 -- changes nothing of the executions that run. Results record what the image model answered.
+SET LOCAL ROLE masstock_authz;
+GRANT CREATE ON SCHEMA app TO masstock_owner;
+RESET ROLE;
 SET LOCAL ROLE masstock_owner;
 
 ALTER TABLE public.workflow_executions
@@ -39,4 +42,18 @@ REVOKE EXECUTE ON FUNCTION public.copy_workflow_settings() FROM PUBLIC;
 CREATE TRIGGER copy_workflow_settings BEFORE INSERT ON public.workflow_executions
     FOR EACH ROW EXECUTE FUNCTION public.copy_workflow_settings();
 
+-- For a retry whose caller asks for it.
+CREATE FUNCTION app.refresh_settings(p_id uuid) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
+    UPDATE public.workflow_executions e SET settings = w.config
+    FROM public.workflows w
+    WHERE e.id = p_id AND w.id = e.workflow_id AND e.status IN ('completed', 'failed')
+      AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+$$;
+REVOKE EXECUTE ON FUNCTION app.refresh_settings(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION app.refresh_settings(uuid) TO masstock_api, masstock_admin;
+
+RESET ROLE;
+SET LOCAL ROLE masstock_authz;
+REVOKE CREATE ON SCHEMA app FROM masstock_owner;
 RESET ROLE;

@@ -1,9 +1,9 @@
 """Adopts a database that already has the schema document's tables and data.
 
-Gives the tables what the first migration makes: owner, defaults, missing constraints and indexes.
-Drops their row policies, because the document's policies recurse without end, and their triggers
-that set updated_at; later migrations create both. Keeps every row, and every object that the
-document does not name.
+Adds the parts that the first migration creates: owner, defaults, missing constraints and indexes.
+Drops the row policies of the tables, because the document's policies recurse without end. Drops the
+triggers that set updated_at. Later migrations create new policies and triggers. Keeps every row,
+and every object that the document does not name.
 """
 
 from typing import LiteralString, cast
@@ -76,7 +76,8 @@ def _refuse_different_columns(connection: psycopg.Connection) -> None:
 def _take_over(connection: psycopg.Connection, table: str) -> None:
     name = sql.Identifier("public", table)
     connection.execute(sql.SQL("ALTER TABLE {} OWNER TO masstock_owner").format(name))
-    # As the new owner, because Supabase locks its own tables while `postgres` drops a policy.
+    # The new owner drops the policies. If `postgres` dropped them, Supabase would lock its own
+    # tables.
     connection.execute("SET LOCAL ROLE masstock_owner")
     policies = connection.execute(
         "SELECT polname FROM pg_policy WHERE polrelid = %s::regclass", [f"public.{table}"]

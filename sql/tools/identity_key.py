@@ -8,10 +8,10 @@ an argument and never printed.
   make identity-key ROTATE=1   trusts this key in addition to the present one
   make identity-key ONLY=1     trusts only this key, at once
 
-To change the key without a failed request: run ROTATE=1, then change the value of the secret, wait
-five minutes until every function has read it, then run ONLY=1. ONLY=1 with the earlier key cancels
-a rotation. After a leak run ONLY=1 alone: a function that still signs with the old key fails once
-(503) and then reads the new value.
+To change the key without a failed request: run ROTATE=1. Change the value of the secret. Wait five
+minutes, until every process has read it. Run ONLY=1. ONLY=1 with the earlier key cancels a
+rotation. After a leak, change the secret and run ONLY=1 alone. A process that still signs with the
+old key then fails once (503) and reads the new value.
 """
 
 import argparse

@@ -3,7 +3,8 @@
     DATABASE_URL=… python -m sql.tools.migrate [--dry-run] [--baseline]
 
 Needs a direct connection (no transaction pooler) with a login that may create roles; a superuser
-is not necessary. A lock lets one migrator work at a time. The others wait, then find nothing to do.
+is not necessary. A lock lets one migrator (a process of this program) work at a time. The others
+wait, then find nothing to do.
 """
 
 import argparse
@@ -27,8 +28,8 @@ MIGRATIONS = SQL / "migrations"
 # b"masstock" as a 64-bit integer: a constant that no other program uses.
 LOCK = int.from_bytes(b"masstock", "big")
 LOCK_POLL_SECONDS = 0.2
-# The server checks this often whether the connection is alive. Otherwise a lost migrator would
-# keep the lock until its statement ends.
+# The interval at which the server checks if the connection is alive. Without these checks, the lock
+# of a lost migrator would stay until its statement ends.
 SERVER_LOOKS = "10s"
 
 
@@ -44,8 +45,8 @@ class MigrationFailed(Exception):
 class Migration:
     """One file. It applies completely or not at all, unless its first line is `-- no transaction`.
     Then its statements run one by one; each must end its line with `;`. Such a file can stop at any
-    statement, so it must be safe to run again: before CREATE INDEX CONCURRENTLY it has DROP INDEX
-    CONCURRENTLY IF EXISTS, which removes a half-built index."""
+    statement, so it must be safe to run again. For example, DROP INDEX CONCURRENTLY IF EXISTS
+    stands before CREATE INDEX CONCURRENTLY and removes a half-built index."""
 
     name: str
     text: str
@@ -118,8 +119,8 @@ def _wait_for_turn(connection: psycopg.Connection, report: Callable[[str], objec
     connection.execute(
         "SELECT set_config('client_connection_check_interval', %s, false)", [SERVER_LOOKS]
     )
-    # Not pg_advisory_lock: its statement would hold a snapshot while it waits. A CREATE INDEX
-    # CONCURRENTLY of the migrator with the lock waits for the end of that snapshot: a deadlock.
+    # pg_advisory_lock could cause a deadlock: its statement holds a snapshot while it waits for the
+    # other migrator, whose CREATE INDEX CONCURRENTLY waits for the end of that snapshot.
     reported = False
     while connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone() != (True,):
         if not reported:

@@ -3,7 +3,8 @@
     DATABASE_URL=… SEALING_SECRET_ID=… python -m sql.tools.reseal [--add-key]
 
 The login must be a member of masstock_owner, like the login that migrates. `--add-key` first adds a
-key to the secret. After a run that prints `0 keys sealed again`, older keys can be removed.
+sealing key to the secret. After a run that prints `0 keys sealed again`, you can remove older
+sealing keys from the secret.
 """
 
 import argparse
@@ -30,14 +31,14 @@ def with_new_key(sealing_keys: str) -> str:
 
 
 def reseal(database_url: str, sealing_keys: str) -> tuple[int, int]:
-    """Returns how many keys were sealed again, and how many do not open and stay unchanged. Each
-    key is replaced in a statement of its own, only if it is still the value that was read. So a
-    second run, or a stop at any point, loses nothing."""
+    """Returns the number of API keys that were sealed again, and the number of API keys that cannot
+    be decrypted and stay unchanged. Each API key is replaced by its own statement, and only if it
+    was not changed since it was read. So a second run, or a stop at any point, loses nothing."""
     current = json.loads(sealing_keys)["current"]
     resealed = unreadable = 0
     after = UUID(int=0)
     with psycopg.connect(database_url, autocommit=True) as connection:
-        # The policy of the owner shows every row. SET applies it to all statements.
+        # As the owner, all statements of this connection see every row.
         connection.execute("SET ROLE masstock_owner")
         while True:
             rows = connection.execute(
@@ -100,7 +101,7 @@ def main(arguments: list[str]) -> int:
 
 
 def report(resealed: int, unreadable: int) -> int:
-    """Prints the outcome; returns exit status 1 if a key does not open."""
+    """Prints the two numbers. Returns exit status 1 if an API key cannot be decrypted."""
     print(f"{resealed} keys sealed again; {unreadable} do not open with any key of the secret")
     return 1 if unreadable else 0
 

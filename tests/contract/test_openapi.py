@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,12 +23,20 @@ DESCRIBED = [
     for path, methods in DESCRIPTION["paths"].items()
     for method, operation in methods.items()
 ]
+# Answered without the database.
+BARE = {"get_openapi", "get_docs", "get_docs_asset"}
 IDS = [operation["operationId"] for _, _, operation in DESCRIBED]
 
 
 def validator(schema: dict[str, Any]) -> Draft202012Validator:
     whole = {**schema, "components": DESCRIPTION["components"]}
     return Draft202012Validator(whole, format_checker=FormatChecker())
+
+
+def resolved(answer: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in answer:
+        return answer
+    return DESCRIPTION["components"]["responses"][answer["$ref"].rpartition("/")[2]]
 
 
 def test_the_document_matches_the_routes_and_schemas() -> None:
@@ -54,12 +63,44 @@ def test_the_document_describes_exactly_the_routes() -> None:
 def test_every_answer_has_a_request_id_and_every_problem_the_same_form(
     path: str, method: str, operation: dict[str, Any]
 ) -> None:
-    problems = DESCRIPTION["components"]["responses"]
     for status, answer in operation["responses"].items():
-        described = problems[answer["$ref"].rpartition("/")[2]] if "$ref" in answer else answer
+        described = resolved(answer)
+        kinds = set(described.get("content", {}))
         if int(status) >= 400:
-            assert list(described["content"]) == ["application/problem+json"]
-        assert "X-Request-Id" in described["headers"]
+            assert kinds <= {"application/problem+json", "application/json"}
+        if int(status) < 400 or "application/problem+json" in kinds:
+            assert "X-Request-Id" in described["headers"]
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), DESCRIBED, ids=IDS)
+def test_every_operation_has_the_answers_of_the_gateway(
+    path: str, method: str, operation: dict[str, Any]
+) -> None:
+    for status in ("413", "429", "500", "503", "504"):
+        described = resolved(operation["responses"][status])
+        gateway = described["content"]["application/json"]
+        validator(gateway["schema"]).validate(gateway["example"])
+        assert set(gateway["example"]) == {"message"}
+        # The gateway sends none of our headers.
+        assert not any(header.get("required") for header in described["headers"].values())
+        ours = "application/problem+json" in described["content"]
+        assert ours == (
+            status == "500"
+            or (status == "413" and "requestBody" in operation)
+            or (status == "503" and operation["operationId"] not in BARE)
+        )
+
+
+def test_every_component_is_used_and_a_contact_is_named() -> None:
+    references = set(re.findall(r'"\$ref": "#/components/(\w+/[\w-]+)"', json.dumps(DESCRIPTION)))
+    components = DESCRIPTION["components"]
+    assert references == {
+        f"{kind}/{name}"
+        for kind in ("schemas", "responses", "headers")
+        for name in components[kind]
+    }
+    assert set(components) == {"schemas", "responses", "headers", "securitySchemes"}
+    assert DESCRIPTION["info"]["contact"]["url"].startswith("https://")
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), DESCRIBED, ids=IDS)

@@ -99,6 +99,79 @@ def test_all_wheels_have_the_same_architecture(which: str, request: pytest.Fixtu
         assert machine == ELF_MACHINES[wanted], path
 
 
+def build_with(target: Path, parameter: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What a user of SAM types, without `make`."""
+    kept = {name: value for name, value in os.environ.items() if name != "ARCHITECTURE"}
+    return subprocess.run(
+        [
+            *(ROOT / ".venv/bin/sam", "build", "--build-dir", target),
+            *("--parameter-overrides", f"Architecture={parameter}"),
+        ],
+        cwd=ROOT,
+        env={**kept, **variables, "SAM_CLI_TELEMETRY": "0"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.mark.parametrize("architecture", ELF_MACHINES)
+def test_the_parameter_alone_chooses_the_architecture(architecture: str, tmp_path: Path) -> None:
+    done = build_with(tmp_path / "build", architecture)
+    assert done.returncode == 0, done.stderr[-3000:]
+    compiled = list((tmp_path / "build").rglob("*.so"))
+    assert compiled
+    for path in compiled:
+        machine = int.from_bytes(path.read_bytes()[18:20], "little")
+        assert machine == ELF_MACHINES[architecture], path
+
+
+def test_a_contradicting_variable_is_refused(tmp_path: Path) -> None:
+    done = build_with(tmp_path / "build", "arm64", ARCHITECTURE="x86_64")
+    assert done.returncode != 0
+    assert "`make package ARCHITECTURE=x86_64`" in done.stderr
+
+
+def test_a_new_build_replaces_the_earlier_one_whole(tmp_path: Path) -> None:
+    for name in ("build", "new"):
+        (tmp_path / name / "ApiFunction").mkdir(parents=True)
+        (tmp_path / name / "template.yaml").write_text(name)
+    (tmp_path / "build/left-over").write_text("")
+    artifacts.replace_build(tmp_path / "new", tmp_path / "build")
+    assert {path.name for path in tmp_path.iterdir()} == {"build"}
+    assert {path.name for path in (tmp_path / "build").iterdir()} == {
+        "ApiFunction",
+        "template.yaml",
+    }
+    assert (tmp_path / "build/template.yaml").read_text() == "new"
+
+
+def test_a_failed_package_leaves_the_earlier_build(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    for name in ("layers", "functions", "statemachine", "deploy"):
+        shutil.copytree(ROOT / name, clone / name)
+    for name in ("template.yaml", "samconfig.toml", "Makefile", "requirements-dev.txt"):
+        shutil.copy2(ROOT / name, clone)
+    (clone / ".venv").symlink_to((ROOT / ".venv").resolve())
+    (clone / ".aws-sam/build").mkdir(parents=True)
+    (clone / ".aws-sam/build/template.yaml").write_text("earlier")
+    (clone / "functions/fanout/fanout.py").write_text("def")
+    done = subprocess.run(
+        ["make", "package", f"ARCHITECTURE={HERE}"],
+        cwd=clone,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode != 0
+    assert "fanout.py" in done.stderr
+    assert (clone / ".aws-sam/build/template.yaml").read_text() == "earlier"
+    assert [path.name for path in (clone / ".aws-sam").glob("build*/")] == ["build"]
+
+
 def test_the_same_inputs_give_the_same_bytes(build: Path, build_elsewhere: Path) -> None:
     """Compares our code and every pure package with the other build, byte by byte. In a package
     with compiled parts, it compares the Python files."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from local.__main__ import announce
 from tests.support import readme
 from tests.support.readme import ROOT
 
@@ -52,6 +53,18 @@ def test_ci_runs_commands_of_the_readme_and_no_others() -> None:
 
 def test_every_command_block_in_the_readme_is_marked() -> None:
     assert readme.unmarked_commands() == []
+
+
+def test_the_readmes_commands_for_sam_are_those_that_make_sam_local_prints(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They need Docker, so they are no `sh` block that tests/e2e/test_readme.py runs."""
+    announce("http://127.0.0.1:1", Path(".local/sam/build/sam-local.yaml"))
+    printed = [line for line in capsys.readouterr().out.splitlines() if "-t " in line]
+    assert len(printed) == 2
+    assert [line for line in README.splitlines() if line.startswith("    sam ")] == [
+        f"    {line}" for line in printed
+    ]
 
 
 def test_every_room_in_the_readme_exists() -> None:

@@ -48,9 +48,10 @@ SKIPPED_BY_MOTO = {
 # These belong to an alias, which moto does not support.
 REFUSED_BY_MOTO = {"AWS::Lambda::Permission"}
 BUCKETS = {
-    "ResultsBucket": f"masstock-test-workflow-results-{ACCOUNT}",
-    "UploadsBucket": f"masstock-test-uploads-{ACCOUNT}",
+    "ResultsBucket": f"masstock-test-results-{ACCOUNT}-{REGION}",
+    "UploadsBucket": f"masstock-test-uploads-{ACCOUNT}-{REGION}",
 }
+DASHBOARD = f"masstock-test-{REGION}"
 MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:masstock-test-execution"
 
 
@@ -180,7 +181,7 @@ def test_every_log_group_has_a_retention(stack: Stack, aws: boto3.Session) -> No
     for logical_id in FUNCTIONS:
         name = logical_id.removesuffix("Function").lower()
         logging = stack.properties(logical_id)["LoggingConfig"]
-        assert logging == {"LogFormat": "JSON", "LogGroup": f"/masstock/test/{name}"}
+        assert (logging["LogFormat"], logging["LogGroup"]) == ("JSON", f"/masstock/test/{name}")
 
 
 def test_lost_runs_and_the_sweep_invoke_finalize(aws: boto3.Session) -> None:
@@ -216,7 +217,7 @@ def test_the_state_machine_has_its_name(aws: boto3.Session) -> None:
 
 
 def test_the_dashboard_can_be_drawn(aws: boto3.Session) -> None:
-    body = aws.client("cloudwatch").get_dashboard(DashboardName="masstock-test")["DashboardBody"]
+    body = aws.client("cloudwatch").get_dashboard(DashboardName=DASHBOARD)["DashboardBody"]
     widgets = json.loads(body)["widgets"]
     assert len(widgets) == 7
     assert "${" not in json.dumps([w for w in widgets if w["type"] == "log"])
@@ -238,6 +239,73 @@ def test_buckets_are_private_and_kept(logical_id: str, stack: Stack) -> None:
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     assert stack.resources[logical_id]["DeletionPolicy"] == "Retain"
     assert stack.resources[logical_id]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_names_that_others_share_contain_account_and_region(stack: Stack) -> None:
+    """Two regions of one account, two accounts and two stages do not collide. Buckets are shared by
+    everybody, dashboards by the regions of an account."""
+    for logical_id in BUCKETS:
+        name = source()["Resources"][logical_id]["Properties"]["BucketName"]["Fn::If"][2]["Fn::Sub"]
+        for part in ("${Stage}", "${AWS::AccountId}", "${AWS::Region}"):
+            assert part in name
+        # 16 characters of a stage, and the longest name of a region.
+        longest = name.replace("${Stage}", "s" * 16).replace("${AWS::AccountId}", "1" * 12)
+        longest = longest.replace("${AWS::Region}", max(every_region(), key=len))
+        assert len(longest) <= 63
+    assert stack.properties("Dashboard")["DashboardName"] == DASHBOARD
+
+
+def every_region() -> list[str]:
+    session = boto3.Session()
+    return [
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("s3", partition, allow_non_regional=False)
+    ]
+
+
+def test_a_stack_keeps_the_buckets_that_it_has() -> None:
+    old = {
+        "ResultsBucket": f"masstock-test-workflow-results-{ACCOUNT}",
+        "UploadsBucket": f"masstock-test-uploads-{ACCOUNT}",
+    }
+    stack = Stack(
+        CustomResultsBucketName=old["ResultsBucket"], CustomUploadsBucketName=old["UploadsBucket"]
+    )
+    for logical_id, name in old.items():
+        assert stack.properties(logical_id)["BucketName"] == name
+    variables = stack.properties("GenerateFunction")["Environment"]["Variables"]
+    assert (variables["RESULTS_BUCKET"], variables["UPLOADS_BUCKET"]) == tuple(old.values())
+    granted = {g.resource for g in stack.grants("ApiRole") if g.action.startswith("s3:")}
+    expected = {f"arn:aws:s3:::{name}{rest}" for name in old.values() for rest in ("", "/*")}
+    assert granted == expected
+
+
+def test_a_custom_domain_is_a_switch(stack: Stack) -> None:
+    assert not stack.of_type("AWS::ApiGatewayV2::DomainName")
+    assert not stack.of_type("AWS::ApiGatewayV2::ApiMapping")
+    certificate = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/any"
+    asked = Stack(DomainName="api.example.com", CertificateArn=certificate)
+    [domain] = asked.of_type("AWS::ApiGatewayV2::DomainName").values()
+    assert domain == {
+        "DomainName": "api.example.com",
+        "DomainNameConfigurations": [
+            {
+                "CertificateArn": certificate,
+                "EndpointType": "REGIONAL",
+                "SecurityPolicy": "TLS_1_2",
+            }
+        ],
+    }
+    [mapping] = asked.of_type("AWS::ApiGatewayV2::ApiMapping").values()
+    # No key: paths are the same as without the domain.
+    assert mapping.keys() == {"ApiId", "DomainName", "Stage"}
+    stages = asked.of_type("AWS::ApiGatewayV2::Stage")
+    assert [mapping["Stage"]] == list(stages)
+    outputs = asked.transformed["Outputs"]
+    assert asked.resolve(outputs["ApiUrl"]["Value"]) == "https://api.example.com"
+    assert stack.resolve(outputs["ApiUrl"]["Value"]).endswith(f".{REGION}.amazonaws.com")
+    assert outputs["DomainTarget"]["Condition"] == "CustomDomain"
 
 
 def lifecycle(stack: Stack, logical_id: str) -> list[dict[str, Any]]:
@@ -443,6 +511,7 @@ def test_the_runbook_names_only_existing_codes() -> None:
     text = (ROOT / "docs/runbook.md").read_text()
     section = text[text.index("## api-server-errors") : text.index("## dead-letters")]
     fields = {"gateway_error", "integration_error", "latency_ms", "integration_ms", "execution_id"}
+    fields |= {"recover_executions", "remove_images"}
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", section)) - fields
     assert {"database_unavailable", "provider_rate_limited"} <= named
     assert {code for code in named if f"`{code}`" not in table} == set()

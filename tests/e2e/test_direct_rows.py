@@ -26,6 +26,12 @@ def test_a_workflow_of_unknown_type_fails_without_a_call_to_the_model(stack: Sta
             [execution_id, workflow_id, ACME, JOHN_OF_ACME, Jsonb({"prompts": prompts})],
         )
     execution = stack.wait(str(execution_id), 60)
+    with connected(stack.access["database_url"]) as owner:
+        # Other tests list the workflows, and the OpenAPI document does not have this type.
+        owner.execute(
+            "UPDATE public.workflows SET status = 'inactive', config = %s WHERE id = %s",
+            [Jsonb({"workflow_type": "nano_banana", "model": "any"}), workflow_id],
+        )
     assert (execution["status"], execution["error_code"]) == ("failed", "unknown_workflow_type")
     results = stack.results(str(execution_id))
     assert [row["prompt_text"] for row in results] == prompts

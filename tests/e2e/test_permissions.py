@@ -28,10 +28,10 @@ ROLES = {"api": "ApiRole", "fanout": "FanoutRole", "generate": "GenerateRole"} |
     "finalize": "FinalizeRole"
 }
 BY_LAMBDA_ITSELF = ("logs:", "xray:", "ec2:", "sqs:")
-# In AWS, the names of the buckets end with the account.
+# Deployed, the buckets' names end in account and region.
 BUCKETS = {
-    RESULTS_BUCKET: f"arn:aws:s3:::masstock-{STAGE}-workflow-results-{ACCOUNT}",
-    UPLOADS_BUCKET: f"arn:aws:s3:::masstock-{STAGE}-uploads-{ACCOUNT}",
+    RESULTS_BUCKET: f"arn:aws:s3:::masstock-{STAGE}-results-{ACCOUNT}-{REGION}",
+    UPLOADS_BUCKET: f"arn:aws:s3:::masstock-{STAGE}-uploads-{ACCOUNT}-{REGION}",
 }
 ACME = "456e7890-e89b-12d3-a456-426614174001"
 

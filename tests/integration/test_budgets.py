@@ -304,7 +304,7 @@ def pass_time(urls: Urls, execution_id: UUID, seconds: int) -> None:
     [(-1, 0), (10**12 + 1, 0), (0, 1), (2**63 - 1, 0), (0, -(2**63))],
     ids=str,
 )
-def test_a_worker_can_neither_credit_a_budget_nor_reserve(
+def test_a_worker_appends_no_negative_charge_and_no_reservation(
     fresh_database: Urls, charged: int, reserved: int
 ) -> None:
     with connected(fresh_database.worker) as worker, pytest.raises(psycopg.Error) as refused:
@@ -368,7 +368,7 @@ def test_a_lost_image_is_charged_once_and_keeps_its_reservation(
     assert used(fresh_database.superuser) == 700
 
 
-def test_an_unknown_price_is_refused_where_there_is_a_budget_and_only_there(
+def test_an_unknown_price_is_refused_only_if_there_is_a_budget(
     fresh_database: Urls,
 ) -> None:
     submit(fresh_database.superuser, 1, estimate=None)

@@ -115,7 +115,58 @@ def test_an_engine_step_is_one_flight(database: Urls, vault: dict[str, str]) -> 
         assert wire.flights == 1
 
 
-# --- a connection that was lost while idle -------------------------------------------------------
+# --- flights larger than the buffers of a socket --------------------------------------------------
+
+LARGE = 50 * 1024 * 1024
+LENGTH = "SELECT length(%(text)s::text) AS length"
+
+
+@pytest.mark.parametrize("megabytes", [1, 12, 24, 50])
+def test_a_large_flight_is_sent_to_its_end(far: Callers, wire: Wire, megabytes: int) -> None:
+    text = "x" * (megabytes * 1024 * 1024)
+    with far.writing(JOHN_OF_ACME) as tx:
+        assert tx.fetch_all(LENGTH, text=text) == [{"length": len(text)}]
+    assert wire.flights == 3
+
+
+def test_a_large_flight_is_sent_to_its_end_without_a_proxy(callers: Callers) -> None:
+    with callers.writing(JOHN_OF_ACME) as tx:
+        assert tx.fetch_all(LENGTH, text="x" * LARGE) == [{"length": LARGE}]
+
+
+def test_a_large_flight_is_sent_to_its_end_on_a_narrow_wire(
+    database: Urls, vault: dict[str, str]
+) -> None:
+    """50 MB at 20 MB/s; the sender waits for the wire hundreds of times."""
+    with Wire(database.api, bytes_per_second=20 * 1024 * 1024) as wire:
+        vault["narrow"] = wire.url
+        connection = Database("narrow")
+        with Callers(connection).writing(JOHN_OF_ACME) as tx:
+            assert tx.fetch_all(LENGTH, text="x" * LARGE) == [{"length": LARGE}]
+        connection.close()
+
+
+def test_an_error_before_a_large_statement_does_not_stop_its_flight(
+    far: Callers, wire: Wire
+) -> None:
+    """The server still reads what it skips."""
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        far.database.flight([("SELECT 1/0", {}), (LENGTH, {"text": "x" * LARGE})])
+    assert far.reading(JOHN_OF_ACME).fetch_all("SELECT 1 AS n") == [{"n": 1}]
+    assert wire.connections == 1
+
+
+def test_a_backend_that_ends_during_a_large_flight_is_a_lost_connection(
+    far: Callers, superuser: psycopg.Connection
+) -> None:
+    end_backend_soon = "SELECT pg_terminate_backend(pg_backend_pid())"
+    with pytest.raises(psycopg.OperationalError) as lost:
+        far.database.flight([(end_backend_soon, {}), (LENGTH, {"text": "x" * LARGE})])
+    assert lost.value.sqlstate in (None, "57P01")
+    assert far.reading(JOHN_OF_ACME).fetch_all("SELECT 1 AS n") == [{"n": 1}]
+
+
+# --- a connection that died while nobody used it -------------------------------------------------
 
 
 def test_a_read_replaces_a_connection_that_was_lost_while_idle(

@@ -3,11 +3,18 @@
 import gzip
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 
-from tests.support.handler import Api
+from masstock import settings
+from masstock.services.storage import Results
+from tests.support.demo_data import DEMO_EXECUTION
+from tests.support.handler import RESULTS_BUCKET, Api
+from tests.support.template import Stack
 
+TEMPLATE = Stack()
 COMMITTED = Path(__file__).parents[2] / "docs/openapi.json"
 
 
@@ -43,8 +50,34 @@ def test_the_page_loads_only_our_files_and_its_policy_forbids_others(api: Api) -
         for directive in page.headers["Content-Security-Policy"].split(";")
     )
     assert policy["default-src"] == "'none'"
-    assert (policy["script-src"], policy["connect-src"]) == ("'self'", "'self'")
-    assert "://" not in str(policy)
+    assert policy["script-src"] == "'self'"
+    assert "://" not in str({**policy, "img-src": "", "connect-src": ""})
+
+
+@pytest.mark.parametrize("access", ["signed", "public"])
+def test_the_page_may_fetch_and_show_an_image_and_reach_no_other_host(
+    api: Api, monkeypatch: pytest.MonkeyPatch, access: str
+) -> None:
+    monkeypatch.setenv("IMAGE_ACCESS", access)
+    settings._parsed.clear()
+    page = api.call(None, "GET", "/docs")
+    url = Results(RESULTS_BUCKET).public_url("an/image.png")
+    origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+    policy = page.headers["Content-Security-Policy"]
+    assert f"connect-src 'self' {origin};" in policy
+    assert f"img-src 'self' data: blob: {origin};" in policy
+    settings._parsed.clear()
+
+
+def test_the_results_bucket_lets_the_page_read_an_answer(api: Api) -> None:
+    """The image's URL is the permission, so every origin may use it."""
+    [rule] = TEMPLATE.properties("ResultsBucket")["CorsConfiguration"]["CorsRules"]
+    assert (rule["AllowedOrigins"], rule["AllowedMethods"]) == (["*"], ["GET", "HEAD"])
+    place = f"/v1/executions/{DEMO_EXECUTION}/results/0/image"
+    location = api.call("client_a", "GET", place).headers["Location"]
+    origin = "https://api.example"
+    answer = requests.get(location, headers={"Origin": origin}, timeout=10)
+    assert answer.headers["Access-Control-Allow-Origin"] in ("*", origin)
 
 
 @pytest.mark.parametrize("asset", ["api.py", "..%2Fapi.py", "swagger-ui.min.css", "%2e%2e"])

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from local.processes.postgres import PostgresServer
@@ -142,6 +144,29 @@ def test_running_twice_changes_nothing(empty: Urls) -> None:
     before = fingerprint(empty)
     assert migrate.migrate(empty.migrator) == []
     assert fingerprint(empty) == before
+
+
+def test_rows_of_an_earlier_release_survive_the_bounds_of_the_ledger(
+    empty: Urls, tmp_path: Path
+) -> None:
+    for path in sorted(migrate.MIGRATIONS.glob("*.sql")):
+        if path.name < "0024":
+            shutil.copy(path, tmp_path)
+    migrate.migrate(empty.migrator, directory=tmp_path)
+    migrate.load_seed(empty.migrator)
+    query = (
+        "INSERT INTO public.spend_ledger (client_id, execution_id, month, charged_microusd)"
+        " SELECT id, gen_random_uuid(), '2026-11-01', {} FROM public.clients LIMIT 1"
+    )
+    with connected(empty.superuser) as connection:
+        connection.execute(query.format(-5).encode())
+    before = rows(empty, "SELECT * FROM public.spend_ledger ORDER BY id")
+    migrate.migrate(empty.migrator)
+    assert rows(empty, "SELECT * FROM public.spend_ledger ORDER BY id") == before
+    # The bound holds for every new row.
+    with connected(empty.superuser) as connection, pytest.raises(psycopg.Error) as refused:
+        connection.execute(query.format(-5).encode())
+    assert refused.value.sqlstate == "23514"
 
 
 def test_a_dry_run_lists_the_migrations_and_applies_none(empty: Urls) -> None:

@@ -14,7 +14,7 @@ from masstock.errors import NotFinished
 from masstock.schemas.engine import ExecutionRun
 from masstock.services import webhooks
 from masstock.settings import FinalizeSettings
-from masstock_finalize.deliveries import WEBHOOK_DELAYS, deliver_webhooks
+from masstock_finalize.deliveries import WEBHOOK_DELAYS, deliver_due, deliver_first
 from masstock_finalize.ending import end_run
 from tests.support.databases import Urls, connected
 from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
@@ -86,25 +86,25 @@ def test_the_same_message_is_repeated_until_it_is_accepted(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     receiver.status = 500
-    assert deliver_webhooks(worker, SETTINGS) == 0
-    assert receiver.received == [], "the state machine makes the first attempt"
-    assert deliver_webhooks(worker, SETTINGS, ended) == 0
+    assert deliver_due(worker, SETTINGS, until=0) == 0
+    assert receiver.received == [], "the first attempt is the machine's"
+    assert deliver_first(worker, SETTINGS, ended) == 0
     kept = delivery(fresh_database)
     assert (kept["attempts"], kept["response_status"], kept["delivered_at"]) == (1, 500, None)
     assert webhooks.TIMEOUT_SECONDS < kept["due_in"] <= 15
-    for whose in (None, ended):
-        assert deliver_webhooks(worker, SETTINGS, whose) == 0
-    assert len(receiver.received) == 1, "the delivery is not due yet"
+    assert deliver_first(worker, SETTINGS, ended) == 0
+    assert deliver_due(worker, SETTINGS, until=0) == 0
+    assert len(receiver.received) == 1, "not before it is due"
     let_time_pass(fresh_database)
     receiver.status = 200
-    assert deliver_webhooks(worker, SETTINGS) == 1
+    assert deliver_due(worker, SETTINGS, until=0) == 1
     first, second = receiver.received
     assert first[1]["webhook-id"] == second[1]["webhook-id"]
     assert first[2] == second[2]
     secret = webhooks.client_secret("the master secret", ACME, 1)
     assert Webhook(secret).verify(second[2], second[1])["data"]["id"] == str(ended)
     let_time_pass(fresh_database)
-    assert deliver_webhooks(worker, SETTINGS) == 0
+    assert deliver_due(worker, SETTINGS, until=0) == 0
     assert len(receiver.received) == 2
 
 
@@ -114,17 +114,17 @@ def test_a_crash_between_claim_and_record_only_delays_the_delivery(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(webhooks, "send", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
-            deliver_webhooks(worker, SETTINGS, ended)
+            deliver_first(worker, SETTINGS, ended)
     assert delivery(fresh_database)["due_in"] > 0
     let_time_pass(fresh_database)
-    assert deliver_webhooks(worker, SETTINGS) == 1
+    assert deliver_due(worker, SETTINGS, until=0) == 1
 
 
 def test_a_receiver_that_answers_gone_gets_no_more_attempts(
     fresh_database: Urls, worker: Worker, receiver: Receiver, ended: UUID
 ) -> None:
     receiver.status = 410
-    deliver_webhooks(worker, SETTINGS, ended)
+    deliver_first(worker, SETTINGS, ended)
     kept = delivery(fresh_database)
     assert (kept["next_attempt_at"], kept["delivered_at"]) == (None, None)
 
@@ -137,7 +137,7 @@ def test_after_the_last_attempt_the_delivery_ends(
     for _ in range(attempts):
         assert delivery(fresh_database)["next_attempt_at"] is not None
         let_time_pass(fresh_database)
-        deliver_webhooks(worker, SETTINGS)
+        deliver_due(worker, SETTINGS, until=0)
     kept = delivery(fresh_database)
     assert (kept["attempts"], kept["next_attempt_at"]) == (attempts, None)
 
@@ -154,6 +154,6 @@ def test_private_addresses_are_refused_again_when_sending(
 ) -> None:
     """The address was allowed at submission."""
     strict = FinalizeSettings({**ENVIRONMENT, "ALLOW_PRIVATE_WEBHOOKS": "false"})
-    assert deliver_webhooks(worker, strict, ended) == 0
+    assert deliver_first(worker, strict, ended) == 0
     assert receiver.received == []
     assert "https" in delivery(fresh_database)["error_message"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from local.aws.clients import client
+from local.aws.event_queue import EventQueue
 from local.aws.lambda_api import InnerEndpoints
 from local.aws.pool import FunctionPool, Pools
 from local.aws.resources import ACCOUNT, REGION, LambdaFunction
@@ -26,6 +27,9 @@ class ProviderThrottled(Exception):
     """Reported by this name."""
 
 def act(event, context):
+    if "append" in event:
+        with open(event["append"], "a") as file:
+            file.write(f"{os.getpid()}\\n")
     time.sleep(event.get("sleep", 0))
     if event.get("raise"):
         raise ProviderThrottled("slow down")
@@ -144,12 +148,20 @@ def aws(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """S3, Step Functions and Secrets Manager, with functions Act and Note behind them."""
     directory = tmp_path_factory.mktemp("aws")
     notes = directory / "notes"
-    functions = [task.function("Act"), task.function("Note", handler="handlers.note")]
+    functions = [
+        task.function("Act"),
+        task.function("Note", handler="handlers.note"),
+    ]
     base = {"PATH": os.environ["PATH"], "AWS_REGION": REGION, "NOTES": str(notes)}
-    pools = Pools(functions, {"Act": base, "Note": base}, directory, 8)
+    pools = Pools(functions, dict.fromkeys(["Act", "Note"], base), directory, 8)
     port = children.free_port()
-    inner = ThreadedServer(InnerEndpoints(pools, {"keys": []}), children.free_port())
-    machines = {"one-by-one": map_machine(1), "parallel": map_machine(8), "task": task_machine()}
+    events = EventQueue(directory / "dead-letters.jsonl", retry_seconds=1)
+    inner = ThreadedServer(InnerEndpoints(pools, events, {"keys": []}), children.free_port())
+    machines = {
+        "one-by-one": map_machine(1),
+        "parallel": map_machine(8),
+        "task": task_machine(),
+    }
     configuration = {
         "directory": str(directory / "s3"),
         "calls": str(directory / "calls.jsonl"),

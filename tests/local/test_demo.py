@@ -362,7 +362,7 @@ def test_stay_leaves_the_stack_running_and_prints_calls(
     assert demo.main([], stack) == 0
     assert stack.downs == 0
     printed = capsys.readouterr().out
-    assert f"{stack.api.url}/v1/executions/{EXECUTION}/results/0/image" in printed
+    assert f"{stack.api.url}/v1/executions/$ID/results/0/image" in printed
     assert "Bearer token-b" in printed
     assert WORKFLOW in printed
 

@@ -24,6 +24,26 @@ def test_prompts_are_lines_or_blocks(text: str, prompts: list[str]) -> None:
     assert split_prompts(text) == prompts
 
 
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ("prompt\none\ntwo\n", ["one", "two"]),
+        ("Prompt\r\none, and more\r\n", ["one, and more"]),
+        ('"prompt"\n"one, and more"\n"say ""two"""\n', ["one, and more", 'say "two"']),
+        ('prompt\n"one\n\nmore"\ntwo\n', ["one\n\nmore", "two"]),
+        ("id,prompt,style\n1,one,a\n2,two,b\n3\n4,,\n", ["one", "two"]),
+        ("id;Prompt\n1;one, and more\n", ["one, and more"]),
+        ("prompt\tid\none; and more\t1\n", ["one; and more"]),
+        ("prompt\n", []),
+        ("a prompt\ntwo\n", ["a prompt", "two"]),
+        ("one, prompted\ntwo\n", ["one, prompted", "two"]),
+        ('one "prompt\ntwo\n', ['one "prompt', "two"]),
+    ],
+)
+def test_a_csv_header_is_not_a_prompt(text: str, prompts: list[str]) -> None:
+    assert split_prompts(text) == prompts
+
+
 def test_the_examples_are_twelve_distinct_prompts() -> None:
     prompts = read_prompts(EXAMPLE_PROMPTS)
     assert len(prompts) == len(set(prompts)) == 12

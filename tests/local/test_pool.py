@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +110,100 @@ def test_a_closed_pool_leaves_no_process_and_refuses_invokes(pool: FunctionPool)
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_runtime_that_died_idle_is_replaced_and_its_invoke_succeeds(pool: FunctionPool) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        pids = {a["pid"] for a in threads.map(lambda _: returned(pool, sleep=1), range(4))}
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        after = {a["pid"] for a in threads.map(lambda _: returned(pool), range(8))}
+    assert not pids & after
+
+
+def test_an_emulator_that_died_idle_is_replaced(pool: FunctionPool) -> None:
+    emulator = parent(returned(pool)["pid"])
+    os.kill(emulator, signal.SIGKILL)
+    assert parent(returned(pool)["pid"]) != emulator
+
+
+def test_an_invoke_whose_runtime_dies_during_init_is_retried(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    starts = tmp_path / "starts"
+    code = tmp_path / "code"
+    code.mkdir()
+    # The first three runtimes die while they import the handler.
+    (code / "handlers.py").write_text(
+        "import os, pathlib, signal\n"
+        f"starts = pathlib.Path({str(starts)!r})\n"
+        "with starts.open('a') as log: log.write('x')\n"
+        "if starts.stat().st_size <= 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def act(event, context): return starts.stat().st_size\n"
+    )
+    pool = FunctionPool(Task(code).function("Act"), variables, tmp_path / "log", 4)
+    try:
+        assert returned(pool) >= 4
+    finally:
+        pool.close()
+
+
+def test_a_module_that_raises_fails_its_invoke_soon(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "handlers.py").write_text("{}['missing']\n")
+    pool = FunctionPool(Task(tmp_path).function("Act"), variables, tmp_path / "log", 4)
+    try:
+        start = time.monotonic()
+        assert failed(pool)["errorType"]
+        assert failed(pool)["errorType"]
+        assert time.monotonic() - start < 10
+    finally:
+        pool.close()
+
+
+def test_a_handler_that_began_runs_once_even_if_it_is_killed(
+    pool: FunctionPool, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(failed, pool, append=str(begun), sleep=1.5)
+        deadline = time.monotonic() + 10
+        while not begun.exists() or not begun.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(int(begun.read_text()), signal.SIGKILL)
+        assert running.result(timeout=10)["errorType"] == "Runtime.ExitError"
+    assert len(begun.read_text().split()) == 1
+
+
+def test_waiting_invokes_take_the_first_environment_that_is_free(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "handlers.py").write_text(
+        "import os, time\n"
+        "end = time.process_time() + 0.4\n"
+        "while time.process_time() < end: pass\n"
+        "def act(event, context): return {'pid': os.getpid()}\n"
+    )
+    pool = FunctionPool(Task(code).function("Act"), variables, tmp_path / "log", 32)
+    try:
+        with ThreadPoolExecutor(32) as threads:
+            returned(pool)
+            start = time.monotonic()
+            pids = {a["pid"] for a in threads.map(lambda _: returned(pool), range(32))}
+            seconds = time.monotonic() - start
+    finally:
+        pool.close()
+    # A warm environment answers in milliseconds. 31 cold starts need 12 s of CPU.
+    assert seconds < 3
+    assert len(pids) < 16
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_edited_source_is_used_and_running_invokes_finish(tmp_path: Path) -> None:

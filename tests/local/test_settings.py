@@ -6,7 +6,9 @@ from local.errors import StackError
 from local.settings import Settings
 
 
-@pytest.mark.parametrize("name", ["PORT", "CONCURRENCY", "SWEEP_SECONDS"])
+@pytest.mark.parametrize(
+    "name", ["PORT", "CONCURRENCY", "CONCURRENT_EXECUTIONS", "EVENT_RETRY_SECONDS", "SWEEP_SECONDS"]
+)
 @pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "99999999"])
 def test_an_invalid_number_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(StackError, match=name):

@@ -29,7 +29,7 @@ def test_functions_run_from_their_unbuilt_source(template: Template) -> None:
     assert generate.code == ROOT / "functions" / "generate"
     assert generate.layers == (ROOT / "layers" / "common",)
     assert generate.handler == "generate.lambda_handler"
-    assert generate.timeout == 75
+    assert generate.timeout == 165
     assert generate.log_name == "generate"
 
 
@@ -73,6 +73,18 @@ def test_a_function_gets_the_templates_variables_with_the_stacks_values(template
     # A function gets no variable of a resource that the template does not give it.
     assert "SEALING_SECRET_ID" not in fanout
     assert "RESULTS_BUCKET" not in fanout
+
+
+def test_lambdas_settings_of_logs_and_asynchronous_invokes_are_read(template: Template) -> None:
+    functions = {function.logical_id: function for function in template.functions}
+    finalize = functions["FinalizeFunction"]
+    assert (finalize.event_retries, finalize.event_age_seconds) == (2, 3600)
+    assert finalize.variables["AWS_LAMBDA_LOG_FORMAT"] == "JSON"
+    assert finalize.variables["AWS_LAMBDA_LOG_LEVEL"] == "INFO"
+    quiet = template_parameters(Settings.from_environment({"LOG_LEVEL": "WARNING"}), "http://keys")
+    for function in read_template(ROOT / "template.yaml", quiet).functions:
+        assert function.variables["AWS_LAMBDA_LOG_LEVEL"] == "WARN"
+        assert function.variables["POWERTOOLS_LOG_LEVEL"] == "WARNING"
 
 
 def test_a_function_gets_no_credentials_of_the_developer(

@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         web.requests.append(Request(self.path, dict(self.headers), body))
         web.behave(self)
 
-    do_GET = do_POST  # noqa: N815
+    do_GET = do_PUT = do_POST  # noqa: N815
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -1,5 +1,5 @@
-"""A TCP proxy in front of PostgreSQL. It counts network flights, can delay them, and can cut a
-connection at a given point."""
+"""A TCP proxy before PostgreSQL that counts network flights, can be as slow and as narrow as a
+network, and can lose a connection on cue."""
 
 import contextlib
 import select
@@ -13,24 +13,34 @@ from urllib.parse import urlsplit
 # The longest wait for the end of a thread.
 PATIENCE_SECONDS = 20
 
-# A ReadyForQuery message without its last byte, the transaction's status.
+# A narrow wire is read in pieces of a packet or so, and buffers little.
+NARROW_READ_BYTES = 16 * 1024
+
+# ReadyForQuery, but for its last byte: the transaction's status.
 READY = b"Z\x00\x00\x00\x05"
 
 
 class Wire:
-    """A running proxy. A flight is everything that a client sends before it waits for the server.
-    Connecting is one flight. All bytes arrive `delay_seconds` later."""
+    """A flight is what a client sends before it waits for the server; connecting is one. Whatever
+    is sent arrives `delay_seconds` later. With `bytes_per_second`, the client sends no faster."""
 
-    def __init__(self, url: str, *, delay_seconds: float = 0) -> None:
+    def __init__(
+        self, url: str, *, delay_seconds: float = 0, bytes_per_second: float | None = None
+    ) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         self._server = (parts.hostname, parts.port or 5432)
         self._delay = delay_seconds
+        self._rate = bytes_per_second
         self._listener = socket.create_server(("127.0.0.1", 0))
+        if self._rate is not None:
+            # Connections inherit it. Else the kernel would take megabytes at once.
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW_READ_BYTES)
         credentials = parts.netloc.rpartition("@")[0]
         port = self._listener.getsockname()[1]
         self.url = parts._replace(netloc=f"{credentials}@127.0.0.1:{port}").geturl()
         self.flights = 0
+        self.client_bytes = 0
         self.connections = 0
         self._cue: bytes | None = None
         self._deliver = False
@@ -87,12 +97,17 @@ class Wire:
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             answered, doomed, tail = True, False, b""
+            opens_at = 0.0
             travelling: deque[tuple[float, socket.socket, bytes]] = deque()
             while not self._stopping:
-                patience = max(0, travelling[0][0] - time.monotonic()) if travelling else 0.1
-                readable, _, _ = select.select([client, server], [], [], min(patience, 0.1))
+                now = time.monotonic()
+                patience = min([0.1, *(arrival - now for arrival, _, _ in travelling)])
+                sources = [client, server]
+                if now < opens_at:
+                    sources, patience = [server], min(patience, opens_at - now)
+                readable, _, _ = select.select(sources, [], [], max(0, patience))
                 for source in readable:
-                    content = source.recv(65536)
+                    content = source.recv(NARROW_READ_BYTES if self._rate else 65536)
                     if not content or (source is server and doomed):
                         return
                     arrival = time.monotonic() + self._delay
@@ -103,6 +118,9 @@ class Wire:
                         # client is still sending.
                         answered = tail.startswith(READY)
                         continue
+                    if self._rate is not None:
+                        opens_at = max(opens_at, now) + len(content) / self._rate
+                    self.client_bytes += len(content)
                     self.flights += answered
                     answered = False
                     if self._is_cue(content):

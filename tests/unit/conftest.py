@@ -57,6 +57,8 @@ def aws(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "AWS_SECRET_ACCESS_KEY": "its-secret",
     }.items():
         monkeypatch.setenv(name, value)
+    # It keeps the credentials of its first client.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     storage._s3.cache_clear()
     forget_secrets()
     yield

@@ -8,6 +8,7 @@ import re
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from masstock.catalogue.image_models import cost_microusd
 from masstock.errors import Outcome, ProviderThrottled
 from masstock.services.storage import MAX_IMAGE_BYTES
 from masstock_generate.providers import Painting, PaintRequest, gemini
-from tests.support.web import Web
+from tests.support.web import Web, listening
 
 KEY = "AIza-a-demo-key-that-stays-secret"
 MODEL = "gemini-2.5-flash-image"
@@ -533,3 +534,34 @@ def test_an_invalid_answer_can_be_retried(api: Web, no_answer: str) -> None:
 def test_an_unreachable_model_can_be_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:1")
     assert type(outcome()) is errors.ProviderUnavailable
+
+
+# --- redirects ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Web]:
+    """Another host, which would answer with an image."""
+    with listening() as server:
+        server.web = Web(f"http://localhost:{server.server_port}")
+        server.web.answer(image_answer(picture("red")))
+        yield server.web
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+@pytest.mark.parametrize("same_host", [False, True])
+def test_a_redirect_is_not_followed(api: Web, elsewhere: Web, status: int, same_host: bool) -> None:
+    target = f"{api.url if same_host else elsewhere.url}/v1beta/models/{MODEL}:generateContent"
+
+    def redirect(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(status)
+        request.send_header("Location", target)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    api.behave = redirect
+    found = outcome()
+    assert type(found) is errors.ProviderUnavailable
+    assert str(status) in found.detail
+    assert len(api.requests) == 1
+    assert elsewhere.requests == []

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import botocore.auth
+import botocore.session
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -205,6 +206,20 @@ def test_a_closed_port_raises_the_same_exception(
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
     with pytest.raises(SecretUnavailable, match="masstock/dev: ConnectionRefusedError"):
         read_secret("masstock/dev")
+
+
+def test_the_host_is_the_one_that_botocore_asks_in_every_region() -> None:
+    session: Any = botocore.session.Session()
+    resolver = session._get_internal_component("endpoint_resolver")
+    regions = {
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("secretsmanager", partition)
+    }
+    assert {"us-east-1", "af-south-1", "cn-north-1", "us-gov-west-1"} <= regions
+    for region in regions:
+        host = f"secretsmanager.{region}.{secret_store._domain(region)}"
+        assert host == resolver.construct_endpoint("secretsmanager", region)["hostname"]
 
 
 def test_without_an_endpoint_the_regions_one_is_called_over_tls(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 
 import boto3
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.aws.resources import REGION
-from masstock.errors import InvalidImage, ReferenceGone
+from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
 from masstock.services import storage
 from masstock.services.storage import ObjectMissing, Results, Uploads, image_key, sniff_image
 
@@ -33,6 +34,7 @@ def bucket(aws: None, aws_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     name = f"bucket-{uuid4().hex}"
     client.create_bucket(Bucket=name)
     yield name
+    client.delete_bucket_policy(Bucket=name)
     for found in client.list_objects_v2(Bucket=name).get("Contents", []):
         client.delete_object(Bucket=name, Key=found["Key"])
 
@@ -90,6 +92,74 @@ def test_s3_checks_the_hash_of_every_stored_image(bucket: str) -> None:
     assert len(sent) == 2
 
 
+# --- addresses --------------------------------------------------------------------------------
+
+REGIONAL_HOSTS = {
+    "us-east-1": "s3.us-east-1.amazonaws.com",
+    "eu-west-1": "s3.eu-west-1.amazonaws.com",
+    "af-south-1": "s3.af-south-1.amazonaws.com",
+    "us-gov-west-1": "s3.us-gov-west-1.amazonaws.com",
+    "cn-north-1": "s3.cn-north-1.amazonaws.com.cn",
+    "cn-northwest-1": "s3.cn-northwest-1.amazonaws.com.cn",
+}
+
+
+def addresses(bucket: str) -> list[str]:
+    """Every kind of URL that callers get: signed, public, and of the two upload forms."""
+    results, uploads = Results(bucket), Uploads(bucket)
+    return [
+        results.signed_url("any/0_0.png"),
+        results.public_url("any/0_0.png"),
+        str(uploads.new_image_upload(CLIENT, uuid4(), "image/png")["url"]),
+        str(uploads.new_prompts_upload(CLIENT, uuid4())["url"]),
+    ]
+
+
+@pytest.mark.parametrize(("region", "host"), REGIONAL_HOSTS.items())
+@pytest.mark.parametrize("dual_stack", ["true", "false"])
+def test_urls_and_forms_name_the_regions_own_host(
+    aws: None, monkeypatch: pytest.MonkeyPatch, region: str, host: str, dual_stack: str
+) -> None:
+    """The signature covers the host, and S3 redirects or refuses the global host."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, region)
+    # One decision for every environment: docs/decisions.md, "URLs name the region's host".
+    monkeypatch.setenv("AWS_USE_DUALSTACK_ENDPOINT", dual_stack)
+    for url in addresses("a-bucket"):
+        parts = urlsplit(url)
+        assert (parts.scheme, parts.netloc) == ("https", f"a-bucket.{host}")
+        assert not parts.path.startswith("/a-bucket")
+    query = parse_qs(urlsplit(Results("a-bucket").signed_url("any/0_0.png")).query)
+    assert query["X-Amz-Credential"][0].split("/")[2] == region
+    assert query["X-Amz-SignedHeaders"] == ["host"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bucket_at"),
+    [
+        ("http://127.0.0.1:4566", "http://127.0.0.1:4566/a-bucket"),
+        ("http://127.8.8.8:4566", "http://127.8.8.8:4566/a-bucket"),
+        ("http://localhost:4566", "http://localhost:4566/a-bucket"),
+        ("http://[::1]:4566", "http://[::1]:4566/a-bucket"),
+        # Containers reach the stack by an address of a network, which has no subdomains either.
+        ("http://172.17.0.1:4566", "http://172.17.0.1:4566/a-bucket"),
+        ("https://s3.store.example", "https://a-bucket.s3.store.example"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+def test_only_loopback_endpoints_get_the_bucket_as_a_path(
+    aws: None, monkeypatch: pytest.MonkeyPatch, variable: str, endpoint: str, bucket_at: str
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, endpoint)
+    for url in addresses("a-bucket"):
+        assert url.startswith(bucket_at)
+        assert url.removeprefix(bucket_at).count("a-bucket") == 0
+
+
 def test_one_prompts_image_is_not_found_for_another(bucket: str) -> None:
     results, execution_id = Results(bucket), uuid4()
     results.put(
@@ -118,6 +188,57 @@ def test_only_images_of_a_deleted_execution_are_removed(bucket: str) -> None:
     assert results.find(kept, 2) is not None
 
 
+def test_bytes_that_changed_on_their_way_are_refused_and_not_stored(bucket: str) -> None:
+    def change(request: Any, **_: Any) -> None:
+        request.body = PNG[:-1] + b"?"
+
+    events: Any = storage._s3().meta.events
+    events.register("before-send.s3.PutObject", change)
+    execution_id = uuid4()
+    with pytest.raises(StorageUnavailable) as raised:
+        Results(bucket).put(
+            f"{execution_id}/0_0.png", PNG, "image/png", processing_time_ms=1, cost=None, attempt=1
+        )
+    assert "(BadDigest)" in str(raised.value.__cause__)
+    assert Results(bucket).find(execution_id, 0) is None
+    with pytest.raises(StorageUnavailable):
+        Uploads(bucket).put_reference(CLIENT, PNG)
+
+
+def refuse_deletes(bucket: str, url: str, *keys: str) -> None:
+    """S3 refuses to delete these keys, inside an answer with status 200. Without keys it deletes
+    every key again."""
+    client: Any = boto3.client("s3", endpoint_url=url, region_name=REGION)
+    if not keys:
+        client.delete_bucket_policy(Bucket=bucket)
+        return
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:DeleteObject",
+        "Resource": [f"arn:aws:s3:::{bucket}/{key}" for key in keys],
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+
+def test_an_image_that_s3_refuses_to_delete_is_not_taken_for_deleted(
+    bucket: str, aws_url: str
+) -> None:
+    results, execution_id = Results(bucket), uuid4()
+    for index in range(3):
+        key = f"{execution_id}/{index}_0.png"
+        results.put(key, PNG, "image/png", processing_time_ms=1, cost=None, attempt=1)
+    refuse_deletes(bucket, aws_url, f"{execution_id}/1_0.png")
+    with pytest.raises(StorageUnavailable):
+        results.remove_all(execution_id)
+    # The others are gone.
+    assert [results.find(execution_id, index) is None for index in range(3)] == [True, False, True]
+    refuse_deletes(bucket, aws_url)
+    assert results.remove_all(execution_id) == 1
+    assert results.find(execution_id, 1) is None
+
+
 def test_a_reference_is_read_in_its_submitted_version(bucket: str) -> None:
     uploads = Uploads(bucket)
     key, version = uploads.put_reference(CLIENT, PNG)
@@ -142,8 +263,8 @@ def test_another_clients_reference_is_never_read(bucket: str) -> None:
 def test_an_upload_form_fixes_key_type_and_size(bucket: str) -> None:
     uploads = Uploads(bucket)
     for form, type_, most in (
-        (uploads.new_image_upload(CLIENT, "image/png"), "image/png", 10 * 1024 * 1024),
-        (uploads.new_prompts_upload(CLIENT), "application/jsonl", 50 * 1024 * 1024),
+        (uploads.new_image_upload(CLIENT, uuid4(), "image/png"), "image/png", 10 * 1024 * 1024),
+        (uploads.new_prompts_upload(CLIENT, uuid4()), "application/jsonl", 50 * 1024 * 1024),
     ):
         fields: Any = form["fields"]
         signed = json.loads(base64.b64decode(fields["policy"]))["conditions"]
@@ -161,7 +282,7 @@ def test_an_upload_form_fixes_key_type_and_size(bucket: str) -> None:
 def test_a_reference_that_is_too_large_or_not_an_image_is_refused(bucket: str) -> None:
     """This check does not rely on the form's limits."""
     for content in (PNG.ljust(storage.MAX_IMAGE_BYTES + 1, b"x"), b"GIF89a" + b"x" * 20):
-        form = Uploads(bucket).new_image_upload(CLIENT, "image/png")
+        form = Uploads(bucket).new_image_upload(CLIENT, uuid4(), "image/png")
         fields: Any = form["fields"]
         requests.post(str(form["url"]), data=fields, files={"file": content}, timeout=20)
         with pytest.raises((InvalidImage, ObjectMissing)):

@@ -1,6 +1,7 @@
 """Webhooks: receivers can verify them, and private addresses are not called."""
 
 import json
+import time
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from masstock.services import webhooks
-from tests.support.receiver import Receiver, listening
+from tests.support.receiver import Receiver, dribbling, listening
 
 SECRET = webhooks.client_secret("master", UUID(int=1), 1)
 BODY = '{"type":"execution.completed","data":{"id":"1"}}'
@@ -71,6 +72,55 @@ def test_a_closed_port_is_a_failed_delivery_not_an_exception(receiver: Receiver)
     assert answer.error == "The connection failed (ConnectionRefusedError)."
 
 
+SLOW = {
+    "silent": b"",
+    "status line": b"HTTP/1.1 200 " + b"O" * 1000,
+    "headers": b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 1000,
+    "interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
+    # The beginning of a record of 16 KB, which never ends.
+    "handshake": b"\x16\x03\x03\x40\x00" + b"\x02" * 1000,
+}
+
+
+@pytest.mark.parametrize("part", SLOW)
+def test_an_attempt_ends_in_time_however_slowly_the_receiver_answers(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """A byte every 0.3 s: a timeout of each read would begin again and again."""
+    monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 1)
+    scheme = "https" if part == "handshake" else "http"
+    with dribbling(SLOW[part], seconds=0.3) as slow:
+        began = time.monotonic()
+        answer = send(f"{scheme}://127.0.0.1:{slow.port}/hook")
+        assert 0.9 < time.monotonic() - began < 2
+    assert answer == webhooks.Answer(None, "No answer within 1 s.")
+
+
+def test_a_receiver_that_does_not_read_does_not_delay_an_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 1)
+    with dribbling(b"", seconds=0.3) as slow:
+        began = time.monotonic()
+        answer = webhooks.send(
+            f"http://127.0.0.1:{slow.port}/hook",
+            "x" * 50_000_000,
+            secret=SECRET,
+            message_id="msg_1",
+            allow_private=True,
+        )
+        assert 0.9 < time.monotonic() - began < 2
+    assert answer.error == "No answer within 1 s."
+
+
+def test_an_endless_body_does_not_delay_an_attempt() -> None:
+    """The status is known; the rest is not read."""
+    with dribbling(b"HTTP/1.1 200 OK\r\n\r\n", seconds=0) as slow:
+        began = time.monotonic()
+        assert send(f"http://127.0.0.1:{slow.port}/hook").delivered
+        assert time.monotonic() - began < 2
+
+
 PRIVATE = [
     "127.0.0.1",
     "127.1",
@@ -107,6 +157,20 @@ PRIVATE = [
     "[::7f00:1]",
     "[::169.254.169.254]",
     "[::ffff:0:7f00:1]",
+    "192.88.99.1",
+    "[2002:c058:6301::1]",
+    "[::ffff:192.88.99.1]",
+    "[64:ff9b::c058:6301]",
+    "[3fff::1]",
+    "[3fff:fff:ffff::1]",
+    "[5f00::1]",
+    "[2001:db8::1]",
+    "[100::1]",
+    "[64:ff9b:1::1]",
+    "198.18.0.1",
+    "203.0.113.1",
+    "192.0.0.8",
+    "240.0.0.1",
 ]
 
 

@@ -113,7 +113,7 @@ def _on_unknown_route(_: Exception) -> Response[str]:
         for operation in OPERATIONS.values()
         if re.fullmatch(re.sub(r"<\w+>", "[^/]+", operation.path), event.path)
     }
-    # This pattern also matches characters that Powertools does not accept in an id.
+    # If the method is in `allowed`, an id has characters that Powertools' pattern refuses.
     if not allowed or event.request_context.http.method in allowed:
         return _problem(NotFound("There is no such route."))
     if "GET" in allowed:

@@ -11,8 +11,8 @@ PREFLIGHT_SECONDS = "7200"
 
 
 def allow_origin(allowed: str, origin: str | None) -> Mapping[str, str]:
-    """Headers of every answer; none if `allowed` is empty. `allowed` is `*` or a list of origins
-    separated by commas. Cookies are not allowed: the token is in a header."""
+    """Headers of every answer. There are none if `allowed` is empty. `allowed` is `*` or a list of
+    origins separated by commas. The headers allow no cookies, because the token is in a header."""
     if allowed == "*":
         return {"Access-Control-Allow-Origin": "*", **_exposed()}
     origins = {one.strip() for one in allowed.split(",") if one.strip()}
@@ -30,7 +30,7 @@ def _exposed() -> Mapping[str, str]:
 
 
 def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
-    """True for the question that a browser sends before a page's request."""
+    """True for a preflight: a browser sends it to ask if a web page may send its request."""
     return method == "OPTIONS" and "access-control-request-method" in headers
 
 

@@ -5,10 +5,11 @@
         "Returns one client."
         return clients.fetch_client(request.reading(), client_id)
 
-From the declaration and the handler's parameters follow: the refusal of unknown query parameters,
-the ids in the path, the body, both gates for administrators, the response, the operation in the
-OpenAPI document (tools/openapi.py) and the access test's list (tests/e2e/access.yaml). Models are
-named as strings, because importing pydantic would slow down cold starts that need no body.
+The declaration and the handler's parameters determine how a request is checked: unknown query
+parameters, the ids in the path, the body, and both checks for administrators. They also determine
+the response and the operation in the OpenAPI document (tools/openapi.py). The access test
+(tests/e2e/access.yaml) lists all declarations. Models are named as strings, because importing
+pydantic would slow down cold starts that need no body.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -80,8 +81,8 @@ class Operation:
     body_required: bool = True
     # Client users get Forbidden.
     admins: bool = False
-    # For operations of administrators on a row that client users may see: fetches the row, so that
-    # a client user gets NotFound for a row that they cannot see.
+    # Fetches the row that an administrators' operation changes, if client users can read such rows.
+    # A client user then gets NotFound instead of Forbidden for a hidden row.
     row: Callable[..., object] | None = None
     # Needs no token.
     is_open: bool = False
@@ -102,11 +103,11 @@ class Operation:
 
     def run(self, event: APIGatewayProxyEventV2, path_values: Mapping[str, str]) -> Response[Any]:
         """Answers one request. Raises an AppError that problems.py turns into a problem."""
-        # The pattern and not the path, which contains ids: log queries count requests by route.
+        # Logs the pattern, because the path contains ids and log queries count requests by route.
         logger.append_keys(route=self.path)
         request = Request(event, admins=self.admins, row=self.row)
         if not self.is_open:
-            # First, so that a request without a valid token costs little time.
+            # Verified before all else, so that a request without a valid token takes little time.
             request.principal  # noqa: B018
         try:
             result = self.handler(request, **self._arguments(request, path_values))
@@ -172,8 +173,8 @@ def operation(
 def lists(
     path: str, model: str, filters: Mapping[str, Parameter], *, admins: bool = False
 ) -> Declaration:
-    """GET of a list, newest first, filtered by `filters` and by time. The handler takes (request,
-    page) and returns the rows as its query function does."""
+    """GET of a list, newest first, filtered by `filters` and by creation time. The handler takes
+    (request, page) and returns the rows as JSON texts."""
     name = path.removeprefix("/v1/")
 
     def declare(handler: Handler) -> Handler:

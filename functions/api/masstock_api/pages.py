@@ -1,4 +1,4 @@
-"""Keyset pages: the `{"items", "next_cursor"}` envelope and its opaque, signed cursors."""
+"""Pages of lists: the JSON object `{"items", "next_cursor"}`, and the signed cursors."""
 
 import base64
 import hmac
@@ -26,7 +26,8 @@ def encode_cursor(position: Sequence[str | int], list_name: str, key: str) -> st
 
 
 def decode_cursor(cursor: str, list_name: str, key: str) -> list[str | int]:
-    """The position in a cursor. Raises InvalidCursor if it was altered or is of another list."""
+    """The position in a cursor. Raises InvalidCursor if the cursor was altered or belongs to
+    another list."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except ValueError as error:
@@ -53,7 +54,7 @@ PAGE_PARAMETERS = {
 
 
 def read_page(query: Mapping[str, Any], list_name: str, key: str) -> Page:
-    """The page that the query names. Raises InvalidCursor."""
+    """The page that the query string names. Raises InvalidCursor."""
     names = {"from": "created_from", "to": "created_to"}
     filters = {
         names.get(name, name): value for name, value in query.items() if name not in PAGE_PARAMETERS

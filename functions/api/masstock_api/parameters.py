@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from masstock.errors import FieldError, ValidationFailed
+from masstock_api.strict_json import NOT_STORABLE
 
 MAX_TEXT_LENGTH = 200
 
@@ -63,7 +64,7 @@ def _time(text: str) -> datetime:
 
 
 def _text(text: str) -> str:
-    if 0 < len(text) <= MAX_TEXT_LENGTH and "\x00" not in text:
+    if 0 < len(text) <= MAX_TEXT_LENGTH and not NOT_STORABLE.search(text):
         return text
     raise ValueError(f"Send 1 to {MAX_TEXT_LENGTH} characters.")
 
@@ -80,7 +81,8 @@ def one_of(*choices: str) -> Parameter:
 
 
 def between(lowest: int, highest: int, *, default: int | None = None) -> Parameter:
-    """A whole number in a range. `default` is only documented: the handler applies it."""
+    """A whole number in a range. `default` is for the OpenAPI document only. The handler itself
+    must apply it."""
 
     def convert(text: str) -> int:
         # int() also takes signs, underscores, spaces and other scripts' digits.

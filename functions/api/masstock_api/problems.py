@@ -80,7 +80,8 @@ def respond(problem: Problem, instance: str, request_id: str) -> Response[str]:
 
 
 def _of_database(error: Exception) -> AppError:
-    """The error of an SQLSTATE. Callers get only the texts of our own functions: MS402, MS409."""
+    """The error of an SQLSTATE. Callers see the database's message only for MS402 and MS409, which
+    our own functions raise."""
     if not isinstance(error, psycopg.Error):
         return errors.InternalError()
     match error.sqlstate:

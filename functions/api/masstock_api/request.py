@@ -1,10 +1,10 @@
 """One request: its body, its headers, its caller, and the database with the caller's rights."""
 
 import hmac
-import json
 from base64 import b64decode
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from email.message import Message
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,13 @@ from masstock.errors import (
     BodyTooLarge,
     FieldError,
     Forbidden,
-    MalformedJson,
     PreconditionFailed,
     UnsupportedMediaType,
     ValidationFailed,
 )
 from masstock.services.tokens import Principal, authenticate
 from masstock.telemetry import logger
-from masstock_api import session
+from masstock_api import session, strict_json
 from masstock_api.responses import etag_of
 
 if TYPE_CHECKING:
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
-# A response of Lambda has at most 6 MB, and a body of 4 MB can have a mistake in every field.
+# A body of 4 MB can have a mistake in every field. The list of all mistakes could exceed Lambda's
+# limit of 6 MB for a response.
 MAX_MISTAKES = 100
-MAX_POINTER_LENGTH = 1000
 
 
 class _RolledBack(Exception):
@@ -82,7 +81,7 @@ class Request:
     @contextmanager
     def writing(self) -> Generator[TenantTransaction]:
         """Opens one transaction as the caller. On operations for administrators it raises Forbidden
-        for a client user, or NotFound if they cannot see the row."""
+        for a client user, or NotFound if the row is hidden from this user."""
         self.entered = True
         with tenant_transaction(session.database(), self.principal, session.signing_key()) as tx:
             if self._admins and not tx.caller.is_admin:
@@ -131,13 +130,8 @@ class Request:
         ValidationFailed with a JSON pointer to each of the first MAX_MISTAKES mistakes."""
         from pydantic import ValidationError
 
-        media_type = (self.header("content-type") or "").partition(";")[0].strip().lower()
-        if media_type != "application/json" and not media_type.endswith("+json"):
-            raise UnsupportedMediaType
-        try:
-            content = json.loads(self.raw_body(), parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise MalformedJson from error
+        self._check_media_type()
+        content = strict_json.parse(self.raw_body())
         try:
             return model.model_validate(content)
         except ValidationError as error:
@@ -145,6 +139,16 @@ class Request:
             raise ValidationFailed(
                 [FieldError(_pointer(mistake["loc"]), mistake["msg"]) for mistake in mistakes]
             ) from error
+
+    def _check_media_type(self) -> None:
+        """Raises UnsupportedMediaType unless the body is JSON in UTF-8."""
+        header = Message()
+        header["Content-Type"] = self.header("content-type") or "none"
+        media_type = header.get_content_type()
+        if media_type != "application/json" and not media_type.endswith("+json"):
+            raise UnsupportedMediaType
+        if (header.get_content_charset() or "utf-8") not in ("utf-8", "utf8"):
+            raise UnsupportedMediaType("Send the body in UTF-8.")
 
     @property
     def idempotency_key(self) -> str | None:
@@ -169,17 +173,7 @@ class Request:
             raise PreconditionFailed
 
 
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """The JSON pointer (RFC 6901) of a mistake, cut to MAX_POINTER_LENGTH: the name of an unknown
-    field can be megabytes long. Parts in angle brackets are names of a union's members, which are
-    not in the caller's JSON."""
-    pointer = "".join(
-        "/" + str(part).replace("~", "~0").replace("/", "~1")
-        for part in location
-        if not str(part).startswith("<")
-    )
-    return pointer[:MAX_POINTER_LENGTH]
+    """The JSON pointer of a mistake. Parts in angle brackets are omitted: they name the members of
+    a union and are not in the caller's JSON."""
+    return strict_json.pointer(tuple(part for part in location if not str(part).startswith("<")))

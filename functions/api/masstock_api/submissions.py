@@ -1,7 +1,6 @@
 """Checks a submission against its workflow, estimates its cost and stores it as an execution."""
 
 import binascii
-import json
 import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from masstock.catalogue.image_models import DEFAULT_SIZE, MODELS, list_price
 from masstock.database.connection import Row
 from masstock.database.queries import clients, executions, workflows
 from masstock.database.tenants import TenantTransaction
-from masstock.errors import FieldError, InvalidImage, ValidationFailed
+from masstock.errors import FieldError, InvalidImage, MalformedJson, ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
 from masstock.schemas.engine import ExecutionRun
 from masstock.schemas.requests import ExecutionCreate, PromptWithId, SubmittedPrompt
@@ -27,7 +26,7 @@ from masstock.services.state_machine import StateMachine
 from masstock.services.storage import ObjectMissing, Uploads, sniff_image
 from masstock.services.webhooks import WebhookRefused, check_url
 from masstock.telemetry import logger
-from masstock_api import session
+from masstock_api import session, strict_json
 from masstock_api.estimates import Estimate, estimate_of
 from masstock_api.request import Request
 from masstock_api.writes import active_client, claim_id, client_named_by
@@ -37,9 +36,10 @@ MAX_INLINE_REFERENCE_BYTES = 2 * 1024 * 1024
 # Base64 has no hyphens, so no key is valid base64.
 REFERENCE_KEY = re.compile(r"[0-9a-f-]{36}/references/[0-9a-f-]{36,64}\.(png|jpg|webp)")
 PROMPTS_KEY = re.compile(r"[0-9a-f-]{36}/prompts/[0-9a-f-]{36}\.jsonl")
-# One match per line that is not blank. Even megabytes of blank lines take one step.
+# One match per line that is not blank. The search skips any number of blank lines in one step.
 LINE = re.compile(rb"\S[^\n]*")
-# No prompt needs more, even escaped. Parsed JSON takes up to thirty times its size.
+# A line with the longest prompt is shorter, even if every character is escaped. Longer lines are
+# not parsed, because parsed JSON takes up to thirty times the memory of its text.
 MAX_LINE_BYTES = 1024 * 1024
 # The first mistakes show what is wrong. A caller does not read thousands of them.
 MAX_MISTAKES = 100
@@ -100,15 +100,23 @@ def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]
 
 
 def retry(
-    request: Request, execution_id: UUID, codes: list[str] | None
-) -> tuple[ExecutionRun, str]:
-    """Re-opens the failed prompts of an ended execution, or those with the given codes. Returns the
-    run that must be started, and the execution's JSON text. What is re-opened must pass the checks
-    of a submission at today's price. Raises NotFound, ValidationFailed; SQLSTATE MS402 or MS409."""
+    request: Request, execution_id: UUID, codes: list[str] | None, *, current_settings: bool
+) -> str:
+    """Reopens the failed prompts of an ended execution, or those with the given codes, and starts
+    the next run. Returns the execution's JSON text. The settings are those of the submission, or
+    the workflow's present ones if `current_settings`. The prompts must pass the checks of a
+    submission. A repeated Idempotency-Key starts nothing. Raises NotFound, ValidationFailed;
+    SQLSTATE MS402 or MS409."""
     with request.writing() as tx:
+        if not claim_id(tx, request, execution_id)[1]:
+            return executions.fetch_execution(tx, execution_id)
         submitted = executions.fetch_submitted(tx, execution_id)
         config = active_config(tx, submitted["workflow_id"])
         active_client(tx, submitted["client_id"])
+        if current_settings:
+            executions.refresh_settings(tx, execution_id)
+        elif submitted["settings"] is not None:
+            config = _valid_config(submitted["settings"])
         if mistakes := _retirement(config.model):
             raise ValidationFailed(mistakes)
         run = executions.reopen_failed(
@@ -117,10 +125,15 @@ def retry(
             codes,
             deadline_seconds=session.settings().execution_deadline_seconds,
             microusd_per_image=list_price(
-                config.model, config.image_size or DEFAULT_SIZE, 0, config.microusd_per_image
+                config.model,
+                submitted["image_size"] or DEFAULT_SIZE,
+                submitted["references"],
+                config.microusd_per_image,
             ),
         )
-        return run, executions.fetch_execution(tx, execution_id)
+        answer = executions.fetch_execution(tx, execution_id)
+    start(run)
+    return answer
 
 
 def start(run: ExecutionRun) -> None:
@@ -151,7 +164,7 @@ class Checked:
 
 
 def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
-    """Checks everything but the budget. Raises Forbidden, or ValidationFailed with all mistakes."""
+    """Checks a submission, except for its budget. Raises Forbidden or ValidationFailed."""
     client_id = client_named_by(tx.caller, submission.client_id)
     config = active_config(tx, submission.workflow_id)
     client = active_client(tx, client_id)
@@ -189,7 +202,17 @@ def active_config(tx: TenantTransaction, workflow_id: UUID) -> WorkflowConfig:
     found = workflows.fetch_active_config(tx, workflow_id)
     if found is None:
         raise ValidationFailed([FieldError("/workflow_id", "There is no such active workflow.")])
-    return WorkflowConfig.model_validate(found)
+    return _valid_config(found)
+
+
+def _valid_config(found: Mapping[str, Any]) -> WorkflowConfig:
+    try:
+        return WorkflowConfig.model_validate(found)
+    except ValidationError as error:
+        # An older version stored it, or a login of the database's owner.
+        place = strict_json.pointer(("config", *error.errors()[0]["loc"]))
+        detail = f"An administrator must correct the workflow: {place} is not valid."
+        raise ValidationFailed([FieldError("/workflow_id", detail)]) from error
 
 
 def read_prompts(submission: ExecutionCreate, client_id: UUID, uploads: Uploads) -> Prompts:
@@ -209,8 +232,8 @@ def read_prompts(submission: ExecutionCreate, client_id: UUID, uploads: Uploads)
 
 
 def _parse_lines(content: bytes) -> Prompts:
-    """Reads JSON Lines and skips blank lines. Each mistake names its line. Stops one prompt after
-    PROMPTS_LIMIT, because `check` then refuses the list."""
+    """Reads JSON Lines and skips blank lines. Each mistake names its line. Reads at most
+    PROMPTS_LIMIT + 1 prompts, because `check` refuses a longer list anyway."""
     adapter: TypeAdapter[str | PromptWithId] = TypeAdapter(SubmittedPrompt)
     prompts: list[str | PromptWithId] = []
     mistakes: list[FieldError] = []
@@ -222,11 +245,13 @@ def _parse_lines(content: bytes) -> Prompts:
             if found.end() - found.start() > MAX_LINE_BYTES:
                 mistakes.append(FieldError("/prompts_key", f"Line {number} is longer than 1 MB."))
             else:
-                prompts.append(adapter.validate_python(json.loads(found[0])))
+                prompts.append(adapter.validate_python(strict_json.parse(found[0])))
         except ValidationError as error:
             reason = error.errors(include_url=False, include_input=False)[0]["msg"]
             mistakes.append(FieldError("/prompts_key", f"Line {number}: {reason}"))
-        except (ValueError, RecursionError):
+        except ValidationFailed as error:
+            mistakes.append(FieldError("/prompts_key", f"Line {number}: {error.errors[0].detail}"))
+        except MalformedJson:
             mistakes.append(FieldError("/prompts_key", f"Line {number} is not JSON."))
         if len(mistakes) == MAX_MISTAKES or len(prompts) > PROMPTS_LIMIT:
             break

@@ -44,7 +44,7 @@ def client_named_by(caller: Caller, named: UUID | None) -> UUID:
 
 def active_client(tx: TenantTransaction, client_id: UUID) -> Row:
     """The active client with this id. Raises ValidationFailed if the caller sees no such client.
-    The query applies the row policies; a foreign key's error would reveal a hidden row."""
+    Without this query, the error of the foreign key would show if a hidden client exists."""
     client = clients.fetch_active_client(tx, client_id)
     if client is None:
         raise ValidationFailed([FieldError("/client_id", "There is no such client.")])

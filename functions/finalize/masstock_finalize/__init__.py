@@ -1,1 +1,1 @@
-"""Ends runs, sends webhooks and sweeps."""
+"""Ends runs, sends webhooks and runs the sweep."""

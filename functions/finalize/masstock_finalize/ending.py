@@ -1,4 +1,4 @@
-"""Ends a run: settles unfinished prompts, counts the results, writes the terminal status."""
+"""Ends a run: settles unfinished prompts, counts the results, writes the final status."""
 
 from typing import cast
 
@@ -11,9 +11,9 @@ from masstock.telemetry import logger, new_metrics
 
 
 def end_run(worker: Worker, run: ExecutionRun, reason: Outcome) -> tuple[str, bool]:
-    """Ends the run's execution. Its unfinished prompts fail for `reason`, or for the reason that
-    stopped it. Returns its status ("ended" if it has ended before or has another run), and whether
-    a webhook must be sent."""
+    """Ends the run's execution. Its unfinished prompts fail for the reason that stopped the
+    execution, or else for `reason`. Returns the execution's status, and True if a webhook must be
+    sent. The status is "ended" if the execution has ended before or has another run."""
     *_, ended, deliveries = worker.fetch_together(
         [
             executions.lock_execution(run),

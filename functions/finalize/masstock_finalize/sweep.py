@@ -1,53 +1,134 @@
-"""The sweep: recovers executions without a machine, sends webhooks, removes deleted images."""
+"""The sweep: recovers executions without a machine, removes deleted images, sends webhooks."""
 
-from masstock.database.queries import executions, idempotency_keys
-from masstock.database.queries.executions import LiveExecution
+import time
+from collections.abc import Iterator
+from itertools import zip_longest
+from uuid import UUID
+
+from masstock.database.queries import executions, idempotency_keys, sweeps
+from masstock.database.queries.sweeps import LiveExecution
 from masstock.database.worker import Worker
-from masstock.errors import DeadlineExceeded
+from masstock.errors import DeadlineExceeded, StorageUnavailable
 from masstock.schemas.engine import ExecutionRun
 from masstock.services.state_machine import StateMachine
 from masstock.services.storage import Results
 from masstock.settings import FinalizeSettings
 from masstock.telemetry import emit_counts, logger
-from masstock_finalize.deliveries import deliver_webhooks
+from masstock_finalize.deliveries import deliver_due
 from masstock_finalize.ending import end_run
 
 # A submission starts its machine directly after its commit. The sweep starts it after this time.
 START_GRACE_SECONDS = 30
-SWEEP_LIMIT = 500
+LOOKS_LIMIT = 500
+REMOVALS_AT_ONCE = 10
+# Seconds of the sweep after which recovering and delivering begin nothing new. The function may run
+# for 60 s, and an attempt of a webhook takes at most 10 s.
+RECOVER_SECONDS = 20
+DELIVER_SECONDS = 45
+# Of the removal of images alone. During an outage of S3 each removal waits for its timeouts.
+REMOVE_SECONDS = 10
 
 
 def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
-    """Recovers live executions (see `recover`), sends the webhooks that are due, and removes the
-    images of deleted executions. Returns counts."""
-    rows = executions.list_live_executions(worker, SWEEP_LIMIT)
-    recovered = failed = stuck = 0
-    for row in rows:
-        stuck += row["overdue"]
+    """Recovers live executions (see `recover`), removes the images of deleted executions, and sends
+    the webhooks that are due, in this order: receivers, which are not ours, come last. A part that
+    fails does not keep the next part from its work; then the first error is raised at the end.
+    Returns counts."""
+    began = time.monotonic()
+    names = ("live", "recovered", "failed", "webhooks_delivered", "removals_failed")
+    counts: dict[str, int] = dict.fromkeys(names, 0)
+    errors: list[Exception] = []
+
+    def recover_executions() -> None:
+        counts.update(_recover_all(worker, settings, until=began + RECOVER_SECONDS))
+
+    def tidy() -> None:
+        worker.fetch_together([idempotency_keys.forget_expired_keys(), sweeps.fold_counts()])
+
+    def remove_images() -> None:
+        counts["removals_failed"] = _remove_deleted(worker, settings)
+
+    def deliver() -> None:
+        counts["webhooks_delivered"] = deliver_due(worker, settings, until=began + DELIVER_SECONDS)
+
+    for part in (recover_executions, tidy, remove_images, deliver):
+        try:
+            part()
+        except Exception as error:
+            errors.append(error)
+            logger.exception("a part of the sweep failed", part=part.__name__)
+    if errors:
+        raise errors[0]
+    return counts
+
+
+def _recover_all(worker: Worker, settings: FinalizeSettings, *, until: float) -> dict[str, int]:
+    listed = sweeps.list_live_executions(worker, LOOKS_LIMIT, START_GRACE_SECONDS)
+    recovered = failed = failed_in_time = 0
+    # One of each kind in turn: no kind uses the time of another.
+    for kind, row in _take_turns(listed):
+        if time.monotonic() > until:
+            break
+        # Before the look: a row that ends the function must not be the first one again.
+        sweeps.keep_sweep_place(worker, kind, row)
         try:
             recovered += recover(worker, row, settings)
         except Exception:  # one failing execution must not block the others
             failed += 1
-            stuck += not row["overdue"]
+            failed_in_time += not row["overdue"]
             logger.exception("could not look after an execution", execution_id=str(row["id"]))
-    delivered = deliver_webhooks(worker, settings)
-    worker.fetch_together([idempotency_keys.forget_expired_keys(), executions.fold_counts()])
-    for execution_id in executions.list_deleted_executions(worker, SWEEP_LIMIT):
-        Results(settings.results_bucket).remove_all(execution_id)
-        executions.forget_deleted_execution(worker, execution_id)
+    live, overdue = sweeps.count_live_executions(worker)
     # An alarm also watches for missing data, which means that no sweep runs.
-    emit_counts(LiveExecutions=len(rows), StuckExecutions=stuck)
-    return {
-        "live": len(rows),
-        "recovered": recovered,
-        "failed": failed,
-        "webhooks_delivered": delivered,
-    }
+    emit_counts(LiveExecutions=live, StuckExecutions=overdue + failed_in_time)
+    return {"live": live, "recovered": recovered, "failed": failed}
+
+
+def _take_turns(
+    listed: dict[str, list[LiveExecution]],
+) -> Iterator[tuple[str, LiveExecution]]:
+    for rows in zip_longest(*listed.values()):
+        for kind, row in zip(listed, rows, strict=True):
+            if row is not None:
+                yield kind, row
+
+
+def _remove_deleted(worker: Worker, settings: FinalizeSettings) -> int:
+    """Removes the images of deleted executions. An execution with an image that S3 did not delete
+    stays listed, so a later sweep tries again. Returns the number of these executions. After
+    REMOVE_SECONDS the rest is left to the next sweep."""
+    until = time.monotonic() + REMOVE_SECONDS
+    failed = 0
+    unexpected: list[Exception] = []
+    seen: set[UUID] = set()
+    while True:
+        listed = sweeps.list_deleted_executions(worker, REMOVALS_AT_ONCE)
+        # The list begins again after its last execution.
+        if seen.issuperset(listed):
+            if unexpected:
+                raise unexpected[0]
+            return failed
+        for execution_id in listed:
+            if time.monotonic() > until:
+                logger.warning("the remaining images are left to the next sweep")
+                return failed
+            try:
+                Results(settings.results_bucket).remove_all(execution_id)
+            except StorageUnavailable:  # one refused image must not keep the images of the others
+                failed += 1
+                logger.exception(
+                    "images are left to the next sweep", execution_id=str(execution_id)
+                )
+            except Exception as error:  # raised when the others have been tried
+                unexpected.append(error)
+            else:
+                sweeps.forget_deleted_execution(worker, execution_id)
+        seen.update(listed)
 
 
 def recover(worker: Worker, row: LiveExecution, settings: FinalizeSettings) -> bool:
-    """Starts the machine of an execution that has none, or ends an execution past its deadline.
-    Stops a machine past the deadline first. False if nothing had to be done."""
+    """Starts the machine of an execution that has none. Past the deadline it stops a running
+    machine, or else ends the execution if no prompt is being painted. False if it changed
+    nothing."""
     run = ExecutionRun(row["id"], row["run"])
     never_started = row["status"] == "pending"
     if never_started and row["age_seconds"] < START_GRACE_SECONDS and not row["overdue"]:

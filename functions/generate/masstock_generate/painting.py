@@ -212,7 +212,7 @@ WORKFLOW_TYPES: Mapping[str, Callable[[Worker, Claim, GenerateSettings, Lease], 
 
 def _api_key(claim: Claim, settings: GenerateSettings) -> str:
     if claim.api_key is None:
-        # The api checks this at submission, but a row can be inserted past the api.
+        # The api checks this at submission, but a row can be inserted without the api.
         if claim.config.get("requires_api_key") or not settings.platform_api_key_secret_id:
             raise InvalidApiKey("The execution was submitted without an API key.")
         return read_secret(settings.platform_api_key_secret_id)

@@ -1,5 +1,5 @@
-"""Every error by name. The state machine retries by these class names; callers see the codes and
-the docstrings. This module contains no HTTP statuses."""
+"""All errors. The state machine retries errors by their class names. Callers see the codes and the
+docstrings. This module contains no HTTP statuses."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -129,7 +129,7 @@ class Outcome(AppError):
 
     # True if the same prompt could succeed when it is submitted again.
     retryable: ClassVar[bool]
-    # How often one run repeats the prompt by itself.
+    # How often the state machine repeats the prompt in one run.
     max_retries: ClassVar[int]
     # True if the remaining prompts of the execution would fail in the same way.
     stops_execution: ClassVar[bool]

@@ -1,6 +1,6 @@
 """The environment of each function, parsed once. A missing or wrong variable fails the first
-request with the variable's name. Written by hand: a model library would take a fifth of a cold
-start."""
+request with the variable's name. This module does not use pydantic, which would take a fifth of a
+cold start."""
 
 import os
 from collections.abc import Mapping
@@ -42,7 +42,8 @@ class ApiSettings(Settings):
         self.platform_api_key_secret_id = _text(environment, "PLATFORM_API_KEY_SECRET_ID", "")
         self.webhook_secret_id = _text(environment, "WEBHOOK_SECRET_ID")
         self.allow_private_webhooks = _flag(environment, "ALLOW_PRIVATE_WEBHOOKS")
-        # Origins of web pages, separated by commas, or `*`. If empty, only the same origin.
+        # Origins of web pages that may call the api, separated by commas, or `*` for all. If
+        # empty, only pages of the api's own origin may call it.
         self.cors_allow_origins = _text(environment, "CORS_ALLOW_ORIGINS", "")
 
 

@@ -7,6 +7,7 @@ FAULTS_PLANS holds one file for each crash that is still to happen, because the 
 """
 
 import functools
+import importlib
 import importlib.abc
 import importlib.machinery
 import os
@@ -39,7 +40,7 @@ STEPS = {
     },
     "finalize": {
         "finalize": ("finalize", "end_run"),
-        "deliver": ("masstock.database.queries.webhook_deliveries", "claim_deliveries"),
+        "deliver": ("masstock.database.queries.webhook_deliveries", "claim_first_delivery"),
         "record": ("masstock.database.queries.webhook_deliveries", "record_attempt"),
     },
 }
@@ -56,7 +57,8 @@ def install(handler: ModuleType) -> None:
     function = handler.__name__
     for step, (module, path) in STEPS[function].items():
         *owners, name = path.split(".")
-        owner: Any = sys.modules[module]
+        # Some modules are imported at their first use.
+        owner: Any = importlib.import_module(module)
         for each in owners:
             owner = getattr(owner, each)
         setattr(owner, name, crashing(f"{function}.{step}", getattr(owner, name)))

@@ -17,7 +17,8 @@ from masstock_api.responses import json_answer
     admins=True,
 )
 def report_clients(request: Request) -> Response[str]:
-    """Counts the executions of each client, most executions first. `from` and `to` limit them."""
+    """Counts the executions of each client. The client with the most executions is first. `from`
+    and `to` limit the creation time of the counted executions."""
     tx, since, until = request.reading(), request.query["from"], request.query["to"]
     if since or until:
         return _report(analytics.report_clients_between(tx, since, until))
@@ -32,7 +33,8 @@ def report_clients(request: Request) -> Response[str]:
     admins=True,
 )
 def report_workflows(request: Request) -> Response[str]:
-    """Returns the ten workflows with the most executions. `from` and `to` limit the executions."""
+    """Returns the ten workflows with the most executions. `from` and `to` limit the creation time
+    of the counted executions."""
     tx, since, until = request.reading(), request.query["from"], request.query["to"]
     if since or until:
         return _report(analytics.report_workflows_between(tx, since, until))

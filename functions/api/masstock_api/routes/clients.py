@@ -7,7 +7,14 @@ from aws_lambda_powertools.event_handler import Response
 
 from masstock.database.connection import Row
 from masstock.database.queries import clients
-from masstock.errors import FieldError, Forbidden, NotFound, OutcomeUnknown, ValidationFailed
+from masstock.errors import (
+    FieldError,
+    Forbidden,
+    IdempotencyKeyReused,
+    NotFound,
+    OutcomeUnknown,
+    ValidationFailed,
+)
 from masstock.services.secret_store import read_secret
 from masstock_api import session
 from masstock_api.operation import Answer, changes, creates, lists, operation, reads, removes
@@ -48,7 +55,7 @@ def get_client(request: Request, client_id: UUID) -> str:
 
 @changes("/v1/clients/<client_id>", "Client", admins=True, row=clients.fetch_client)
 def update_client(request: Request, client_id: UUID, body: "ClientUpdate") -> str:
-    """Changes a client. If it is suspended, the API refuses the next request of its users."""
+    """Changes a client. After a suspension, the API refuses all requests of the client's users."""
     changed = body.changes()
     with request.writing() as tx:
         request.check_version(clients.fetch_client(tx, client_id, for_update=True))
@@ -81,7 +88,8 @@ def get_webhook_secret(request: Request, client_id: UUID) -> Response[str]:
     "POST",
     "/v1/clients/<client_id>/webhook-secret",
     Answer(200, "WebhookSecret"),
-    problems=[NotFound, Forbidden, OutcomeUnknown],
+    headers=["Idempotency-Key"],
+    problems=[NotFound, Forbidden, IdempotencyKeyReused, OutcomeUnknown],
     admins=True,
     row=clients.fetch_client,
 )
@@ -89,7 +97,8 @@ def advance_webhook_secret(request: Request, client_id: UUID) -> Response[str]:
     """Replaces the secret that signs the client's webhooks and returns the new secret. Earlier
     executions keep the secret that was current at their submission."""
     with request.writing() as tx:
-        clients.advance_webhook_secret(tx, client_id)
+        if claim_id(tx, request, client_id)[1]:
+            clients.advance_webhook_secret(tx, client_id)
         return _secret(clients.fetch_active_client(tx, client_id), client_id)
 
 
@@ -105,8 +114,8 @@ def _secret(client: Row | None, client_id: UUID) -> Response[str]:
 
 
 def _check_callable(webhook_url: str | None) -> None:
-    """Raises ValidationFailed for an address that webhooks may not call. Only for administrators'
-    requests, because it makes DNS queries."""
+    """Raises ValidationFailed for an address that must not receive webhooks. Only for requests of
+    administrators, because it makes DNS queries."""
     from masstock.services.webhooks import WebhookRefused, check_url
 
     if webhook_url is not None:

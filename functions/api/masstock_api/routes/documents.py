@@ -1,11 +1,14 @@
 """The OpenAPI document, and a web page that shows it and sends requests. They need no token."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aws_lambda_powertools
 from aws_lambda_powertools.event_handler import Response
 
 from masstock.errors import NotFound
+from masstock.services.storage import Results
+from masstock_api import session
 from masstock_api.operation import Answer, operation
 from masstock_api.parameters import Parameter
 from masstock_api.request import Request
@@ -14,10 +17,11 @@ from masstock_api.responses import cacheable_answer
 DESCRIPTION = Path(__file__).parents[1] / "openapi.json"
 # Powertools contains Swagger UI. The policy stops the page from loading files of other hosts.
 SWAGGER_UI = Path(aws_lambda_powertools.__file__).parent / "event_handler/openapi/swagger_ui"
+# The page follows the redirect to an image in the results bucket, and shows it as a blob.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "img-src 'self' data: blob: {results}; connect-src 'self' {results}; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
 )
 PAGE = """\
 <!doctype html>
@@ -32,7 +36,7 @@ PAGE = """\
 <script src="docs/start.js"></script>
 </html>
 """
-# The default validator is another host. Closing the page deletes a pasted token.
+# No validator: the default one is on another host. The page does not store a pasted token.
 START = """\
 SwaggerUIBundle({
   url: "openapi.json",
@@ -70,7 +74,9 @@ def get_openapi(request: Request) -> Response[str]:
 @operation("GET", "/docs", Answer(200, media_type="text/html"), is_open=True, bare=True)
 def get_docs(_: Request) -> Response[str]:
     """Returns a web page that shows this document and sends requests with a pasted token."""
-    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+    url = urlsplit(Results(session.settings().results_bucket).signed_url("image"))
+    policy = POLICY.format(results=f"{url.scheme}://{url.netloc}")
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
     return Response(200, "text/html; charset=utf-8", PAGE, dict(headers))
 
 

@@ -35,6 +35,7 @@ from masstock_api.pages import (
 from masstock_api.parameters import a_flag, a_uuid, between, one_of
 from masstock_api.request import Request
 from masstock_api.responses import as_json, cacheable_answer, json_answer
+from masstock_api.writes import claim_id
 
 if TYPE_CHECKING:
     from masstock.schemas.requests import ExecutionCreate, ExecutionRetry
@@ -98,13 +99,15 @@ def get_execution(request: Request, execution_id: UUID) -> str:
     "POST",
     "/v1/executions/<execution_id>/cancel",
     Answer(200, "Execution", headers=["Retry-After"]),
-    problems=[NotFound, Conflict, OutcomeUnknown],
+    headers=["Idempotency-Key"],
+    problems=[NotFound, Conflict, IdempotencyKeyReused, OutcomeUnknown],
 )
 def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
     """Cancels an execution: no further prompt is painted. Running calls of the image model finish,
     and their images are kept. A second cancel changes nothing. After the end the answer is 409."""
     with request.writing() as tx:
-        executions.cancel_execution(tx, execution_id)
+        if claim_id(tx, request, execution_id)[1]:
+            executions.cancel_execution(tx, execution_id)
         return json_answer(executions.fetch_execution(tx, execution_id), 200, POLLING)
 
 
@@ -112,17 +115,17 @@ def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
     "POST",
     "/v1/executions/<execution_id>/retry",
     ACCEPTED,
-    problems=[BudgetExceeded, NotFound, Conflict, OutcomeUnknown],
+    headers=["Idempotency-Key"],
+    problems=[BudgetExceeded, NotFound, Conflict, IdempotencyKeyReused, OutcomeUnknown],
     body_required=False,
 )
 def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry") -> Response[str]:
-    """Starts an ended execution again, for its failed prompts only. They must pass the checks of a
-    submission: active workflow, active client, and the budget at today's price."""
+    """Starts an ended execution again. Only its failed prompts are painted. They must pass the
+    checks of a submission: active workflow, active client, and the budget at today's price."""
     from masstock_api import submissions
 
     codes = retryable_codes() if body.only_retryable else None
-    run, answer = submissions.retry(request, execution_id, codes)
-    submissions.start(run)
+    answer = submissions.retry(request, execution_id, codes, current_settings=body.current_settings)
     return _accepted(execution_id, answer)
 
 
@@ -130,7 +133,7 @@ def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry"
 def delete_execution(request: Request, execution_id: UUID) -> None:
     """Deletes an ended execution, its results and its images."""
     with request.writing() as tx:
-        request.check_version(executions.fetch_execution(tx, execution_id))
+        request.check_version(executions.fetch_execution(tx, execution_id, for_update=True))
         if not executions.delete_execution(tx, execution_id):
             raise Conflict("The execution has not ended; cancel it first.")
     try:
@@ -180,10 +183,17 @@ def list_results(request: Request, execution_id: UUID) -> Response[str]:
 def _result(row: Row) -> Row:
     """The row with a URL of its image."""
     result = {name: row[name] for name in row if name != "more_follow"}
-    settings = session.settings()
-    if (path := row["result_storage_path"]) and not settings.images_are_public:
-        result["result_url"] = Results(settings.results_bucket).signed_url(path)
+    if path := row["result_storage_path"]:
+        result["result_url"] = _image_url(path)
     return result
+
+
+def _image_url(path: str) -> str:
+    """Made from the path at each read: a stored URL may name a host, a bucket or a kind of access
+    that this stage had before."""
+    settings = session.settings()
+    results = Results(settings.results_bucket)
+    return results.public_url(path) if settings.images_are_public else results.signed_url(path)
 
 
 @operation(
@@ -194,14 +204,11 @@ def _result(row: Row) -> Row:
     problems=[NotFound],
 )
 def get_image(request: Request, execution_id: UUID, batch_index: int) -> Response[str]:
-    """Redirects to a URL of the image that needs no token."""
+    """Redirects to the image. Its URL needs no token."""
     row = batch_results.fetch_storage_path(request.reading(), execution_id, batch_index)
     if row["status"] == "processing":
         raise NotFound("The image is not finished yet.")
     if row["result_storage_path"] is None:
         raise NotFound(f"There is no image: {row['error_message']}")
-    settings = session.settings()
-    url = Results(settings.results_bucket).signed_url(row["result_storage_path"])
-    if settings.images_are_public:
-        url = row["result_url"]
-    return Response(302, None, None, {"Location": url, "Cache-Control": "private, no-store"})
+    location = _image_url(row["result_storage_path"])
+    return Response(302, None, None, {"Location": location, "Cache-Control": "private, no-store"})

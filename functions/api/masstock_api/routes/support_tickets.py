@@ -57,7 +57,7 @@ def update_ticket(request: Request, ticket_id: UUID, body: "SupportTicketUpdate"
     """Changes a ticket. A client user can change it only while it is open."""
     changed = body.changes()
     with request.writing() as tx:
-        request.check_version(support_tickets.fetch_ticket(tx, ticket_id))
+        request.check_version(support_tickets.fetch_ticket(tx, ticket_id, for_update=True))
         if tx.caller.is_admin:
             support_tickets.update_ticket(tx, ticket_id, changed)
         elif "status" in changed:
@@ -71,5 +71,5 @@ def update_ticket(request: Request, ticket_id: UUID, body: "SupportTicketUpdate"
 def delete_ticket(request: Request, ticket_id: UUID) -> None:
     """Deletes a ticket."""
     with request.writing() as tx:
-        request.check_version(support_tickets.fetch_ticket(tx, ticket_id))
+        request.check_version(support_tickets.fetch_ticket(tx, ticket_id, for_update=True))
         support_tickets.delete_ticket(tx, ticket_id)

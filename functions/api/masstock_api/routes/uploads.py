@@ -4,13 +4,19 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import Response
 
-from masstock.errors import FieldError, Forbidden, OutcomeUnknown, ValidationFailed
+from masstock.errors import (
+    FieldError,
+    Forbidden,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+    ValidationFailed,
+)
 from masstock.services.storage import PROMPTS_TYPE, Uploads
 from masstock_api import session
 from masstock_api.operation import Answer, operation
 from masstock_api.request import Request
 from masstock_api.responses import as_json, json_answer
-from masstock_api.writes import active_client, client_named_by
+from masstock_api.writes import active_client, claim_id, client_named_by
 
 if TYPE_CHECKING:
     from masstock.schemas.requests import UploadCreate
@@ -20,23 +26,26 @@ if TYPE_CHECKING:
     "POST",
     "/v1/uploads",
     Answer(201, "Upload", headers=["Location"]),
-    problems=[Forbidden, OutcomeUnknown],
+    headers=["Idempotency-Key"],
+    problems=[Forbidden, IdempotencyKeyReused, OutcomeUnknown],
 )
 def create_upload(request: Request, body: "UploadCreate") -> Response[str]:
-    """Creates a form that uploads one file, and the key that names the file in a submission."""
+    """Returns a form that uploads one file, and a key. A submission names the file by this key."""
     is_image = body.kind == "reference_image"
     if is_image != (body.content_type or PROMPTS_TYPE).startswith("image/"):
         detail = "Send the image's type, or application/jsonl for prompts."
         raise ValidationFailed([FieldError("/content_type", detail)])
     with request.writing() as tx:
+        upload_id, is_new = claim_id(tx, request)
         client_id = client_named_by(tx.caller, body.client_id)
-        active_client(tx, client_id)
+        if is_new:
+            active_client(tx, client_id)
     bucket = Uploads(session.settings().uploads_bucket)
     form = (
-        bucket.new_image_upload(client_id, body.content_type)
+        bucket.new_image_upload(client_id, upload_id, body.content_type)
         if is_image and body.content_type
-        else bucket.new_prompts_upload(client_id)
+        else bucket.new_prompts_upload(client_id, upload_id)
     )
-    # The file's address. Only a submission can read it.
+    # The address of the file. Callers cannot read it; a submission names the file by its key.
     location = f"{form['url']}{form['key']}"
     return json_answer(as_json(form), 201, {"Location": location, "Cache-Control": "no-store"})

@@ -62,7 +62,7 @@ def update_user(request: Request, user_id: UUID, body: "UserUpdate") -> str:
 
 @removes("/v1/users/<user_id>", Conflict, admins=True)
 def delete_user(request: Request, user_id: UUID) -> None:
-    """Sets the account's status to `deleted`, except for the last active administrator."""
+    """Sets the account's status to `deleted`. The last active administrator cannot be deleted."""
     with request.writing() as tx:
         request.check_version(users.fetch_user(tx, user_id, for_update=True))
         users.update_user(tx, user_id, {"status": "deleted"})

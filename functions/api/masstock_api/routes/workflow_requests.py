@@ -23,7 +23,7 @@ FILTERS = {
 
 @lists("/v1/workflow-requests", "WorkflowRequest", FILTERS)
 def list_requests(request: Request, page: Page) -> list[str]:
-    """Lists requests, newest first."""
+    """Lists workflow requests, newest first."""
     return workflow_requests.list_requests(request.reading(), page)
 
 
@@ -34,7 +34,7 @@ def create_request(request: Request, body: "WorkflowRequestCreate") -> tuple[UUI
         request_id, is_new = claim_id(tx, request)
         if is_new:
             client_id = client_named_by(tx.caller, body.client_id)
-            # The query applies the row policies; a foreign key's error would reveal a hidden row.
+            # Without this query, a foreign key's error would show if a hidden workflow exists.
             if workflows.fetch_active_config(tx, body.workflow_id) is None:
                 raise ValidationFailed([FieldError("/workflow_id", "There is no such workflow.")])
             active_client(tx, client_id)
@@ -49,16 +49,16 @@ def create_request(request: Request, body: "WorkflowRequestCreate") -> tuple[UUI
 
 @reads("/v1/workflow-requests/<request_id>", "WorkflowRequest")
 def get_request(request: Request, request_id: UUID) -> str:
-    """Returns one request."""
+    """Returns one workflow request."""
     return workflow_requests.fetch_request(request.reading(), request_id)
 
 
 @changes("/v1/workflow-requests/<request_id>", "WorkflowRequest", Conflict)
 def update_request(request: Request, request_id: UUID, body: "WorkflowRequestUpdate") -> str:
-    """Changes a request. A client user can change its notes while it is pending."""
+    """Changes a workflow request. A client user can change the notes of a pending request."""
     changed = body.changes()
     with request.writing() as tx:
-        request.check_version(workflow_requests.fetch_request(tx, request_id))
+        request.check_version(workflow_requests.fetch_request(tx, request_id, for_update=True))
         if tx.caller.is_admin:
             workflow_requests.update_request(tx, request_id, changed)
         elif "status" in changed:
@@ -70,8 +70,8 @@ def update_request(request: Request, request_id: UUID, body: "WorkflowRequestUpd
 
 @removes("/v1/workflow-requests/<request_id>", Conflict)
 def delete_request(request: Request, request_id: UUID) -> None:
-    """Deletes a request. A client user can delete it only while it is pending."""
+    """Deletes a workflow request. A client user can delete only a pending request."""
     with request.writing() as tx:
-        request.check_version(workflow_requests.fetch_request(tx, request_id))
+        request.check_version(workflow_requests.fetch_request(tx, request_id, for_update=True))
         if not workflow_requests.delete_request(tx, request_id):
             raise Conflict("The request is no longer pending.")

@@ -42,12 +42,12 @@ class Provider(Protocol):
     """Functions of a provider's module."""
 
     def paint(self, request: PaintRequest) -> Painting:
-        """Calls the model once and never repeats the call, because the state machine does. If
-        there is no image, raises the Outcome that names the reason."""
+        """Calls the model once, without retries. The state machine repeats failed calls. If there
+        is no image, raises the Outcome that names the reason."""
         ...
 
 
-# Module by name of the provider. The names are those of masstock.catalogue.
+# The module of each provider. The names of providers are those of masstock.catalogue.
 PROVIDERS: Mapping[str, str] = {
     "gemini": "masstock_generate.providers.gemini",
 }

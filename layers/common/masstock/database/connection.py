@@ -93,7 +93,8 @@ class Database:
             self._connection = None
 
     def _live_connection(self) -> Connection:
-        # Not replaced inside a transaction: its later statements would run outside of it.
+        # A connection with an open transaction is not replaced: the new connection would run the
+        # later statements without the transaction.
         if self._connection is not None and _died_while_idle(self._connection):
             self.close()
         if self._connection is None:
@@ -130,8 +131,9 @@ def _connect(url: str) -> Connection:
 
 
 def _encrypted(url: str) -> str:
-    """The URL with verification of the server's certificate, unless it sets another sslmode."""
-    given = conninfo_to_dict(url)
+    """The URL with verification of the server's certificate, unless it sets another sslmode. Raises
+    SecretUnavailable for a URL that cannot be read."""
+    given = _parsed(url)
     hosts = str(given.get("host") or given.get("hostaddr") or "").split(",")
     if given.get("sslmode", "verify-full") != "verify-full" or all(map(is_on_this_machine, hosts)):
         return url
@@ -139,9 +141,23 @@ def _encrypted(url: str) -> str:
     return make_conninfo(url, sslmode="verify-full", sslrootcert=authority)
 
 
+def _parsed(url: str) -> Mapping[str, Any]:
+    """The parts of the URL. libpq takes a bare `@` or `/` of the password for the end of it, and
+    its messages contain the rest, so these URLs are refused here."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        parts = {"port": "unreadable"}
+    host, port = str(parts.get("host") or ""), str(parts.get("port") or "")
+    if "@" in host[1:] or (not port.replace(",", "").isdecimal() and port):
+        # No cause: its message contains a part of the password.
+        raise SecretUnavailable("not a connection URL; percent-encode its password")
+    return parts
+
+
 def _died_while_idle(connection: Connection) -> bool:
-    """True if the server closed the connection after its last flight: then the idle socket is
-    readable. Lambda may have frozen this process for hours."""
+    """True if the server closed the connection after the last flight, for example while Lambda had
+    frozen this process for hours. The idle socket is then readable."""
     if connection.closed:
         return True
     if connection.info.transaction_status != pq.TransactionStatus.IDLE:

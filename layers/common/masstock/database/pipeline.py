@@ -1,6 +1,7 @@
 """psycopg's pipeline mode behind a transaction pooler. The only module that uses psycopg internals.
 
-Read: psycopg 3.3.9, `_pipeline_base.BasePipeline._exit_gen` and `Connection.pipeline`.
+Read: psycopg 3.3.9, `_pipeline_base.BasePipeline._exit_gen`, `generators._pipeline_communicate` and
+`Connection.pipeline`.
 tests/integration/test_pooler.py and test_database_flights.py fail if a new version differs.
 """
 
@@ -11,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
+from psycopg.generators import send
 
 
 class _Pipeline(psycopg.Pipeline):
@@ -23,6 +25,10 @@ class _Pipeline(psycopg.Pipeline):
     before it takes the connection back. A Flush has no such reply, so the connection is blocked
     until this client sends its next flight. A pool of ten connections would be empty after a while
     although all of them are idle.
+
+    `_communicate_gen` returns after its last flush, even if the socket took only a part of the
+    buffer. psycopg's own end sends the rest together with its Flush. Without that Flush, `send`
+    sends the rest: fetching only reads, so both sides would wait for each other for ever.
     """
 
     def _exit_gen(self) -> PQGen[None]:
@@ -30,9 +36,10 @@ class _Pipeline(psycopg.Pipeline):
             self._enqueue_sync()
             yield from self._communicate_gen()
         finally:
-            # On a lost connection, fetching raises an OperationalError without a SQLSTATE. It
-            # would replace the error that has one.
+            # On a lost connection, fetching raises an OperationalError without an SQLSTATE. That
+            # error would hide the first error, which has an SQLSTATE.
             if self.pgconn.status == pq.ConnStatus.OK:
+                yield from send(self.pgconn)
                 yield from self._fetch_gen(flush=False)
 
 

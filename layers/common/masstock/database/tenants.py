@@ -1,4 +1,5 @@
-"""Transactions on behalf of a caller. No other module sends a caller's identity to Postgres."""
+"""Transactions with the rights of a caller. No other module sends a caller's identity to
+Postgres."""
 
 import hmac
 import time
@@ -42,8 +43,9 @@ class Caller:
 
 
 class TenantReader(Executor):
-    """Runs each query as the principal, in a READ ONLY transaction of its own and in one flight. A
-    flight that loses its connection is sent once more. `caller` is set by the first query."""
+    """Runs each query as the principal. Each query has its own READ ONLY transaction and takes one
+    flight. If the connection is lost, the flight is sent once more. The first query sets
+    `caller`."""
 
     caller: Caller
 
@@ -137,7 +139,8 @@ def _caller(principal: "Principal", entered: Row) -> Caller:
 def _record_login(
     database: Database, principal: "Principal", identity_key: str, entered: Row
 ) -> None:
-    """Runs once per token, so that from the second request on a read is one flight."""
+    """Stores the first use of a token in `last_login`. Later requests with the token need no
+    further flight."""
     last_login = entered["last_login"]
     if last_login is not None and last_login.timestamp() >= principal.issued_at:
         return

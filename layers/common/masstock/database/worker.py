@@ -1,4 +1,5 @@
-"""Transactions of fanout, generate and finalize: without a tenant, on few tables and columns."""
+"""Transactions of fanout, generate and finalize. They belong to no tenant. Their login has rights
+on few tables and columns."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -22,8 +23,8 @@ class Worker(Executor):
 
     def fetch_together(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """The rows of each statement of one transaction, in one flight. Raises
-        DatabaseUnavailable; then the transaction may or may not be committed, so every step of the
-        engine must allow a second run."""
+        DatabaseUnavailable. The transaction may be committed even then, so every step of the engine
+        must be safe to repeat."""
         try:
             return self._database.flight([BEGIN, *statements, COMMIT])[1:-1]
         except psycopg.OperationalError as error:

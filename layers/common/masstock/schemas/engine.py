@@ -7,7 +7,8 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRun:
-    """One run: an execution and the number of the run. Only the current run may change it."""
+    """One run: an execution and the number of the run. Only the current run may change the
+    execution."""
 
     execution_id: UUID
     run: int

@@ -40,9 +40,15 @@ Email = Annotated[
         pattern=rf"^[^{SPACES}@]+@[^{SPACES}@]+\.[^{SPACES}@]+$",
     ),
 ]
-ApiKey = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=r"^[\x20-\x7e]+$")]
+# HTTP cannot send a header value that begins or ends with a space.
+ApiKey = Annotated[
+    str,
+    StringConstraints(
+        min_length=8, max_length=512, pattern=r"^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$"
+    ),
+]
 
-# Strict mode refuses every UUID, because JSON has them as strings.
+# Not strict: JSON has UUIDs as strings, which strict mode refuses.
 Id = Annotated[UUID, Field(strict=False)]
 CustomId = Annotated[str, _text(200)]
 WebhookUrl = Annotated[
@@ -148,7 +154,7 @@ class WorkflowUpdate(RequestBody):
 
 
 class WorkflowRequestCreate(RequestBody):
-    """A client's request for a workflow."""
+    """A client's request to use a workflow."""
 
     workflow_id: Id
     client_id: Id | None = ForAdmins
@@ -156,7 +162,8 @@ class WorkflowRequestCreate(RequestBody):
 
 
 class WorkflowRequestUpdate(RequestBody):
-    """Changes of a request. Omitted fields stay unchanged. `status` is for administrators only."""
+    """Changes of a workflow request. Omitted fields stay unchanged. Only administrators may send
+    `status`."""
 
     notes: Notes | None = UNSET
     status: RequestStatus = UNSET
@@ -172,7 +179,7 @@ class SupportTicketCreate(RequestBody):
 
 
 class SupportTicketUpdate(RequestBody):
-    """Changes of a ticket. Omitted fields stay unchanged. `status` is for administrators only."""
+    """Changes of a ticket. Omitted fields stay unchanged. Only administrators may send `status`."""
 
     subject: Name = UNSET
     description: Notes = UNSET
@@ -192,7 +199,7 @@ def _form_of_prompt(value: object) -> str:
     return OBJECT_FORM if isinstance(value, dict | PromptWithId) else TEXT_FORM
 
 
-# Names of the two forms. The angle brackets keep them out of JSON pointers.
+# Names of the two forms. masstock_api.request omits names in angle brackets from JSON pointers.
 TEXT_FORM = "<text>"
 OBJECT_FORM = "<object>"
 SubmittedPrompt = Annotated[
@@ -215,7 +222,7 @@ class ExecutionCreate(RequestBody):
     prompts_key: str | None = Field(
         default=None,
         max_length=200,
-        description="Key of an upload of kind `prompts`: for lists that exceed a body of 4 MB.",
+        description="Key of an upload of kind `prompts`. For lists over the body limit of 4 MB.",
     )
     reference_images: list[str] = Field(
         default_factory=list,
@@ -250,6 +257,10 @@ class ExecutionRetry(RequestBody):
 
     only_retryable: bool = Field(
         default=False, description="Paint only prompts whose result has `retryable` true."
+    )
+    current_settings: bool = Field(
+        default=False,
+        description="Use the workflow's present settings instead of those of the submission.",
     )
 
 

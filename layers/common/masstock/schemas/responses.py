@@ -26,7 +26,7 @@ UpdatedAt = Annotated[datetime, Field(description="When it was last changed.")]
 
 
 class Resource(BaseModel):
-    """A JSON object. Later versions may add fields and remove none."""
+    """A JSON object. Later versions may add fields, but remove no field."""
 
 
 class Profile(Resource):
@@ -53,7 +53,9 @@ class User(Resource):
     client_id: UUID | None = Field(description="Null for administrators.")
     created_at: CreatedAt
     updated_at: UpdatedAt
-    last_login: datetime | None = Field(description="First use of the newest token; null before.")
+    last_login: datetime | None = Field(
+        description="When the newest token was first used; null if no token was used yet."
+    )
 
 
 class Client(Resource):
@@ -97,7 +99,7 @@ class Workflow(Resource):
 
 
 class WorkflowRequest(Resource):
-    """A client's request for a workflow."""
+    """A client's request to use a workflow."""
 
     id: UUID
     client_id: UUID
@@ -220,7 +222,7 @@ class Estimate(Resource):
     budget_left_microusd: Count | None = Field(
         description="Rest of this month's budget in millionths of a US dollar; null for no limit."
     )
-    fits_budget: bool = Field(description="True if a submission would not get 402.")
+    fits_budget: bool = Field(description="Always true: without room, the answer is a 402.")
     image_size: str
     estimates: "EstimateByTier"
     estimate_parts: "EstimateParts"
@@ -278,8 +280,8 @@ class BatchResult(Resource):
     custom_id: str | None = Field(description="The caller's own name for the prompt.")
     status: ResultStatus
     result_url: str | None = Field(
-        description="URL of the image that needs no token. Valid for 15 minutes after this answer, "
-        "or for ever if the installation's images are public."
+        description="URL of the image. It needs no token. It is valid for 15 minutes after this "
+        "answer, or for ever if the installation's images are public."
     )
     result_storage_path: str | None = Field(description="Object key of the image.")
     error_code: str | None = Field(description="Outcome code (docs/errors.md); null if none.")
@@ -311,7 +313,8 @@ class BatchResult(Resource):
 
 
 class Upload(Resource):
-    """A form: POST `fields`, then the content as `file`, to `url` as multipart/form-data."""
+    """A form that uploads a file. Send it to `url` with POST as multipart/form-data: first all
+    `fields`, then the content of the file as `file`."""
 
     key: str = Field(description="Name of the file in a submission.")
     url: str
@@ -382,3 +385,9 @@ class Problem(Resource):
     errors: list[FieldProblem] = Field(
         default_factory=list[FieldProblem], description="All mistakes of a `validation_failed`."
     )
+
+
+class GatewayMessage(Resource):
+    """An answer of API Gateway, which the API itself did not see."""
+
+    message: str

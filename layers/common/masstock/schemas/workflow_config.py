@@ -10,6 +10,12 @@ type ImageSize = Literal["512", "1K", "2K", "4K"]
 RATIO_PATTERN = r"^[1-9][0-9]?:[1-9][0-9]?$"
 
 DEFAULT_MAX_PROMPTS = 100
+# Step Functions runs at most 10,000 children of a Distributed Map at once.
+MAX_CONCURRENCY = 10_000
+# 1,000 US dollars. Times PROMPTS_LIMIT it stays far below the limit of a bigint.
+MAX_MICROUSD_PER_IMAGE = 10**9
+# The name is one part of the path of the provider's URL.
+MODEL_NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$"
 
 
 def _whole(value: object) -> object:
@@ -17,8 +23,11 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# After the limits in Annotated, so that pydantic treats the limits as those of an integer.
+# In Annotated, WHOLE must follow the limits. Otherwise pydantic does not apply them as limits of an
+# integer.
 WHOLE = BeforeValidator(_whole)
+Concurrency = Annotated[int, Field(ge=1, le=MAX_CONCURRENCY), WHOLE]
+ImagePrice = Annotated[int, Field(ge=0, le=MAX_MICROUSD_PER_IMAGE), WHOLE]
 
 
 class WorkflowConfig(BaseModel):
@@ -27,7 +36,9 @@ class WorkflowConfig(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, strict=True)
 
     workflow_type: Literal["nano_banana"]
-    model: str = Field(min_length=1, max_length=200, examples=["gemini-2.5-flash-image"])
+    model: str = Field(
+        min_length=1, max_length=200, pattern=MODEL_NAME, examples=["gemini-2.5-flash-image"]
+    )
     requires_api_key: bool = Field(False, description="True if a submission needs an `api_key`.")
     max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_LIMIT), WHOLE] = Field(
         DEFAULT_MAX_PROMPTS, description="The most prompts of one execution."
@@ -37,9 +48,9 @@ class WorkflowConfig(BaseModel):
         None, pattern=RATIO_PATTERN, description="Ratio of submissions that name none."
     )
     image_size: ImageSize | None = Field(None, description="Size of submissions that name none.")
-    max_concurrency: Annotated[int, Field(ge=1), WHOLE] | None = Field(
+    max_concurrency: Concurrency | None = Field(
         None, description="The most prompts of one execution that are painted at once."
     )
-    microusd_per_image: Annotated[int, Field(ge=0), WHOLE] | None = Field(
+    microusd_per_image: ImagePrice | None = Field(
         None, description="Millionths of a US dollar per image, for a model without a known price."
     )

@@ -1,8 +1,8 @@
 """Encrypts clients' API keys with AES-256-GCM, bound to their client and execution.
 
-A sealed value is `v1.{key id}.{nonce}.{ciphertext}`, the last two in unpadded base64url. The keys
-are the JSON secret `{"current": "k2", "k1": "…", "k2": "…"}`. `current` names the key that seals
-new values. The other keys still open values that they sealed.
+A sealed value is `v1.{key id}.{nonce}.{ciphertext}`. Nonce and ciphertext are base64url without
+padding. The sealing secret is JSON: `{"current": "k2", "k1": "…", "k2": "…"}`. `current` names the
+key that seals new values. The other keys still decrypt the values that they sealed.
 """
 
 import base64

@@ -18,10 +18,15 @@ class StateMachine:
         self._arn = arn
 
     def start(self, run: ExecutionRun) -> None:
-        """Starts the run's machine."""
-        _step_functions().start_execution(
-            stateMachineArn=self._arn, name=run.machine_name, input=json.dumps(run.as_input())
-        )
+        """Starts the run's machine. Does nothing if the run has one already, even an ended one: an
+        overlapping sweep may have started it."""
+        client = _step_functions()
+        try:
+            client.start_execution(
+                stateMachineArn=self._arn, name=run.machine_name, input=json.dumps(run.as_input())
+            )
+        except client.exceptions.ExecutionAlreadyExists:
+            return
 
     def status(self, run: ExecutionRun) -> str | None:
         """Step Functions' status of the run's machine. None if the run has no machine."""
@@ -45,6 +50,6 @@ def _step_functions() -> "SFNClient":
     import boto3
     from botocore.config import Config
 
-    # Short timeouts: a caller waits for the start, and the sweep repeats a failed one.
+    # Short timeouts, because a caller waits for the start. The sweep repeats a failed start.
     config = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
     return boto3.client("stepfunctions", config=config)  # pyright: ignore[reportUnknownMemberType]

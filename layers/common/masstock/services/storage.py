@@ -3,14 +3,17 @@
 import base64
 import hashlib
 import json
+import os
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Self
-from uuid import UUID, uuid4
+from urllib.parse import urlsplit
+from uuid import UUID
 
 from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
 # Enough for 10,000 prompts of about 5,000 characters.
 MAX_PROMPTS_BYTES = 50 * 1024 * 1024
-# A presigned URL also ends with the credentials that signed it, which live for an hour or more.
+# A presigned URL also expires with the credentials that signed it. They live for an hour or more.
 URL_SECONDS = 900
 
 # How often a call of S3 is sent, and how long it can wait each time.
@@ -119,8 +122,9 @@ class Results:
         details: ImageDetails,
         requests: int = REQUESTS,
     ) -> StoredImage:
-        """Stores an image. If the function dies now, the metadata completes the row later. Sends at
-        most `requests`, each of which ends after REQUEST_SECONDS."""
+        """Stores an image. If the function dies before it completes the row, the next attempt
+        completes the row from the metadata. Sends at most `requests`, each of which ends after
+        REQUEST_SECONDS."""
         digest = hashlib.sha256(content)
         metadata = {
             "sha256": digest.hexdigest(),
@@ -163,18 +167,26 @@ class Results:
         return _described(key, head["ContentType"], head["ContentLength"], head["Metadata"])
 
     def remove_all(self, execution_id: UUID) -> int:
-        """Deletes all images of an execution and returns their number."""
+        """Deletes all images of an execution and returns their number. Raises StorageUnavailable
+        if S3 refuses one of them, after it tried all others."""
         removed = 0
+        refused: list[str] = []
         with _storage_errors():
             pages = _s3().get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=f"{execution_id}/"):
                 keys = [found.get("Key", "") for found in page.get("Contents", [])]
                 if keys:
-                    _s3().delete_objects(
+                    answer = _s3().delete_objects(
                         Bucket=self._bucket,
                         Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
                     )
-                    removed += len(keys)
+                    # The status is 200 even if S3 refuses each key.
+                    errors = [error.get("Code", "") for error in answer.get("Errors", [])]
+                    refused += errors
+                    removed += len(keys) - len(errors)
+        if refused:
+            codes = ", ".join(sorted(set(refused)))
+            raise StorageUnavailable(f"S3 did not delete {len(refused)} images: {codes}")
         return removed
 
     def signed_url(self, key: str) -> str:
@@ -209,14 +221,16 @@ class Uploads:
             )
         return key, stored["ETag"].strip('"')
 
-    def new_image_upload(self, client_id: UUID, mime_type: str) -> dict[str, object]:
+    def new_image_upload(
+        self, client_id: UUID, upload_id: UUID, mime_type: str
+    ) -> dict[str, object]:
         """A form that uploads one image of at most 10 MB. See `_new_upload`."""
-        key = f"{client_id}/references/{uuid4()}.{EXTENSIONS[mime_type]}"
+        key = f"{client_id}/references/{upload_id}.{EXTENSIONS[mime_type]}"
         return self._new_upload(key, mime_type, MAX_IMAGE_BYTES)
 
-    def new_prompts_upload(self, client_id: UUID) -> dict[str, object]:
+    def new_prompts_upload(self, client_id: UUID, upload_id: UUID) -> dict[str, object]:
         """A form that uploads one list of prompts of at most 50 MB. See `_new_upload`."""
-        key = f"{client_id}/prompts/{uuid4()}.jsonl"
+        key = f"{client_id}/prompts/{upload_id}.jsonl"
         return self._new_upload(key, PROMPTS_TYPE, MAX_PROMPTS_BYTES)
 
     def _new_upload(self, key: str, mime_type: str, max_bytes: int) -> dict[str, object]:
@@ -253,8 +267,8 @@ class Uploads:
 
     def read_reference(self, client_id: UUID, key: str, version: str) -> tuple[bytes, str]:
         """Content and MIME type of a client's reference image in the submitted version. Raises
-        ReferenceGone, also for a key of another client: a row may have been inserted past the
-        api."""
+        ReferenceGone. This includes keys of another client, because a row may have been inserted
+        without the api."""
         if not version or not key.startswith(f"{client_id}/"):
             raise ReferenceGone
         try:
@@ -295,25 +309,44 @@ def _s3(requests: int = REQUESTS) -> "S3Client":
 
     return boto3.client(  # pyright: ignore[reportUnknownMemberType]
         "s3",
+        # Lambda sets both variables of the region. boto3 reads only AWS_DEFAULT_REGION.
+        region_name=os.environ.get("AWS_REGION"),
         config=Config(
             signature_version="s3v4",
             retries={"mode": "standard", "max_attempts": requests},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
-            # boto3 would build its own twice per call: an eighth of the call's CPU.
+            # boto3 would build a user agent twice per call, an eighth of the call's CPU.
             user_agent="masstock",
             # Hash each body once. `put_object` sends the checksum that we compute anyway. S3
             # verifies it, and the request's signature covers it.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"payload_signing_enabled": False},
+            # URLs name the region's own host, over IPv4 only (docs/decisions.md). The signature
+            # covers the host, so a redirect does not help.
+            use_dualstack_endpoint=False,
+            s3={
+                "payload_signing_enabled": False,
+                "us_east_1_regional_endpoint": "regional",
+                "addressing_style": "path" if _endpoint_is_loopback() else "virtual",
+            },
         ),
     )
 
 
+def _endpoint_is_loopback() -> bool:
+    """True for the endpoint of the local stack, whose host has no subdomain for a bucket."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 @contextmanager
 def _storage_errors() -> Generator[None]:
-    """Turns failures of S3 into StorageUnavailable, a missing object into ObjectMissing."""
+    """Raises StorageUnavailable for failures of S3, and ObjectMissing for a missing object."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

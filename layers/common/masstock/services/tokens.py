@@ -1,4 +1,4 @@
-"""Bearer token → Principal. The configuration decides the algorithm family, never the token."""
+"""Verifies bearer tokens. The configuration decides the algorithm family; the token does not."""
 
 import json
 import time
@@ -64,13 +64,13 @@ def _verify(token: str, settings: ApiSettings) -> dict[str, Any]:
     except jwt.ExpiredSignatureError as error:
         raise Unauthenticated("The token has expired.") from error
     except (jwt.InvalidTokenError, jwt.InvalidKeyError, ValueError) as error:
-        # The library's message would help a forger.
+        # The library's message would help an attacker.
         raise Unauthenticated("The token is not valid here.") from error
     return claims
 
 
-# A polling caller sends the same token many times. A cached result stays right: the key is an
-# argument, and `_verify` checks the expiry again.
+# A polling caller sends the same token many times. A cached result stays correct, because the key
+# is part of the cache key and `_verify` checks the expiry again.
 @lru_cache(maxsize=TOKENS_KEPT)
 def _decode(token: str, key: jwt.PyJWK | str, issuer: str, audience: str) -> dict[str, Any]:
     is_shared = isinstance(key, str)

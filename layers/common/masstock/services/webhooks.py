@@ -4,23 +4,40 @@ with a timestamp, and sent to public addresses only."""
 import base64
 import hmac
 import http.client
+import io
 import ipaddress
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from masstock.services.https import default_tls_context
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+# The limit of a whole attempt, from the name's resolution to the answer's last header.
 TIMEOUT_SECONDS = 10
 # `check_url` accepts a name that does not resolve in this time; `send` checks it again.
 RESOLVE_SECONDS = 3
 USER_AGENT = "MasStock-Webhooks/1"
-# Withdrawn ranges, which `is_global` does not exclude but some networks still route inside:
-# site-local addresses, and two notations of IPv4 addresses, private ones included.
-WITHDRAWN = [ipaddress.IPv6Network(text) for text in ("fec0::/10", "::/96", "::ffff:0:0:0/96")]
+# Ranges of the IANA special-purpose registries and withdrawn ranges that `is_global` of Python 3.13
+# does not exclude: site-local addresses, two notations of IPv4 addresses (private ones included),
+# segment routing inside a network (RFC 9602), documentation (RFC 9637), relays of 6to4 (RFC 7526).
+NOT_GLOBAL = [
+    ipaddress.ip_network(text)
+    for text in (
+        "fec0::/10",
+        "::/96",
+        "::ffff:0:0:0/96",
+        "5f00::/16",
+        "3fff::/20",
+        "192.88.99.0/24",
+    )
+]
 # Top-level domains without public names: from RFC 6761 and 6762, ICANN's `internal`, and two that
 # routers use. Inside a network they can name any host.
 LOCAL_DOMAINS = {"internal", "lan", "local", "localdomain", "localhost"}
@@ -28,7 +45,8 @@ NOT_PUBLIC = "The webhook address is private, link-local or reserved."
 
 
 class WebhookRefused(Exception):
-    """The webhook address may not be called. The message is the reason, for the caller."""
+    """The webhook address may not be called. The message names the reason; callers of the API see
+    it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +92,9 @@ def check_url(url: str, *, allow_private: bool) -> None:
 
 
 def send(url: str, body: str, *, secret: str, message_id: str, allow_private: bool) -> Answer:
-    """Makes one attempt without following redirects. A failure is an Answer too."""
+    """Makes one attempt of at most TIMEOUT_SECONDS, without following redirects. A failure is an
+    Answer too."""
+    ends_at = time.monotonic() + TIMEOUT_SECONDS
     timestamp = int(time.time())
     headers = {
         "Content-Type": "application/json",
@@ -87,7 +107,7 @@ def send(url: str, body: str, *, secret: str, message_id: str, allow_private: bo
         parts = _parts(url, allow_private=allow_private)
         addresses = _public_addresses(parts, allow_private=allow_private)
         # Connect to the checked address: the name could resolve to another one now.
-        return Answer(_post(parts, addresses[0], body, headers), None)
+        return Answer(_post(parts, addresses[0], body, headers, ends_at), None)
     except WebhookRefused as error:
         return Answer(None, str(error))
     except TimeoutError:
@@ -140,13 +160,17 @@ def _public_addresses(parts: SplitResult, *, allow_private: bool) -> list[str]:
 def _is_public(text: str) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
-        if any(address in network for network in WITHDRAWN):
+        if _is_not_global(address):
             return False
         # IPv4 addresses inside IPv6: ::ffff:10.0.0.1, 2002:0a00:1::, 64:ff9b::10.0.0.1.
         inner = address.ipv4_mapped or address.sixtofour or _translated(address)
         if inner is not None:
             address = inner
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast and not _is_not_global(address)
+
+
+def _is_not_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return any(address in network for network in NOT_GLOBAL)
 
 
 def _translated(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
@@ -155,19 +179,69 @@ def _translated(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def _post(parts: SplitResult, address: str, body: str, headers: dict[str, str]) -> int:
+def _post(
+    parts: SplitResult, address: str, body: str, headers: dict[str, str], ends_at: float
+) -> int:
     host = parts.hostname or ""
-    connection = http.client.HTTPConnection(host, _port(parts), timeout=TIMEOUT_SECONDS)
-    raw = socket.create_connection((address, _port(parts)), timeout=TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection(host, _port(parts))
+    sock = socket.create_connection((address, _port(parts)), timeout=_seconds_until(ends_at))
     try:
-        connection.sock = raw
         if parts.scheme == "https":
             connection.default_port = 443  # keeps the default port out of the Host header
-            connection.sock = default_tls_context().wrap_socket(raw, server_hostname=host)
+            # The timeout covers the whole handshake, not each of its packets.
+            sock.settimeout(_seconds_until(ends_at))
+            sock = default_tls_context().wrap_socket(sock, server_hostname=host)
+        connection.sock = _TimedSocket(sock, ends_at)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", path, body.encode(), headers)
         # The body of the answer is not read, because it could be endless.
-        return connection.getresponse().status
+        with connection.getresponse() as response:
+            return response.status
     finally:
         connection.close()
-        raw.close()
+        sock.close()
+
+
+def _seconds_until(ends_at: float) -> float:
+    """Raises TimeoutError if `ends_at` has passed."""
+    seconds = ends_at - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
+
+
+class _TimedSocket:
+    """What http.client uses of a socket. All reads and writes together end at `ends_at`, while a
+    socket's own timeout begins again with each byte. Raises TimeoutError."""
+
+    def __init__(self, sock: socket.socket, ends_at: float) -> None:
+        self._sock = sock
+        self._ends_at = ends_at
+
+    def sendall(self, content: "ReadableBuffer") -> None:
+        left = memoryview(content)
+        while left:
+            self._sock.settimeout(_seconds_until(self._ends_at))
+            left = left[self._sock.send(left) :]
+
+    def receive_into(self, buffer: "WriteableBuffer") -> int:
+        self._sock.settimeout(_seconds_until(self._ends_at))
+        return self._sock.recv_into(buffer)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self))
+
+    def close(self) -> None:
+        """http.client closes the connection before its caller reads the answer. `_post` closes the
+        socket."""
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, sock: _TimedSocket) -> None:
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        return self._sock.receive_into(buffer)

@@ -1,5 +1,6 @@
-"""The schema document's two reports. Without a period they read stored counts, with a period the
-executions that were created in it. Both give the results of the document's queries."""
+"""The schema document's two reports. Without a period a report reads stored counts. With a period
+it reads the executions that were created in the period. The results equal those of the document's
+queries."""
 
 from datetime import datetime
 
@@ -7,7 +8,7 @@ from masstock.database.connection import Executor
 
 
 def report_clients(tx: Executor) -> str:
-    """ "Execution Success Rate by Client" as JSON."""
+    """The report "Execution Success Rate by Client" as JSON."""
     [row] = tx.fetch_all(
         """
         SELECT coalesce(json_agg(row_to_json(x)), '[]')::text AS json FROM (
@@ -54,7 +55,7 @@ def report_clients_between(tx: Executor, since: datetime | None, until: datetime
 
 
 def report_workflows(tx: Executor) -> str:
-    """ "Top Workflows by Usage" as JSON: at most ten."""
+    """The report "Top Workflows by Usage" as JSON, with at most ten workflows."""
     [row] = tx.fetch_all(
         """
         SELECT coalesce(json_agg(row_to_json(x)), '[]')::text AS json FROM (

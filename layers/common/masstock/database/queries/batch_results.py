@@ -65,11 +65,11 @@ def list_results(
 
 
 def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Row:
-    """{status, result_url, result_storage_path, error_message} of one result. Raises
+    """Where the image of one prompt is: {status, result_storage_path, error_message}; raises
     NotFound."""
     return tx.fetch_one(
         """
-        SELECT status, result_url, result_storage_path, error_message
+        SELECT status, result_storage_path, error_message
         FROM public.workflow_batch_results
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
         """,
@@ -83,7 +83,7 @@ def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Ro
 
 def lay_out_prompts(execution_id: UUID) -> Statement:
     """Inserts one row per prompt of a live execution. Existing rows stay unchanged. Accepts any
-    JSON, because an execution inserted past the api could otherwise never end. Malformed items are
+    JSON, so that an execution that was inserted without the api also ends. Malformed items are
     stored as their JSON text. A value that is not a list yields no rows. A repeated custom_id is
     inserted once."""
     return (
@@ -95,7 +95,7 @@ def lay_out_prompts(execution_id: UUID) -> Statement:
                 WHEN jsonb_typeof(p.item) = 'string' THEN p.item #>> '{}'
                 WHEN jsonb_typeof(p.item -> 'prompt') = 'string' THEN p.item ->> 'prompt'
                 ELSE p.item::text END,
-            -- An entry of an index has at most about 2,700 bytes.
+            -- custom_id has an index, whose entries have at most about 2,700 bytes.
             CASE WHEN jsonb_typeof(p.item -> 'custom_id') = 'string'
                  THEN left(p.item ->> 'custom_id', 200) END
         FROM public.workflow_executions e,
@@ -151,7 +151,7 @@ class Claim:
     aspect_ratio: str | None
     image_size: str | None
     config: dict[str, Any]
-    # The month that is charged, and the reservation for this prompt.
+    # The month whose budget pays, and the reservation for this prompt.
     spend_month: date
     reserved_microusd: int
 
@@ -208,26 +208,30 @@ def claim_prompt(
         max_failures=MAX_FAILURES,
     )
     if row["attempts"] is not None:
-        settings = row["input_settings"]
-        return Claim(
-            execution_id=execution_id,
-            batch_index=batch_index,
-            attempt=row["attempts"],
-            failures=row["failures"],
-            throttles=row["throttles"],
-            created_at=row["created_at"],
-            client_id=row["client_id"],
-            prompt=row["prompt_text"],
-            references=_references(settings),
-            api_key=_text(settings.get("api_key")),
-            aspect_ratio=_text(settings.get("aspect_ratio")),
-            image_size=_text(settings.get("image_size")),
-            config=row["config"],
-            spend_month=row["spend_month"],
-            reserved_microusd=row["reserved_microusd"],
-        )
-    return (
-        ClaimedElsewhere(max(1, row["held_seconds"])) if row["held_seconds"] is not None else None
+        return _claim_of(execution_id, batch_index, row)
+    if row["held_seconds"] is None:
+        return None
+    return ClaimedElsewhere(max(1, row["held_seconds"]))
+
+
+def _claim_of(execution_id: UUID, batch_index: int, row: Row) -> Claim:
+    settings = row["input_settings"]
+    return Claim(
+        execution_id=execution_id,
+        batch_index=batch_index,
+        attempt=row["attempts"],
+        failures=row["failures"],
+        throttles=row["throttles"],
+        created_at=row["created_at"],
+        client_id=row["client_id"],
+        prompt=row["prompt_text"],
+        references=_references(settings),
+        api_key=_text(settings.get("api_key")),
+        aspect_ratio=_text(settings.get("aspect_ratio")),
+        image_size=_text(settings.get("image_size")),
+        config=row["config"],
+        spend_month=row["spend_month"],
+        reserved_microusd=row["reserved_microusd"],
     )
 
 
@@ -238,7 +242,7 @@ def _references(settings: Mapping[str, object]) -> list[tuple[str, str]]:
     return [(str(key), str(etag)) for key, etag in pairs]
 
 
-# Values of an execution inserted past the api may be any JSON.
+# Values of an execution that was inserted without the api may be any JSON.
 
 
 def _list(value: object) -> list[object]:
@@ -250,8 +254,9 @@ def _text(value: object) -> str | None:
 
 
 def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: str | None) -> bool:
-    """Records the image and charges its cost instead of the reservation. False if the fence is
-    outdated; the cost is charged then too, unless it was charged for the same attempt before."""
+    """Records the image and charges its cost instead of the reservation. If the fence is
+    outdated or the prompt is settled, records nothing, still charges the cost and returns False.
+    An attempt is charged at most once."""
     rows = tx.fetch_all(
         """
         WITH completed AS (

@@ -18,7 +18,8 @@ def list_clients(tx: Executor, page: Page) -> list[str]:
             SELECT * FROM public.clients c
             WHERE (%(status)s::text IS NULL OR c.status = %(status)s)
               AND (%(q)s::text IS NULL
-                   OR position(lower(%(q)s) IN lower(c.name || ' ' || c.email)) > 0)
+                   OR position(lower(normalize(%(q)s::text, NFC))
+                               IN lower(normalize(c.name || ' ' || c.email, NFC))) > 0)
               AND (%(created_from)s::timestamptz IS NULL OR c.created_at >= %(created_from)s)
               AND (%(created_to)s::timestamptz IS NULL OR c.created_at < %(created_to)s)
               AND (c.created_at, c.id) < (%(before_created_at)s, %(before_id)s)

@@ -1,7 +1,8 @@
 """Statements on workflow_executions."""
 
+import json
 from collections.abc import Mapping
-from typing import Any, LiteralString, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -12,6 +13,13 @@ from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
 from masstock.schemas.engine import ExecutionRun
 
+if TYPE_CHECKING:
+    pass
+
+# A statement's time begins when its first bytes arrive. The login's 25 s would end a large list on
+# a slow connection, so the api's own timeout of 28 s is the limit for such a statement.
+LARGE_INPUT_BYTES = 2 * 1024 * 1024
+LARGE_INPUT_TIMEOUT = "60s"
 # An execution and its envelope must fit into Lambda's limit of 6 MB.
 MAX_INPUT_BYTES = 3 * 1024 * 1024
 
@@ -31,8 +39,13 @@ def insert_execution(
     webhook_url: str | None,
     webhook_secret_version: int,
 ) -> None:
-    """Stores a submission and reserves its estimate. Start the machine after the
-    commit. Raises SQLSTATE MS402 if the estimate exceeds the rest of the client's budget."""
+    """Stores a submission and reserves its estimate. The machine must start after the commit.
+    Raises SQLSTATE MS402 if the estimate exceeds the rest of the client's budget."""
+    content = _compact_json(input_data)
+    if len(content) > LARGE_INPUT_BYTES:
+        tx.fetch_all(
+            "SELECT set_config('statement_timeout', %(timeout)s, true)", timeout=LARGE_INPUT_TIMEOUT
+        )
     tx.fetch_all(
         """
         INSERT INTO public.workflow_executions
@@ -46,7 +59,7 @@ def insert_execution(
         workflow_id=workflow_id,
         client_id=client_id,
         user_id=user_id,
-        input_data=Jsonb(input_data),
+        input_data=Jsonb(content, dumps=bytes),
         deadline_seconds=deadline_seconds,
         estimate_microusd=estimate_microusd,
         webhook_url=webhook_url,
@@ -54,9 +67,19 @@ def insert_execution(
     )
 
 
-def fetch_execution(tx: Executor, execution_id: UUID) -> str:
+def _compact_json(value: Mapping[str, Any]) -> bytes:
+    """The JSON text without spaces and with few escapes, which would triple 50 MB of emoji."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which Postgres refuses with its own SQLSTATE
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = False) -> str:
     """One execution as JSON, with names and progress, without its API key. Prompts of more than
-    MAX_INPUT_BYTES are omitted. Raises NotFound."""
+    MAX_INPUT_BYTES are omitted. Raises NotFound. `for_update` holds the row until the commit."""
+    if for_update:
+        tx.fetch_all("SELECT app.lock_execution(%(id)s)", id=execution_id)
     row = tx.fetch_one(
         """
         SELECT row_to_json(x)::text AS json FROM (
@@ -97,8 +120,8 @@ def fetch_execution(tx: Executor, execution_id: UUID) -> str:
 
 def list_executions(tx: Executor, page: Page) -> list[str]:
     """A page of executions as JSON, without input_data, which can be megabytes."""
-    # MATERIALIZED, because with a join the planner starts from the few visible names. Names are
-    # subqueries, because a join with a security_barrier view reads all rows that it shows.
+    # MATERIALIZED: otherwise the planner starts from the names, because the caller sees few of
+    # them. Subqueries for the names: a join with a security_barrier view reads the whole view.
     rows = tx.fetch_all(
         """
         WITH page AS MATERIALIZED (
@@ -150,19 +173,33 @@ def cancel_execution(tx: Executor, execution_id: UUID) -> None:
 
 
 class Submitted(TypedDict):
-    """The workflow and the client of an execution."""
+    """What a retry needs of a submission. `settings` is None for rows of earlier releases."""
 
     workflow_id: UUID
     client_id: UUID
+    settings: dict[str, Any] | None
+    image_size: str | None
+    references: int
 
 
 def fetch_submitted(tx: Executor, execution_id: UUID) -> Submitted:
     """What a retry checks again; raises NotFound."""
     row = tx.fetch_one(
-        "SELECT workflow_id, client_id FROM public.workflow_executions WHERE id = %(id)s",
+        """
+        SELECT workflow_id, client_id, settings, input_settings ->> 'image_size' AS image_size,
+            CASE jsonb_typeof(input_settings -> 'reference_images')
+                WHEN 'array' THEN jsonb_array_length(input_settings -> 'reference_images')
+                ELSE 0 END AS "references"
+        FROM public.workflow_executions WHERE id = %(id)s
+        """,
         id=execution_id,
     )
     return cast(Submitted, row)
+
+
+def refresh_settings(tx: Executor, execution_id: UUID) -> None:
+    """Replaces the settings of an ended execution by its workflow's present config."""
+    tx.fetch_all("SELECT app.refresh_settings(%(id)s)", id=execution_id)
 
 
 def reopen_failed(
@@ -174,8 +211,8 @@ def reopen_failed(
     microusd_per_image: int | None,
 ) -> ExecutionRun:
     """Reopens the failed prompts of an ended execution, or those with the given codes, and reserves
-    the price of each. Returns the run to start. Raises NotFound; SQLSTATE MS402 if the budget has
-    no room, MS409 if none can be reopened."""
+    the price of each. Returns the run to start. Raises NotFound; SQLSTATE MS402 if the budget does
+    not suffice, MS409 if the execution has not ended or no prompt can be reopened."""
     [row] = tx.fetch_all(
         """
         SELECT app.reopen_failed(
@@ -192,8 +229,8 @@ def reopen_failed(
 
 
 def delete_execution(tx: Executor, execution_id: UUID) -> bool:
-    """Deletes an ended execution with its results. False if it has not ended. The sweep removes
-    its images."""
+    """Deletes an ended execution with its results, but not its images. False if it has not
+    ended."""
     return bool(
         tx.fetch_all(
             """
@@ -278,8 +315,8 @@ class EndedExecution(TypedDict):
 
 
 def end_execution(run: ExecutionRun) -> Statement:
-    """Counts the results and writes the terminal status; without results, it is failed. Returns
-    one EndedExecution, or no row if the execution has ended or has another run."""
+    """Counts the results and writes the final status, `failed` if there are no results. Returns one
+    EndedExecution, or no row if the execution has ended or has another run."""
     return (
         """
         WITH counts AS (
@@ -316,61 +353,6 @@ def end_execution(run: ExecutionRun) -> Statement:
         """,
         {"id": run.execution_id, "run": run.run, "no_prompts": InvalidRequest.code},
     )
-
-
-class LiveExecution(TypedDict):
-    """An execution that has not ended. `overdue`: past its deadline. `painting`: has a claim whose
-    lease has not ended."""
-
-    id: UUID
-    run: int
-    status: str
-    age_seconds: float
-    overdue: bool
-    painting: bool
-
-
-_LIVE: LiteralString = """
-    SELECT e.id, e.run, e.status,
-        extract(epoch FROM now() - e.created_at)::float8 AS age_seconds,
-        coalesce(e.deadline_at < now(), false) AS overdue,
-        EXISTS (SELECT FROM public.workflow_batch_results r
-                WHERE r.execution_id = e.id AND r.status = 'processing'
-                  AND r.claimed_until > now()) AS painting
-    FROM public.workflow_executions e
-    WHERE e.status IN ('pending', 'processing')
-"""
-
-
-def list_live_executions(tx: Executor, limit: int) -> list[LiveExecution]:
-    """The `limit` oldest executions that have not ended, oldest first."""
-    rows = tx.fetch_all(_LIVE + "ORDER BY e.created_at LIMIT %(limit)s", limit=limit)
-    return cast(list[LiveExecution], rows)
-
-
-def fetch_live_execution(tx: Executor, run: ExecutionRun) -> LiveExecution | None:
-    """The run's execution. None if it has ended or has another run."""
-    rows = tx.fetch_all(
-        _LIVE + "AND e.id = %(id)s AND e.run = %(run)s", id=run.execution_id, run=run.run
-    )
-    return cast(LiveExecution, rows[0]) if rows else None
-
-
-def list_deleted_executions(tx: Executor, limit: int) -> list[UUID]:
-    """Ids of deleted executions whose images may still be stored."""
-    rows = tx.fetch_all("SELECT app.list_deleted_executions(%(limit)s) AS id", limit=limit)
-    return [row["id"] for row in rows]
-
-
-def forget_deleted_execution(tx: Executor, execution_id: UUID) -> None:
-    """Forgets a deleted execution. Does nothing in the first ten minutes after the deletion,
-    because a late image may still appear."""
-    tx.fetch_all("SELECT app.forget_deleted_execution(%(id)s)", id=execution_id)
-
-
-def fold_counts() -> Statement:
-    """Adds the counts appended for the reports to their sums."""
-    return ("SELECT app.fold_execution_counts()", {})
 
 
 def advance_run(tx: Executor, run: ExecutionRun) -> ExecutionRun | None:

@@ -16,9 +16,10 @@ def claim_key(
     request_hmac: str,
     response_ref: UUID,
 ) -> tuple[UUID, bool]:
-    """The id of the key's resource, and True for the first request, which must create
-    `response_ref` in the same transaction. Later requests wait for its commit and get its id.
-    Raises IdempotencyKeyReused if the key was used with another body."""
+    """Returns the id of the resource that belongs to the key, and True for the first request with
+    the key. The first request must create the resource `response_ref` in this transaction. Later
+    requests wait until it commits, and get the same id. Raises IdempotencyKeyReused if the key was
+    used with another body."""
     while True:
         created = tx.fetch_all(
             """

@@ -1,8 +1,9 @@
 """Pages of lists, ordered by (created_at, id).
 
-Statements on a client's rows end with `LIMIT (SELECT …)`. The planner does not know the client, so
-it assumes an average number of rows. With a known limit it would sort all rows of the client, and
-a big client has a thousand times the average. With an unknown limit it reads an ordered index.
+Statements on a client's rows end with `LIMIT (SELECT …)`, so that the planner does not know the
+limit and reads an ordered index. With a plain number, the planner would sort all rows of the
+client: it does not know which client it is and assumes an average number of rows. A big client has
+a thousand times the average.
 
 Postgres returns a page as one value with a row per line. Separate rows would take twice the time.
 """
@@ -27,8 +28,9 @@ class Page:
     filters: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def parameters(self) -> dict[str, object]:
-        """The statement's parameters: the filters, `before_created_at`, `before_id` and `limit`. It
-        is one more than the page's limit: the additional row shows that a next page exists."""
+        """The statement's parameters: the filters, `before_created_at`, `before_id` and `limit`.
+        `limit` is one more than the page's limit: an additional row shows that a next page
+        exists."""
         created_at, row_id = self.before or ("infinity", LAST_UUID)
         return {
             **self.filters,

@@ -32,8 +32,10 @@ def list_tickets(tx: Executor, page: Page) -> list[str]:
     return lines_of(rows)
 
 
-def fetch_ticket(tx: Executor, ticket_id: UUID) -> str:
-    """One ticket as JSON. Raises NotFound."""
+def fetch_ticket(tx: Executor, ticket_id: UUID, *, for_update: bool = False) -> str:
+    """One ticket as JSON. Raises NotFound. `for_update` holds the row until the commit."""
+    if for_update:
+        tx.fetch_all("SELECT app.lock_ticket(%(id)s)", id=ticket_id)
     row = tx.fetch_one(
         "SELECT row_to_json(t)::text AS json FROM public.support_tickets t WHERE t.id = %(id)s",
         id=ticket_id,

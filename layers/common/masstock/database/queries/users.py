@@ -11,7 +11,8 @@ from masstock.database.queries.keyset import Page, lines_of
 
 
 def fetch_profile(tx: Executor, user_id: UUID) -> str:
-    """The schema document's query "Get User with Client Info" as JSON. Raises NotFound."""
+    """The user with the client's name and e-mail, as JSON: the schema document's query "Get User
+    with Client Info". Raises NotFound."""
     row = tx.fetch_one(
         """
         SELECT row_to_json(x)::text AS json FROM (
@@ -36,7 +37,8 @@ def list_users(tx: Executor, page: Page) -> list[str]:
               AND (%(status)s::text IS NULL OR u.status = %(status)s)
               AND (%(client_id)s::uuid IS NULL OR u.client_id = %(client_id)s)
               AND (%(q)s::text IS NULL
-                   OR position(lower(%(q)s) IN lower(u.name || ' ' || u.email)) > 0)
+                   OR position(lower(normalize(%(q)s::text, NFC))
+                               IN lower(normalize(u.name || ' ' || u.email, NFC))) > 0)
               AND (%(created_from)s::timestamptz IS NULL OR u.created_at >= %(created_from)s)
               AND (%(created_to)s::timestamptz IS NULL OR u.created_at < %(created_to)s)
               AND (u.created_at, u.id) < (%(before_created_at)s, %(before_id)s)

@@ -41,7 +41,7 @@ def enqueue_delivery(run: ExecutionRun) -> Statement:
 
 
 class DueDelivery(TypedDict):
-    """A claimed delivery. `attempts` includes the attempt to make now."""
+    """A delivery to attempt now. `attempts` includes this attempt."""
 
     id: UUID
     execution_id: UUID
@@ -52,30 +52,71 @@ class DueDelivery(TypedDict):
     attempts: int
 
 
-def claim_deliveries(
-    tx: Executor, execution_id: UUID | None, limit: int, delays: list[int]
-) -> list[DueDelivery]:
-    """Claims the deliveries that are due, oldest first, or the first attempt for one execution.
-    Schedules the next attempt in the same statement, so that a crash only delays a delivery. The
-    n-th delay, in seconds, follows the n-th attempt. One attempt follows the last delay."""
+def claim_first_delivery(tx: Executor, execution_id: UUID, delays: list[int]) -> list[DueDelivery]:
+    """Claims the delivery of an ended execution if it had no attempt. See `claim_deliveries`."""
     rows = tx.fetch_all(
         """
-        WITH due AS (
-            SELECT id FROM public.webhook_deliveries
-            WHERE delivered_at IS NULL
-              AND CASE WHEN %(execution_id)s::uuid IS NULL THEN next_attempt_at <= now()
-                       ELSE execution_id = %(execution_id)s AND attempts = 0 END
-            ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+        UPDATE public.webhook_deliveries d
+        SET attempts = 1, next_attempt_at = now() + make_interval(secs => %(delay)s)
+        WHERE d.execution_id = %(execution_id)s AND d.attempts = 0 AND d.delivered_at IS NULL
+        RETURNING d.id, d.execution_id, d.url, d.client_id, d.secret_version, d.payload, d.attempts
+        """,
+        execution_id=execution_id,
+        delay=delays[0],
+    )
+    return cast(list[DueDelivery], rows)
+
+
+def claim_deliveries(
+    tx: Executor, *, limit: int, per_client: int, busy: list[UUID], delays: list[int]
+) -> list[DueDelivery]:
+    """Claims at most `limit` deliveries that are due. `busy` names the client of each attempt in
+    progress. A client has at most `per_client` attempts with these; a client with fewer attempts
+    comes first, then the older delivery. Schedules the next attempt in the same statement, so that
+    a crash only delays a delivery. The n-th delay, in seconds, follows the n-th attempt. One
+    attempt follows the last delay."""
+    # `waiting` steps from client to client in the index, so that a client's thousand deliveries
+    # cost no more than one.
+    rows = tx.fetch_all(
+        """
+        WITH RECURSIVE waiting AS (
+            (SELECT d.client_id FROM public.webhook_deliveries d
+             WHERE d.next_attempt_at IS NOT NULL ORDER BY d.client_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT d.client_id FROM public.webhook_deliveries d
+                    WHERE d.next_attempt_at IS NOT NULL AND d.client_id > w.client_id
+                    ORDER BY d.client_id LIMIT 1)
+            FROM waiting w WHERE w.client_id IS NOT NULL
+        ), clients AS (
+            SELECT w.client_id, (SELECT count(*) FROM unnest(%(busy)s::uuid[]) b (client_id)
+                                 WHERE b.client_id = w.client_id) AS attempts
+            FROM waiting w WHERE w.client_id IS NOT NULL
+        ), due AS (
+            SELECT d.id, d.next_attempt_at, c.attempts
+                + row_number() OVER (PARTITION BY c.client_id ORDER BY d.next_attempt_at) AS turn
+            FROM clients c, LATERAL (
+                SELECT x.id, x.next_attempt_at FROM public.webhook_deliveries x
+                WHERE x.client_id = c.client_id AND x.next_attempt_at <= now()
+                  AND x.delivered_at IS NULL
+                ORDER BY x.next_attempt_at LIMIT greatest(%(per_client)s - c.attempts, 0)) d
+        ), claimed AS (
+            SELECT d.id FROM public.webhook_deliveries d
+            WHERE d.id IN (SELECT due.id FROM due ORDER BY due.turn, due.next_attempt_at
+                           LIMIT %(limit)s)
+              -- Said again: another sweep may have claimed it since.
+              AND d.next_attempt_at <= now() AND d.delivered_at IS NULL
+            FOR UPDATE SKIP LOCKED
         )
         UPDATE public.webhook_deliveries d
         SET attempts = d.attempts + 1,
             next_attempt_at = now()
                 + make_interval(secs => (%(delays)s::integer[])[d.attempts + 1])
-        FROM due WHERE d.id = due.id
+        FROM claimed WHERE d.id = claimed.id
         RETURNING d.id, d.execution_id, d.url, d.client_id, d.secret_version, d.payload, d.attempts
         """,
-        execution_id=execution_id,
         limit=limit,
+        per_client=per_client,
+        busy=busy,
         delays=delays,
     )
     return cast(list[DueDelivery], rows)

@@ -11,7 +11,7 @@ from masstock.database.queries.keyset import Page, lines_of
 
 
 def list_requests(tx: Executor, page: Page) -> list[str]:
-    """A page of requests as JSON."""
+    """A page of workflow requests as JSON."""
     rows = tx.fetch_all(
         """
         SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
@@ -31,8 +31,11 @@ def list_requests(tx: Executor, page: Page) -> list[str]:
     return lines_of(rows)
 
 
-def fetch_request(tx: Executor, request_id: UUID) -> str:
-    """One request as JSON. Raises NotFound."""
+def fetch_request(tx: Executor, request_id: UUID, *, for_update: bool = False) -> str:
+    """One workflow request as JSON. Raises NotFound. `for_update` holds the row until the
+    commit."""
+    if for_update:
+        tx.fetch_all("SELECT app.lock_request(%(id)s)", id=request_id)
     row = tx.fetch_one(
         "SELECT row_to_json(r)::text AS json FROM public.workflow_requests r WHERE r.id = %(id)s",
         id=request_id,
@@ -41,7 +44,7 @@ def fetch_request(tx: Executor, request_id: UUID) -> str:
 
 
 def insert_request(tx: Executor, **values: object) -> None:
-    """Creates a request. `values` are the columns in the statement."""
+    """Creates a workflow request. `values` are the columns in the statement."""
     tx.fetch_all(
         """
         INSERT INTO public.workflow_requests (id, client_id, workflow_id, notes)
@@ -52,7 +55,8 @@ def insert_request(tx: Executor, **values: object) -> None:
 
 
 def update_notes(tx: Executor, request_id: UUID, notes: str | None) -> bool:
-    """Replaces the notes. False if the row policies do not allow it: the request is not pending."""
+    """Replaces the notes of a workflow request. False if the request is not pending: the row
+    policies then hide it from the UPDATE."""
     return bool(
         tx.fetch_all(
             """
@@ -79,7 +83,8 @@ def update_request(tx: Executor, request_id: UUID, changes: Mapping[str, Any]) -
 
 
 def delete_request(tx: Executor, request_id: UUID) -> bool:
-    """Deletes a request. False if the row policies do not allow it: the request is not pending."""
+    """Deletes a workflow request. False if the row policies do not allow it, because the request
+    is not pending."""
     return bool(
         tx.fetch_all(
             "DELETE FROM public.workflow_requests WHERE id = %(id)s RETURNING id", id=request_id

@@ -1,0 +1,136 @@
+"""Statements of the sweep: live executions, deleted executions, sums of the reports."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, LiteralString, TypedDict, cast
+from uuid import UUID
+
+from masstock.database.connection import Executor, Statement
+from masstock.schemas.engine import ExecutionRun
+
+if TYPE_CHECKING:
+    from masstock.database.worker import Worker
+
+
+class LiveExecution(TypedDict):
+    """An execution that has not ended. `overdue`: past its deadline. `painting`: overdue, and has a
+    claim whose lease has not ended."""
+
+    id: UUID
+    run: int
+    status: str
+    created_at: datetime
+    deadline_at: datetime | None
+    age_seconds: float
+    overdue: bool
+    painting: bool
+
+
+_LIVE: LiteralString = """
+    SELECT e.id, e.run, e.status, e.created_at, e.deadline_at,
+        extract(epoch FROM now() - e.created_at)::float8 AS age_seconds,
+        coalesce(e.deadline_at < now(), false) AS overdue,
+        CASE WHEN e.deadline_at < now() THEN EXISTS (
+                SELECT FROM public.workflow_batch_results r
+                WHERE r.execution_id = e.id AND r.status = 'processing'
+                  AND r.claimed_until > now())
+             ELSE false END AS painting
+    FROM public.workflow_executions e
+    WHERE e.status IN ('pending', 'processing')
+"""
+
+# The kinds of live executions that the sweep looks at. Each has an index that has its order.
+_OVERDUE: LiteralString = """
+    AND e.deadline_at < now() AND (e.deadline_at, e.id) > (%(at)s, %(id)s)
+    ORDER BY e.deadline_at, e.id LIMIT %(limit)s
+"""
+_PENDING: LiteralString = """
+    AND e.status = 'pending' AND coalesce(e.deadline_at >= now(), true)
+    AND e.created_at < now() - make_interval(secs => %(grace_seconds)s)
+    AND (e.created_at, e.id) > (%(at)s, %(id)s)
+    ORDER BY e.created_at, e.id LIMIT %(limit)s
+"""
+_PROCESSING: LiteralString = """
+    AND e.status = 'processing' AND coalesce(e.deadline_at >= now(), true)
+    AND (e.created_at, e.id) > (%(at)s, %(id)s)
+    ORDER BY e.created_at, e.id LIMIT %(limit)s
+"""
+KINDS: dict[str, LiteralString] = {
+    "overdue": _LIVE + _OVERDUE,
+    "pending": _LIVE + _PENDING,
+    "processing": _LIVE + _PROCESSING,
+}
+# Before every time of Postgres that a row can have.
+_FIRST_PLACE = (datetime(1, 1, 2, tzinfo=UTC), UUID(int=0))
+
+
+def list_live_executions(
+    tx: "Worker", limit: int, grace_seconds: int
+) -> dict[str, list[LiveExecution]]:
+    """At most `limit` executions of each kind that the sweep must look at: past the deadline;
+    `pending` for `grace_seconds`; `processing`. Begins behind the last row of that kind that the
+    sweep looked at (`keep_sweep_place`), and continues from the first row, so that every row gets
+    its turn."""
+    kept = {
+        row["kind"]: (row["at"], row["id"])
+        for row in tx.fetch_all("SELECT kind, at, id FROM app.fetch_sweep_places()")
+    }
+    statements: list[Statement] = []
+    for kind, query in KINDS.items():
+        for at, last_id in (kept.get(kind, _FIRST_PLACE), _FIRST_PLACE):
+            values = {"at": at, "id": last_id, "limit": limit, "grace_seconds": grace_seconds}
+            statements.append((query, values))
+    found = iter(cast(list[list[LiveExecution]], tx.fetch_together(statements)))
+    listed: dict[str, list[LiveExecution]] = {}
+    for kind in KINDS:
+        behind, all_of_them = next(found), next(found)
+        known = {row["id"] for row in behind}
+        rest = [row for row in all_of_them if row["id"] not in known]
+        listed[kind] = (behind + rest)[:limit]
+    return listed
+
+
+def keep_sweep_place(tx: Executor, kind: str, row: LiveExecution) -> None:
+    """The next list of this kind begins behind `row`."""
+    tx.fetch_all(
+        "SELECT app.keep_sweep_place(%(kind)s, %(at)s, %(id)s)",
+        kind=kind,
+        at=row["deadline_at"] if kind == "overdue" else row["created_at"],
+        id=row["id"],
+    )
+
+
+def count_live_executions(tx: Executor) -> tuple[int, int]:
+    """How many executions have not ended, and how many of these are past their deadline."""
+    row = tx.fetch_one(
+        """
+        SELECT count(*) AS live, count(*) FILTER (WHERE deadline_at < now()) AS overdue
+        FROM public.workflow_executions WHERE status IN ('pending', 'processing')
+        """
+    )
+    return row["live"], row["overdue"]
+
+
+def fetch_live_execution(tx: Executor, run: ExecutionRun) -> LiveExecution | None:
+    """The run's execution. None if it has ended or has another run."""
+    rows = tx.fetch_all(
+        _LIVE + "AND e.id = %(id)s AND e.run = %(run)s", id=run.execution_id, run=run.run
+    )
+    return cast(LiveExecution, rows[0]) if rows else None
+
+
+def list_deleted_executions(tx: Executor, limit: int) -> list[UUID]:
+    """Ids of deleted executions whose images may still be stored. The ids that were listed longest
+    ago come first."""
+    rows = tx.fetch_all("SELECT app.list_deleted_executions(%(limit)s) AS id", limit=limit)
+    return [row["id"] for row in rows]
+
+
+def forget_deleted_execution(tx: Executor, execution_id: UUID) -> None:
+    """Deletes the record of a deleted execution. Does nothing in the first ten minutes after the
+    deletion, because a running attempt may still store an image."""
+    tx.fetch_all("SELECT app.forget_deleted_execution(%(id)s)", id=execution_id)
+
+
+def fold_counts() -> Statement:
+    """Adds the appended counts to the sums that the reports read."""
+    return ("SELECT app.fold_execution_counts()", {})
