@@ -16,7 +16,7 @@ from masstock.engine_step import step
 from masstock.schemas.engine import WaitSeconds
 from masstock.settings import GenerateSettings, read_settings
 from masstock.telemetry import logger
-from masstock_generate.lease import Lease
+from masstock_generate.lease import Lease, lease_seconds
 from masstock_generate.painting import SETTLED, settle
 from masstock_generate.providers import provider
 
@@ -31,8 +31,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> WaitSeconds
     execution_id, batch_index = UUID(event["execution_id"]), int(event["batch_index"])
     logger.append_keys(execution_id=str(execution_id), batch_index=batch_index)
     worker = worker_of(settings.database_secret_id)
-    remaining_seconds = context.get_remaining_time_in_millis() / 1000
-    lease = Lease(remaining_seconds, settings.model_timeout_seconds)
+    lease = Lease(lease_seconds(settings.model_timeout_seconds))
     with lease.watched():
         claim = batch_results.claim_prompt(worker, execution_id, batch_index, lease.seconds)
         if isinstance(claim, batch_results.ClaimedElsewhere):

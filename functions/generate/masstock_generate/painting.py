@@ -1,9 +1,9 @@
 """Paints a claimed prompt, stores the image and completes the row.
 
-No transaction is open while the model paints. The lease is longer than the painting, so no second
-invocation paints at the same time. A paid image is stored again until it is in the bucket or this
-invocation ends. If this one dies after it stored the image, the next attempt completes the row from
-the stored object and does not call the model again.
+No transaction is open while the model paints. The lease is longer than the invocation, so no
+second invocation paints at the same time. A paid image is stored again until it is in the bucket or
+this invocation ends. If this one dies after it stored the image, the next attempt completes the row
+from the stored object and does not call the model again.
 """
 
 import math
@@ -143,9 +143,11 @@ def _paint_nano_banana(
         image_size=claim.image_size,
         timeout_seconds=settings.model_timeout_seconds,
     )
+    if not lease.has_time_for(settings.model_timeout_seconds + REQUEST_SECONDS):
+        # Nothing is paid yet. The answer could come too late to be stored.
+        raise StorageUnavailable("The reference images took too long to read.")
     began = time.monotonic()
     painting = provider(provider_of(model)).paint(request)
-    lease.painted()
     elapsed_ms = round((time.monotonic() - began) * 1000)
     # The model that answered prices the image, if it is a listed one.
     answered = painting.model or model
@@ -181,17 +183,14 @@ def _paint_nano_banana(
             requests=1,
         )
 
-    return _store(put, worker, claim, lease, cost)
+    return _store(put, lease, cost)
 
 
-def _store(
-    put: Callable[[], StoredImage], worker: Worker, claim: Claim, lease: Lease, cost: int | None
-) -> StoredImage:
+def _store(put: Callable[[], StoredImage], lease: Lease, cost: int | None) -> StoredImage:
     """Stores a paid image. The next attempt of the prompt would pay again, so this one tries as
     long as it can. Raises ImageLost."""
     pause = FIRST_PAUSE_SECONDS
     while True:
-        lease.cover(worker, claim, REQUEST_SECONDS)
         try:
             return put()
         except Exception as error:  # for any reason: the image is paid

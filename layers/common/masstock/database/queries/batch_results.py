@@ -349,22 +349,6 @@ def release_prompt(
     )
 
 
-def extend_lease(tx: Executor, claim: Claim, lease_seconds: float) -> None:
-    """Lets the lease end in `lease_seconds`. Changes nothing if the fence is outdated."""
-    tx.fetch_all(
-        """
-        UPDATE public.workflow_batch_results
-        SET claimed_until = now() + make_interval(secs => %(lease_seconds)s)
-        WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
-          AND attempts = %(attempt)s AND status = 'processing' AND claimed_until IS NOT NULL
-        """,
-        lease_seconds=lease_seconds,
-        execution_id=claim.execution_id,
-        batch_index=claim.batch_index,
-        attempt=claim.attempt,
-    )
-
-
 def charge_lost_image(tx: Executor, claim: Claim, attempt: int, cost_microusd: int | None) -> None:
     """Charges an image that `attempt` paid for and that no row will have. The reservation stays
     until the execution ends. A second call changes nothing."""
