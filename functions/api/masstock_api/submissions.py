@@ -33,6 +33,9 @@ from masstock_api.writes import active_client, claim_id, client_named_by
 
 # Larger reference images must be uploaded first.
 MAX_INLINE_REFERENCE_BYTES = 2 * 1024 * 1024
+# Of one prompt. In base64 they have 20 MB, the limit of a request to Gemini with inline data:
+# https://ai.google.dev/gemini-api/docs/image-understanding
+MAX_REFERENCES_BYTES = 15 * 1024 * 1024
 # Base64 has no hyphens, so no key is valid base64.
 REFERENCE_KEY = re.compile(r"[0-9a-f-]{36}/references/[0-9a-f-]{36,64}\.(png|jpg|webp)")
 PROMPTS_KEY = re.compile(r"[0-9a-f-]{36}/prompts/[0-9a-f-]{36}\.jsonl")
@@ -414,14 +417,17 @@ def _store_references(
     ValidationFailed."""
     mistakes: list[FieldError] = []
     references: list[tuple[str, str]] = []
-    inline_bytes = 0
+    inline_bytes = total_bytes = 0
     for position, text in enumerate(images):
         try:
             if REFERENCE_KEY.fullmatch(text):
-                references.append((text, _own_upload(text, client_id, uploads)))
+                version, size = _own_upload(text, client_id, uploads)
+                total_bytes += size
+                references.append((text, version))
                 continue
             content = b64decode(text, validate=True)
             inline_bytes += len(content)
+            total_bytes += len(content)
             if inline_bytes > MAX_INLINE_REFERENCE_BYTES:
                 detail = "Inline images may have 2 MB in total; upload larger images."
                 raise ValidationFailed([FieldError("/reference_images", detail)])
@@ -432,12 +438,15 @@ def _store_references(
         except (binascii.Error, ValueError, InvalidImage, ObjectMissing):
             detail = "Send base64 of a PNG, JPEG or WebP image, or the key of your upload."
             mistakes.append(FieldError(f"/reference_images/{position}", detail))
+    if total_bytes > MAX_REFERENCES_BYTES:
+        detail = "The reference images of a prompt may have 15 MB in total."
+        mistakes.append(FieldError("/reference_images", detail))
     if mistakes:
         raise ValidationFailed(mistakes)
     return references
 
 
-def _own_upload(key: str, client_id: UUID, uploads: Uploads) -> str:
+def _own_upload(key: str, client_id: UUID, uploads: Uploads) -> tuple[str, int]:
     if not key.startswith(f"{client_id}/"):
         raise ObjectMissing
     return uploads.version_of(key)

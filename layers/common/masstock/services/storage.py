@@ -248,8 +248,8 @@ class Uploads:
         expires_at = datetime.now(UTC) + timedelta(seconds=URL_SECONDS)
         return {"key": key, **form, "expires_at": expires_at.replace(microsecond=0)}
 
-    def version_of(self, key: str) -> str:
-        """The ETag of an uploaded reference image. Raises ObjectMissing or InvalidImage."""
+    def version_of(self, key: str) -> tuple[str, int]:
+        """ETag and bytes of an uploaded reference image. Raises ObjectMissing or InvalidImage."""
         with _storage_errors():
             found = _s3().get_object(Bucket=self._bucket, Key=key, Range="bytes=0-15")
             beginning = found["Body"].read()
@@ -257,7 +257,7 @@ class Uploads:
         if size > MAX_IMAGE_BYTES:
             raise InvalidImage
         sniff_image(beginning)
-        return found["ETag"].strip('"')
+        return found["ETag"].strip('"'), size
 
     def read_prompts(self, key: str) -> bytes:
         """An uploaded list of prompts. Raises ObjectMissing."""
