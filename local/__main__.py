@@ -1,9 +1,10 @@
 """`python -m local up | down | clean | token | reseal | sam | demo`: the stack on this machine.
 
 Environment: LOCAL_DIR (.local), PORT, CONCURRENCY, CONCURRENT_EXECUTIONS, DATABASE_URL,
-GEMINI_API_KEY, SWEEP_SECONDS, EVENT_RETRY_SECONDS, MODEL_TIMEOUT_SECONDS,
-EXECUTION_DEADLINE_SECONDS, IMAGE_ACCESS, ALLOW_PRIVATE_WEBHOOKS, LOG_LEVEL, CORS_ALLOW_ORIGINS,
-SNAP_START (on: functions get credentials from an endpoint).
+GEMINI_API_KEY, MODEL_URL (base URL of another model than the stand-in), SWEEP_SECONDS,
+EVENT_RETRY_SECONDS, MODEL_TIMEOUT_SECONDS, MAX_IMAGE_MEGABYTES, EXECUTION_DEADLINE_SECONDS,
+IMAGE_ACCESS, ALLOW_PRIVATE_WEBHOOKS, LOG_LEVEL, CORS_ALLOW_ORIGINS, SNAP_START (on: functions get
+credentials from an endpoint).
 """
 
 import argparse

@@ -84,6 +84,19 @@ def seed(owner_url: str, *, embedded: bool) -> bool:
     return True
 
 
+def end_claims(owner_url: str) -> None:
+    """End the claims of a stack that was stopped or killed.
+
+    Its invocations died with it, and a lease lasts minutes. The database must serve this stack
+    only.
+    """
+    with psycopg.connect(owner_url) as connection:
+        connection.execute(
+            "UPDATE public.workflow_batch_results SET claimed_until = now()"
+            " WHERE status = 'processing' AND claimed_until > now()"
+        )
+
+
 def completed_images(owner_url: str) -> Iterator[tuple[str, str]]:
     """Yield object key and prompt of every completed result."""
     with psycopg.connect(owner_url) as connection:

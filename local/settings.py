@@ -1,6 +1,7 @@
 """The settings of the stack, read from environment variables."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ SMALLEST_POOL = 32
 # Environment variables whose values become parameters of template.yaml.
 PARAMETERS = {
     "MODEL_TIMEOUT_SECONDS": "ModelTimeoutSeconds",
+    "MAX_IMAGE_MEGABYTES": "MaxImageMegabytes",
     "EXECUTION_DEADLINE_SECONDS": "ExecutionDeadlineSeconds",
     "IMAGE_ACCESS": "ImageAccess",
     "ALLOW_PRIVATE_WEBHOOKS": "AllowPrivateWebhooks",
@@ -39,6 +41,9 @@ class Settings:
     concurrency: int | None
     database_url: str | None
     real_model: bool
+    # The base URL that the functions call instead of the stand-in; None means the stand-in, or
+    # Google with `real_model`.
+    model_url: str | None
     sweep_seconds: float | None
     # How many invokes of all functions run at once; None queues invokes instead of throttling them.
     concurrent_executions: int | None
@@ -50,13 +55,16 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the settings; StackError for a number outside its range."""
+        """Read the settings; StackError for an invalid number or URL."""
+        _whole_number(environ, "MAX_IMAGE_MEGABYTES", 32)
+        _whole_number(environ, "MODEL_TIMEOUT_SECONDS", 300)
         return cls(
             directory=ROOT / (environ.get("LOCAL_DIR") or ".local"),
             port=_whole_number(environ, "PORT", 65535),
             concurrency=_whole_number(environ, "CONCURRENCY", 1000),
             database_url=environ.get("DATABASE_URL") or None,
             real_model=bool(environ.get("GEMINI_API_KEY")),
+            model_url=_base_url(environ, "MODEL_URL"),
             sweep_seconds=_whole_number(environ, "SWEEP_SECONDS", 86400),
             concurrent_executions=_whole_number(environ, "CONCURRENT_EXECUTIONS", 1000),
             event_retry_seconds=_whole_number(environ, "EVENT_RETRY_SECONDS", 3600),
@@ -72,6 +80,11 @@ class Settings:
     def pool_capacity(self) -> int:
         """How many execution environments a function has at most."""
         return max(SMALLEST_POOL, self.concurrency or 0, self.concurrent_executions or 0)
+
+    @property
+    def max_image_megabytes(self) -> int:
+        """The largest image of the model that is stored, as in template.yaml."""
+        return int(self.parameters.get("MaxImageMegabytes", 10))
 
     @property
     def public_images(self) -> bool:
@@ -121,3 +134,12 @@ def _whole_number(environ: Mapping[str, str], name: str, most: int) -> int | Non
     if not text.isdecimal() or not 1 <= int(text) <= most:
         raise StackError(f"{name} must be a whole number from 1 to {most}, not {text!r}.")
     return int(text)
+
+
+def _base_url(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+        raise StackError(f"{name} must be an http or https URL without a query, not {text!r}.")
+    return text.rstrip("/")

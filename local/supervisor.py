@@ -126,14 +126,17 @@ class Stack:
         )
         model = self._start_model()
         urls = database.prepare(owner_url, self._keys)
-        seeded = database.seed(owner_url, embedded=settings.database_url is None)
+        embedded = settings.database_url is None
+        seeded = database.seed(owner_url, embedded=embedded)
+        if embedded:
+            database.end_claims(owner_url)
 
         credentials = CredentialsEndpoint()
         variables = {
             function.logical_id: function_variables(
                 function,
                 aws_url=aws_url,
-                model_url=None if settings.real_model else model.url,
+                model_url=settings.model_url or (None if settings.real_model else model.url),
                 credentials=(
                     credentials.variables(inner_url, function.log_name)
                     if settings.snap_start
@@ -162,7 +165,7 @@ class Stack:
         wait_for_health(api_port, settings.logs)
         pools.wait_for_starts(WARM_UP_SECONDS)
         self._start_timers(template, pools, events)
-        self._write_stack_file(base_url, urls, model.url, aws_url)
+        self._write_stack_file(base_url, urls, settings.model_url or model.url, aws_url)
 
     def _start_pools(
         self, template: Template, variables: dict[str, dict[str, str]]
@@ -205,7 +208,9 @@ class Stack:
 
     def _start_model(self) -> Service:
         port = self._ports.take("model")
-        return self._start_service("local.image_model", ["--host", HOST, "--port", str(port)], port)
+        arguments = ["--host", HOST, "--port", str(port)]
+        arguments += ["--max-image-megabytes", str(self._settings.max_image_megabytes)]
+        return self._start_service("local.image_model", arguments, port)
 
     def _start_service(
         self, module: str, arguments: list[str], port: int, stdin: str = ""

@@ -75,7 +75,8 @@ def serve(settings: Settings, built: Path, ready: Callable[[str, Path], object])
         resources.callback(lifecycle.down, settings)
         stack = lifecycle.up(settings)
         for url in (stack["s3_endpoint"], stack["model_url"], stack["database_url"]):
-            resources.enter_context(Forwarder(gateway, _port(url)))
+            if urlsplit(url).hostname == HOST:
+                resources.enter_context(Forwarder(gateway, _port(url)))
         keys_port = json.loads(settings.ports_file.read_text())["inner"]
         resources.enter_context(Forwarder(gateway, keys_port))
         _let_containers_reach_the_database(stack, gateway)

@@ -20,6 +20,8 @@ TYPE = "type.googleapis.com/google.rpc."
 SERVICE = "generativelanguage.googleapis.com"
 IMAGE_TOKENS = 1290
 REFERENCE_TOKENS = 258
+# The default of template.yaml.
+MAX_IMAGE_MEGABYTES = 10
 
 type Json = dict[str, Any]
 
@@ -46,9 +48,11 @@ class Ask:
     prompt: str
     references: tuple[bytes, ...] = ()
     aspect_ratio: str | None = None
+    # The behaviour `oversize` answers with a larger image.
+    max_image_megabytes: int = MAX_IMAGE_MEGABYTES
 
 
-def read_ask(model: str, body: bytes) -> Ask:
+def read_ask(model: str, body: bytes, max_image_megabytes: int = MAX_IMAGE_MEGABYTES) -> Ask:
     """Parse a generateContent body; GoogleError 400 for a body that Gemini refuses."""
     try:
         request = json.loads(body)
@@ -67,7 +71,7 @@ def read_ask(model: str, body: bytes) -> Ask:
         raise invalid_argument("* GenerateContentRequest.contents: contents is not specified")
     config = _member(request, "generationConfig", dict, {})
     ratio = _member(_member(config, "imageConfig", dict, {}), "aspectRatio", str, None)
-    return Ask(model, prompt, tuple(references), ratio or None)
+    return Ask(model, prompt, tuple(references), ratio or None, max_image_megabytes)
 
 
 def _read_base64(text: str) -> bytes:
@@ -119,13 +123,13 @@ def _garbage(ask: Ask) -> Json:
 
 
 def _oversize(ask: Ask) -> Json:
-    return _image_reply(ask, oversize_image())
+    return _image_reply(ask, oversize_image(ask.max_image_megabytes))
 
 
 @cache
-def oversize_image() -> str:
-    """Return a valid PNG over 10 MiB in base64: noise, stored without compression."""
-    side = 1900
+def oversize_image(megabytes: int) -> str:
+    """Return a valid PNG over this size in base64: noise, stored without compression."""
+    side = math.isqrt(megabytes * 2**20 // 3) + 1
     noise = random.Random(0).randbytes(side * side * 3)
     stream = io.BytesIO()
     Image.frombytes("RGB", (side, side), noise).save(stream, "PNG", compress_level=0)

@@ -27,6 +27,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from local.image_model.painter import paint
 from local.image_model.replies import (
     BEHAVIOURS,
+    MAX_IMAGE_MEGABYTES,
     SILENCES,
     GoogleError,
     Json,
@@ -163,8 +164,11 @@ class ModelServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 1024
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(
+        self, address: tuple[str, int], max_image_megabytes: int = MAX_IMAGE_MEGABYTES
+    ) -> None:
         self.model = Model()
+        self.max_image_megabytes = max_image_megabytes
         super().__init__(address, Handler)
 
     def server_bind(self) -> None:
@@ -191,6 +195,11 @@ class Handler(BaseHTTPRequestHandler):
     def model(self) -> Model:
         assert isinstance(self.server, ModelServer)
         return self.server.model
+
+    @property
+    def _max_image_megabytes(self) -> int:
+        assert isinstance(self.server, ModelServer)
+        return self.server.max_image_megabytes
 
     def do_GET(self) -> None:
         if urlsplit(self.path).path == "/_calls":
@@ -224,7 +233,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if not api_key:
                 raise unregistered()
-            ask = read_ask(model_name, body)
+            ask = read_ask(model_name, body, self._max_image_megabytes)
         except GoogleError as error:
             behave = "bad_request" if error.code == 400 else "invalid_key"
             self.model.admit_refused(model_name, api_key, behave)
@@ -293,9 +302,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument(
+        "--max-image-megabytes",
+        type=int,
+        default=MAX_IMAGE_MEGABYTES,
+        help="the behaviour `oversize` answers with a larger image",
+    )
     arguments = parser.parse_args(argv)
     try:
-        server = ModelServer((arguments.host, arguments.port))
+        server = ModelServer((arguments.host, arguments.port), arguments.max_image_megabytes)
     except OSError as error:
         print(f"cannot listen on {arguments.host}:{arguments.port}: {error}", file=sys.stderr)
         return 1
