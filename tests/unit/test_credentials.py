@@ -16,7 +16,7 @@ from local.aws.resources import REGION
 from masstock.services import credentials, secret_store
 from masstock.services.credentials import CredentialsUnavailable, read_credentials
 from masstock.services.secret_store import SecretUnavailable, read_secret
-from masstock.services.storage import Results, Uploads
+from masstock.services.storage import ImageDetails, Results, Uploads
 from tests.support.web import Web
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
@@ -225,7 +225,13 @@ def test_without_any_credentials_the_reason_is_said(
 
 def test_stored_objects_are_signed_with_the_endpoints_credentials(restored: Lambda) -> None:
     Results("a-bucket").put(
-        "any/0_0.png", PNG, "image/png", processing_time_ms=1, cost=None, attempt=1
+        "any/0_0.png",
+        PNG,
+        "image/png",
+        processing_time_ms=1,
+        cost=None,
+        attempt=1,
+        details=ImageDetails("a-model", 1024, 1024, None, 1, False),
     )
     [request] = restored.sent()
     assert signer(request.headers) == "ASIA1"

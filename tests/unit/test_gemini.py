@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from local.image_model.painter import paint as stand_in_painting
 from local.image_model.replies import BEHAVIOURS
 from local.image_model.server import ModelServer, Rule
 from masstock import errors
-from masstock.catalogue.image_models import cost_microusd
+from masstock.catalogue.image_models import MODELS, Usage, cost_microusd
 from masstock.errors import Outcome, ProviderThrottled
 from masstock.services.storage import MAX_IMAGE_BYTES
+from masstock_generate.images import inspect_image
 from masstock_generate.providers import Painting, PaintRequest, gemini
 from tests.support.web import Web, listening
 
@@ -52,9 +52,9 @@ def paint(prompt: str = "a mug", **changes: Any) -> Painting:
 
 
 def outcome(**changes: Any) -> Outcome:
-    """The error of a prompt without an image. It never contains the API key."""
+    """The error of a prompt without a valid image. It never contains the API key."""
     with pytest.raises(Outcome) as raised:
-        paint(**changes)
+        inspect_image(paint(**changes).content, MAX_IMAGE_BYTES)
     assert KEY not in "".join(traceback.format_exception(raised.value))
     return raised.value
 
@@ -143,7 +143,7 @@ def test_a_failure_has_its_outcome_after_exactly_one_call(stand_in: StandIn, beh
     assert [call["behave"] for call in stand_in.calls()] == [behave]
 
 
-@pytest.mark.parametrize("seconds", [0.5, 7, 3600])
+@pytest.mark.parametrize("seconds", [0.5, 7, 3200])
 def test_retry_after_is_the_throttles_delay_plus_at_most_a_tenth(
     stand_in: StandIn, seconds: float
 ) -> None:
@@ -165,6 +165,11 @@ def test_a_throttle_without_a_delay_has_no_retry_after(stand_in: StandIn) -> Non
     assert throttled.retry_after is None
 
 
+def test_a_delay_of_hours_is_a_spent_quota(stand_in: StandIn) -> None:
+    stand_in.behave("throttle", retry_delay_s=7200)
+    assert isinstance(outcome(), errors.QuotaExhausted)
+
+
 def test_a_spent_daily_quota_is_not_a_throttle_even_with_a_delay(stand_in: StandIn) -> None:
     stand_in.behave("quota", retry_delay_s=7)
     assert isinstance(outcome(), errors.QuotaExhausted)
@@ -172,20 +177,22 @@ def test_a_spent_daily_quota_is_not_a_throttle_even_with_a_delay(stand_in: Stand
 
 def test_a_slow_answer_within_the_time_is_an_image(stand_in: StandIn) -> None:
     stand_in.behave("ok", delay_ms=300)
-    assert paint().content == stand_in_painting("a mug")
+    # The stand-in writes the prompt into the file.
+    assert b"a mug" in paint("a mug").content
 
 
-@pytest.mark.parametrize("ratio", [None, "16:9"])
-def test_the_image_depends_on_prompt_references_and_aspect_ratio(
-    stand_in: StandIn, ratio: str | None
+@pytest.mark.parametrize(("ratio", "shape"), [(None, 1), ("16:9", 16 / 9)])
+def test_a_painting_has_the_asked_ratio_and_reports_its_tokens(
+    stand_in: StandIn, ratio: str | None, shape: float
 ) -> None:
     references = [(picture("red"), "image/png"), (picture("blue", "JPEG"), "image/jpeg")]
     painting = paint("a mug", references=references, aspect_ratio=ratio)
-    expected = stand_in_painting("a mug", [content for content, _ in references], ratio)
-    assert painting.content == expected
-    assert painting.mime_type == "image/png"
-    assert painting.output_tokens == 1290
-    assert painting.input_tokens == 2 + 2 * 258
+    facts = inspect_image(painting.content, MAX_IMAGE_BYTES)
+    assert facts.mime_type == "image/png"
+    assert facts.width / facts.height == pytest.approx(shape, rel=0.04)
+    assert painting.usage == Usage(2 + 2 * MODELS[MODEL].reference_tokens, 1290, 0)
+    assert painting.model in (MODEL, None)
+    assert painting.images_in_answer == 1
 
 
 def test_the_call_carries_this_tenants_key_model_and_prompt(stand_in: StandIn) -> None:
@@ -230,7 +237,7 @@ def test_references_go_first_and_in_order_then_the_prompt(api: Web) -> None:
         (picture("red", "WEBP"), "image/webp"),
         (b"\xff\xd8\xff\xfb\xef\xbe", "image/jpeg"),
     ]
-    paint("a mug", references=references, aspect_ratio="4:5")
+    paint("a mug", references=references, aspect_ratio="4:5", image_size="2K")
     [request] = api.requests
     assert re.fullmatch(rf"/v1(beta)?/models/{MODEL}:generateContent", request.path)
     headers = {name.lower(): value for name, value in request.headers.items()}
@@ -250,7 +257,7 @@ def test_references_go_first_and_in_order_then_the_prompt(api: Web) -> None:
     assert sent == references
     assert body["generationConfig"] == {
         "responseModalities": ["IMAGE"],
-        "imageConfig": {"aspectRatio": "4:5"},
+        "imageConfig": {"aspectRatio": "4:5", "imageSize": "2K"},
     }
 
 
@@ -330,7 +337,7 @@ def test_the_bytes_and_not_the_answer_decide_the_type(
     api: Web, format: str, mime_type: str
 ) -> None:
     api.answer(image_answer(picture("red", format), "application/pdf"))
-    assert paint().mime_type == mime_type
+    assert inspect_image(paint().content, MAX_IMAGE_BYTES).mime_type == mime_type
 
 
 @pytest.mark.parametrize("content", [picture("red", "GIF"), picture("red", "BMP"), b"<svg/>", b"x"])
@@ -355,22 +362,26 @@ def test_an_empty_image_has_the_outcome_no_image(api: Web) -> None:
 @pytest.mark.parametrize(
     ("usage", "tokens"),
     [
-        ({}, (None, None)),
-        ({"promptTokenCount": 7, "candidatesTokenCount": 1290}, (7, 1290)),
+        ({}, None),
+        ({"promptTokenCount": 7, "candidatesTokenCount": 1290}, Usage(7, 1290, 0)),
         (
             {"promptTokenCount": 7, "candidatesTokenCount": 1290, "thoughtsTokenCount": 10},
-            (7, 1300),
+            Usage(7, 1290, 10),
         ),
-        ({"promptTokenCount": 7}, (None, None)),
-        ({"candidatesTokenCount": 1290}, (None, 1290)),
+        ({"promptTokenCount": 7}, None),
+        ({"candidatesTokenCount": 1290}, None),
     ],
 )
 def test_the_tokens_are_the_charged_ones(
-    api: Web, usage: dict[str, int], tokens: tuple[int | None, int | None]
+    api: Web, usage: dict[str, int], tokens: Usage | None
 ) -> None:
     api.answer(image_answer(picture("red"), **usage))
-    painting = paint()
-    assert (painting.input_tokens, painting.output_tokens) == tokens
+    assert paint().usage == tokens
+
+
+def test_the_model_of_the_answer_is_recorded(api: Web) -> None:
+    api.answer({**image_answer(picture("red")), "modelVersion": "gemini-3-pro-image"})
+    assert paint().model == "gemini-3-pro-image"
 
 
 @pytest.mark.parametrize(
@@ -399,7 +410,7 @@ def test_an_image_is_kept_whatever_its_usage_says(api: Web, usage: Any) -> None:
     api.answer({**image_answer(content), "usageMetadata": usage})
     painting = paint()
     assert painting.content == content
-    cost = cost_microusd(MODEL, painting.input_tokens, painting.output_tokens, None)
+    cost = cost_microusd(MODEL, painting.usage, size="1K", references=0, configured=None)
     assert cost == 38_700
     assert len(api.requests) == 1
 
@@ -424,8 +435,9 @@ ELSEWHERE = {"@type": "x.LocalizedMessage", "message": "API key not valid."}
         (403, errors.InvalidApiKey),
         (404, errors.ModelUnavailable),
         (408, errors.ProviderTimeout),
-        (409, errors.InvalidRequest),
+        (409, errors.ProviderUnavailable),
         (413, errors.InvalidRequest),
+        (499, errors.ProviderUnavailable),
         (429, errors.ProviderThrottled),
         (500, errors.ProviderUnavailable),
         (502, errors.ProviderUnavailable),

@@ -63,6 +63,11 @@ def test_image_cut_short_is_refused(format: str, missing: int) -> None:
         inspect_image(picture(format)[:-missing], LIMIT)
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_bytes_behind_an_image_do_not_matter(format: str) -> None:
+    assert inspect_image(picture(format) + b"more", LIMIT).width == 96
+
+
 @pytest.mark.parametrize("content", [b"", b"x", b"<svg/>", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"BM"])
 def test_other_bytes_are_refused(content: bytes) -> None:
     with pytest.raises(InvalidImage):

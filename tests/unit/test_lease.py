@@ -1,38 +1,42 @@
-"""The watchdog of a lease: a process that paints too long ends, and one that stores does not."""
+"""The times of one invocation: it ends itself before its lease, whatever it does."""
 
 import subprocess
 import sys
 
 import pytest
 
-# Paints for a second, under a lease whose painting ends after 0.2 s of Lambda's time.
-PAINT_TOO_LONG = """
+from masstock_generate.lease import MARGIN_SECONDS, RECORD_SECONDS, Lease, lease_seconds
+
+# Works for `{seconds}` under a lease whose invocation may take 0.5 s.
+PROGRAM = """
 import time
-from masstock_generate.lease import Lease
-lease = Lease(0.2, 60)
+from masstock_generate.lease import MARGIN_SECONDS, Lease
+lease = Lease(MARGIN_SECONDS + 0.5)
 with lease.watched():
-    {before}
-    time.sleep(1)
+    time.sleep({seconds})
 print("survived")
+time.sleep(1)
 """
 
 
-@pytest.mark.parametrize(
-    ("before", "code", "printed"),
-    [("pass", 1, False), ("lease.painted()", 0, True)],
-    ids=["painting", "storing"],
-)
-def test_only_an_invocation_that_still_paints_ends_itself(
-    before: str, code: int, printed: bool
-) -> None:
-    program = PAINT_TOO_LONG.format(before=before)
+@pytest.mark.parametrize(("seconds", "code"), [(5, 1), (0, 0)], ids=["too long", "in time"])
+def test_an_invocation_ends_itself_before_its_lease(seconds: int, code: int) -> None:
     result = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", PROGRAM.format(seconds=seconds)],
         check=False,
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert result.returncode == code, result.stderr
-    assert ("survived" in result.stdout) == printed
-    assert ("ends itself" in result.stdout) != printed
+    assert ("survived" in result.stdout) == (code == 0)
+    assert ("ends itself" in result.stdout) == (code == 1)
+
+
+def test_the_lease_follows_from_the_model_timeout() -> None:
+    assert lease_seconds(120) == 225
+    lease = Lease(lease_seconds(120))
+    assert lease.seconds == 225
+    left = 225 - MARGIN_SECONDS - RECORD_SECONDS
+    assert lease.has_time_for(left - 5)
+    assert not lease.has_time_for(left)

@@ -19,12 +19,21 @@ from hypothesis import strategies as st
 from local.aws.resources import REGION
 from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
 from masstock.services import storage
-from masstock.services.storage import ObjectMissing, Results, Uploads, image_key, sniff_image
+from masstock.services.storage import (
+    ImageDetails,
+    ObjectMissing,
+    Results,
+    StoredImage,
+    Uploads,
+    image_key,
+    sniff_image,
+)
 
 CLIENT, OTHER = uuid4(), uuid4()
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
 WEBP = b"RIFF\x00\x00\x00\x00WEBP" + b"pixels"
 JPEG = b"\xff\xd8\xff" + b"pixels"
+DETAILS = ImageDetails("a-model é", 1376, 768, False, 2, True)
 
 
 @pytest.fixture
@@ -67,10 +76,26 @@ def test_a_key_consists_of_ids_and_the_rows_second(
     )
 
 
+def store(bucket: str, key: str) -> StoredImage:
+    return Results(bucket).put(
+        key, PNG, "image/png", processing_time_ms=1, cost=None, attempt=1, details=DETAILS
+    )
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", "7", "{}", '{"model": "a"}', '{"a": 1}'])
+def test_an_image_of_an_earlier_release_has_no_details(text: str) -> None:
+    assert ImageDetails.from_metadata(text) is None
+    assert ImageDetails.from_metadata(DETAILS.as_metadata()) == DETAILS
+    assert DETAILS.as_metadata().isascii()
+
+
 def test_a_stored_image_has_all_values_of_its_row(bucket: str) -> None:
     results, execution_id = Results(bucket), uuid4()
     key = image_key(execution_id, 1, datetime(2026, 1, 1, tzinfo=UTC), "image/png")
-    stored = results.put(key, PNG, "image/png", processing_time_ms=7, cost=38_700, attempt=2)
+    stored = results.put(
+        key, PNG, "image/png", processing_time_ms=7, cost=38_700, attempt=2, details=DETAILS
+    )
+    assert stored.details == DETAILS
     assert results.find(execution_id, 1) == stored
     # A prefix must not match another prompt, such as 1 and 10.
     assert results.find(execution_id, 0) is None
@@ -81,7 +106,7 @@ def test_s3_checks_the_hash_of_every_stored_image(bucket: str) -> None:
     sent: list[Any] = []
     events: Any = storage._s3().meta.events
     events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request))
-    Results(bucket).put("any/0_0.png", PNG, "image/png", processing_time_ms=1, cost=None, attempt=1)
+    store(bucket, "any/0_0.png")
     Uploads(bucket).put_reference(CLIENT, PNG)
     digest = base64.b64encode(hashlib.sha256(PNG).digest())
     for request in sent:
@@ -162,9 +187,7 @@ def test_only_loopback_endpoints_get_the_bucket_as_a_path(
 
 def test_one_prompts_image_is_not_found_for_another(bucket: str) -> None:
     results, execution_id = Results(bucket), uuid4()
-    results.put(
-        f"{execution_id}/12_0.png", PNG, "image/png", processing_time_ms=1, cost=None, attempt=1
-    )
+    store(bucket, f"{execution_id}/12_0.png")
     assert results.find(execution_id, 1) is None
     found = results.find(execution_id, 12)
     assert found is not None
@@ -175,14 +198,7 @@ def test_only_images_of_a_deleted_execution_are_removed(bucket: str) -> None:
     results, gone, kept = Results(bucket), uuid4(), uuid4()
     for execution_id in (gone, kept):
         for index in range(3):
-            results.put(
-                f"{execution_id}/{index}_0.png",
-                PNG,
-                "image/png",
-                processing_time_ms=1,
-                cost=None,
-                attempt=1,
-            )
+            store(bucket, f"{execution_id}/{index}_0.png")
     assert results.remove_all(gone) == 3
     assert results.find(gone, 0) is None
     assert results.find(kept, 2) is not None
@@ -196,9 +212,7 @@ def test_bytes_that_changed_on_their_way_are_refused_and_not_stored(bucket: str)
     events.register("before-send.s3.PutObject", change)
     execution_id = uuid4()
     with pytest.raises(StorageUnavailable) as raised:
-        Results(bucket).put(
-            f"{execution_id}/0_0.png", PNG, "image/png", processing_time_ms=1, cost=None, attempt=1
-        )
+        store(bucket, f"{execution_id}/0_0.png")
     assert "(BadDigest)" in str(raised.value.__cause__)
     assert Results(bucket).find(execution_id, 0) is None
     with pytest.raises(StorageUnavailable):
@@ -227,8 +241,7 @@ def test_an_image_that_s3_refuses_to_delete_is_not_taken_for_deleted(
 ) -> None:
     results, execution_id = Results(bucket), uuid4()
     for index in range(3):
-        key = f"{execution_id}/{index}_0.png"
-        results.put(key, PNG, "image/png", processing_time_ms=1, cost=None, attempt=1)
+        store(bucket, f"{execution_id}/{index}_0.png")
     refuse_deletes(bucket, aws_url, f"{execution_id}/1_0.png")
     with pytest.raises(StorageUnavailable):
         results.remove_all(execution_id)
@@ -243,7 +256,7 @@ def test_a_reference_is_read_in_its_submitted_version(bucket: str) -> None:
     uploads = Uploads(bucket)
     key, version = uploads.put_reference(CLIENT, PNG)
     assert key.startswith(f"{CLIENT}/references/")
-    assert uploads.version_of(key) == version
+    assert uploads.version_of(key) == (version, len(PNG))
     assert uploads.read_reference(CLIENT, key, version) == (PNG, "image/png")
     with pytest.raises(ReferenceGone):
         uploads.read_reference(CLIENT, key, "0" * 32)

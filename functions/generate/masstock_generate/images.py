@@ -53,23 +53,25 @@ def inspect_image(content: bytes, max_bytes: int) -> ImageFacts:
         raise InvalidImage("The image of the model is damaged or cut short.") from error
     chunks = list(_CHUNKS[mime_type](content))
     # Pillow accepts a PNG without its last bytes.
-    if mime_type == "image/png" and (b"IEND" not in chunks or not content.endswith(IEND)):
+    if mime_type == "image/png" and b"IEND" not in chunks:
         raise InvalidImage("The image of the model is damaged or cut short.")
     return ImageFacts(mime_type, width, height, bool(PROVENANCE & set(chunks)))
 
 
-# The last chunk of a PNG, complete.
-IEND = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 # Chunks that hold a C2PA manifest: in a PNG, in a WebP, and in a JPEG (APP11 with a JUMBF box).
 # https://spec.c2pa.org/specifications/specifications/2.1/specs/C2PA_Specification.html
 PROVENANCE = {b"caBX", b"C2PA", b"\xebJP"}
 
 
 def _png_chunks(content: bytes) -> Iterator[bytes]:
+    """The types of the complete chunks."""
     position = 8
-    while position + 8 <= len(content):
+    while position + 12 <= len(content):
+        end = position + 12 + int.from_bytes(content[position : position + 4])
+        if end > len(content):
+            return
         yield content[position + 4 : position + 8]
-        position += 12 + int.from_bytes(content[position : position + 4])
+        position = end
 
 
 def _webp_chunks(content: bytes) -> Iterator[bytes]:

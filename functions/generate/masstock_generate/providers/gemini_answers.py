@@ -117,10 +117,24 @@ def _no_image(candidate: Json, usage: Usage | None, api_key: str) -> Outcome:
         )
     if reason in RECITED:
         return Recitation(provider_message=words, usage=usage)
+    if _is_malformed(candidate):
+        return ProviderUnavailable(UNREADABLE, usage=usage)
     return NoImage(
         f"The image model answered without an image ({reason}).",
         provider_message=words,
         usage=usage,
+    )
+
+
+def _is_malformed(candidate: Json) -> bool:
+    """True if a candidate without a readable image is not of the API's form, or if its image cannot
+    be decoded."""
+    reason = candidate.get("finishReason")
+    parts = _object(candidate.get("content")).get("parts")
+    return (
+        not (reason is None or isinstance(reason, str))
+        or not (parts is None or isinstance(parts, list))
+        or any(_data(part) for part in _parts(candidate))
     )
 
 
@@ -131,7 +145,7 @@ def _parts(candidate: Json) -> list[Json]:
 def _images(candidate: Json) -> Iterator[tuple[bool, bytes]]:
     """(is a thought, bytes) of each image. Data that is not base64 is no image."""
     for part in _parts(candidate):
-        data = _object(part.get("inlineData") or part.get("inline_data")).get("data")
+        data = _data(part)
         if not isinstance(data, str) or not data:
             continue
         try:
@@ -141,6 +155,10 @@ def _images(candidate: Json) -> Iterator[tuple[bool, bytes]]:
             continue
         if content:
             yield part.get("thought") is True, content
+
+
+def _data(part: Json) -> object:
+    return _object(part.get("inlineData") or part.get("inline_data")).get("data")
 
 
 def _text(candidate: Json) -> str:

@@ -177,10 +177,11 @@ def cost_microusd(
     name: str, usage: Usage | None, *, size: str, references: int, configured: object
 ) -> int | None:
     """Cost of a painted image in microusd: the tokens at the model's prices, or the list price if
-    the provider reports none. Never zero for a listed model. None if no price is known."""
+    the provider reports none for the image. Never zero for a listed model. None if no price is
+    known."""
     model = MODELS.get(name)
-    if model is not None and usage is not None and (cost := model.cost_of(usage)):
-        return cost
+    if model is not None and usage is not None and usage.image:
+        return model.cost_of(usage)
     return list_price(name, size, references, configured)
 
 

@@ -1,0 +1,75 @@
+"""Reference images of a submission have a limit together, whether inline or uploaded."""
+
+import base64
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from local.aws.resources import REGION
+from masstock.errors import FieldError, ValidationFailed
+from masstock.schemas.requests import ExecutionCreate
+from masstock.services.storage import Uploads
+from masstock_api import submissions
+
+CLIENT = uuid4()
+PNG = b"\x89PNG\r\n\x1a\n"
+MEGABYTE = 2**20
+TOGETHER = FieldError(
+    "/reference_images", "The reference images of a prompt may have 15 MB in total."
+)
+
+
+@pytest.fixture
+def s3(aws: None, aws_url: str) -> Any:
+    return boto3.client("s3", endpoint_url=aws_url, region_name=REGION)
+
+
+@pytest.fixture
+def bucket(s3: Any, aws_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", aws_url)
+    name = f"uploads-{uuid4().hex}"
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+def upload(s3: Any, bucket: str, size: int) -> str:
+    key = f"{CLIENT}/references/{uuid4()}.png"
+    s3.put_object(Bucket=bucket, Key=key, Body=PNG.ljust(size, b"x"))
+    return key
+
+
+def store(bucket: str, images: list[str], *, dry_run: bool) -> Any:
+    submission = ExecutionCreate.model_validate(
+        {"workflow_id": str(uuid4()), "prompts": ["x"], "reference_images": images}
+    )
+    return submissions.input_data(
+        submission,
+        ["x"],
+        client_id=CLIENT,
+        execution_id=uuid4(),
+        uploads=Uploads(bucket),
+        sealing_keys="",
+        dry_run=dry_run,
+    )
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_references_over_15_mb_together_are_refused(s3: Any, bucket: str, dry_run: bool) -> None:
+    uploads = [upload(s3, bucket, 7 * MEGABYTE), upload(s3, bucket, 7 * MEGABYTE)]
+    inline = [base64.b64encode(PNG.ljust(size, b"x")).decode() for size in (MEGABYTE, MEGABYTE + 1)]
+    stored = store(bucket, [*uploads, inline[0]], dry_run=dry_run)
+    # A dry run stores no inline image.
+    assert stored["reference_images"][:2] == uploads
+    assert len(stored["reference_etags"]) == (2 if dry_run else 3)
+    with pytest.raises(ValidationFailed) as refused:
+        store(bucket, [*uploads, inline[1]], dry_run=dry_run)
+    assert refused.value.errors == [TOGETHER]
+
+
+def test_the_same_upload_counts_each_time(s3: Any, bucket: str) -> None:
+    key = upload(s3, bucket, 6 * MEGABYTE)
+    with pytest.raises(ValidationFailed) as refused:
+        store(bucket, [key] * 3, dry_run=False)
+    assert refused.value.errors == [TOGETHER]
