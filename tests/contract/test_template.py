@@ -22,6 +22,7 @@ from cfnlint.api import lint_all
 from moto import mock_aws
 
 from local.aws.resources import ACCOUNT, REGION
+from masstock_generate.lease import lease_seconds
 from tests.support.template import (
     FUNCTIONS,
     PARAMETERS,
@@ -604,13 +605,28 @@ def test_every_timeout_fits_into_the_outer_one(stack: Stack) -> None:
     # API Gateway cuts at 30 s.
     assert timeout["ApiFunction"] <= 28
     limits = source()["Parameters"]["ModelTimeoutSeconds"]
-    assert timeout["GenerateFunction"] - limits["MaxValue"] >= 15
+    assert timeout["GenerateFunction"] > lease_seconds(limits["MaxValue"])
     roles = (ROOT / "sql/roles.sql").read_text()
     patience = dict(re.findall(r"ALTER ROLE (\w+) SET statement_timeout = '(\d+)s'", roles))
     assert int(patience["masstock_api"]) < timeout["ApiFunction"]
     assert int(patience["masstock_worker"]) < min(
         timeout["FanoutFunction"], timeout["FinalizeFunction"], timeout["GenerateFunction"]
     )
+
+
+def test_generate_calls_a_gateway_only_if_it_is_given() -> None:
+    def variables(**parameters: str) -> dict[str, Any]:
+        return Stack(**parameters).properties("GenerateFunction")["Environment"]["Variables"]
+
+    name = "GOOGLE_GEMINI_BASE_URL"
+    assert name not in variables()
+    url = "https://gateway.example/gemini"
+    assert variables(ModelBaseUrl=url)[name] == url
+    allowed = re.compile(source()["Parameters"]["ModelBaseUrl"]["AllowedPattern"])
+    assert allowed.fullmatch(url)
+    assert allowed.fullmatch("")
+    for wrong in ("gateway.example", "ftp://a", "https://a?b=c", "https://user:key@a", "https://"):
+        assert not allowed.fullmatch(wrong)
 
 
 def test_rules_use_only_allowed_functions() -> None:

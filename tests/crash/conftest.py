@@ -8,6 +8,8 @@ import pytest
 from tests.e2e.conftest import Stack, run_local
 
 FAULTS = Path(__file__).parent / "faults"
+# The claim of a killed function lasts 105 s longer.
+MODEL_TIMEOUT_SECONDS = 15
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +19,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FAULTS_DIR", str(FAULTS))
         patch.setenv("FAULTS_PLANS", str(plans))
+        patch.setenv("MODEL_TIMEOUT_SECONDS", str(MODEL_TIMEOUT_SECONDS))
         try:
             run_local("up", directory)
             yield Stack(directory)

@@ -2,7 +2,7 @@
 every prompt has one result, and the model calls do not exceed prompts plus crashes.
 
 All executions run at the same time, because the claim of a killed function blocks its prompt until
-the lease ends, more than a minute later.
+the lease ends, two minutes later.
 """
 
 import re
@@ -25,7 +25,7 @@ from tests.e2e.conftest import WORKFLOW, Stack
 pytestmark = pytest.mark.timeout(900)
 
 PROMPTS = 3
-# Enough for a lease, all retries with their pauses, and a new state-machine run from the sweep.
+# Enough for four leases, the pauses of all retries, and a new state-machine run from the sweep.
 END_SECONDS = 720
 # The model's behaviour that leads to the step.
 BEHAVIOUR = {"release": "unavailable", "fail": "content_blocked", "stop": "invalid_key"}

@@ -191,6 +191,20 @@ def test_oversize_is_a_real_image_over_the_limit(url: str) -> None:
     assert decode(png).format == "PNG"
 
 
+def test_oversize_follows_the_limit() -> None:
+    with ModelServer(("127.0.0.1", 0), max_image_megabytes=2) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        control(url, {"match": ".", "behave": "oversize"})
+        _, reply = generate(url, "a kite")
+        server.shutdown()
+        thread.join(5)
+    png = base64.b64decode(reply["candidates"][0]["content"]["parts"][0]["inlineData"]["data"])
+    assert 2 * 2**20 < len(png) < 3 * 2**20
+    assert decode(png).format == "PNG"
+
+
 def test_drop_closes_without_an_answer(url: str) -> None:
     control(url, {"match": ".", "behave": "drop"})
     started = time.monotonic()

@@ -12,7 +12,9 @@ from local.wiring import function_variables, template_parameters
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    settings = Settings.from_environment({"CONCURRENCY": "7", "MODEL_TIMEOUT_SECONDS": "5"})
+    settings = Settings.from_environment(
+        {"CONCURRENCY": "7", "MODEL_TIMEOUT_SECONDS": "5", "MAX_IMAGE_MEGABYTES": "32"}
+    )
     return read_template(ROOT / "template.yaml", template_parameters(settings, "http://keys"))
 
 
@@ -29,7 +31,7 @@ def test_functions_run_from_their_unbuilt_source(template: Template) -> None:
     assert generate.code == ROOT / "functions" / "generate"
     assert generate.layers == (ROOT / "layers" / "common",)
     assert generate.handler == "generate.lambda_handler"
-    assert generate.timeout == 165
+    assert (generate.timeout, generate.memory) == (420, 2048)
     assert generate.log_name == "generate"
 
 
@@ -67,6 +69,7 @@ def test_a_function_gets_the_templates_variables_with_the_stacks_values(template
     assert generate["RESULTS_BUCKET"] == "workflow-results"
     assert generate["UPLOADS_BUCKET"] == "masstock-uploads"
     assert generate["MODEL_TIMEOUT_SECONDS"] == "5"
+    assert generate["MAX_IMAGE_MEGABYTES"] == "32"
     assert generate["AWS_ENDPOINT_URL_S3"] == "http://aws"
     assert generate["GOOGLE_GEMINI_BASE_URL"] == "http://model"
     assert fanout["MAX_CONCURRENCY_DEFAULT"] == fanout["MAX_CONCURRENCY_LIMIT"] == "7"
