@@ -1,8 +1,6 @@
 """Checks a submission against its workflow, estimates its cost and stores it as an execution."""
 
-import binascii
 import re
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +13,7 @@ from masstock.catalogue.image_models import DEFAULT_SIZE, MODELS, list_price
 from masstock.database.connection import Row
 from masstock.database.queries import clients, executions, workflows
 from masstock.database.tenants import TenantTransaction
-from masstock.errors import FieldError, InvalidImage, MalformedJson, ValidationFailed
+from masstock.errors import FieldError, MalformedJson, ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
 from masstock.schemas.engine import ExecutionRun
 from masstock.schemas.requests import ExecutionCreate, PromptWithId, SubmittedPrompt
@@ -23,21 +21,15 @@ from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services import sealing
 from masstock.services.secret_store import read_secret
 from masstock.services.state_machine import StateMachine
-from masstock.services.storage import ObjectMissing, Uploads, sniff_image
+from masstock.services.storage import ObjectMissing, Uploads
 from masstock.services.webhooks import WebhookRefused, check_url
 from masstock.telemetry import logger
 from masstock_api import session, strict_json
 from masstock_api.estimates import Estimate, estimate_of
+from masstock_api.references import store_references
 from masstock_api.request import Request
 from masstock_api.writes import active_client, claim_id, client_named_by
 
-# Larger reference images must be uploaded first.
-MAX_INLINE_REFERENCE_BYTES = 2 * 1024 * 1024
-# Of one prompt. In base64 they have 20 MB, the limit of a request to Gemini with inline data:
-# https://ai.google.dev/gemini-api/docs/image-understanding
-MAX_REFERENCES_BYTES = 15 * 1024 * 1024
-# Base64 has no hyphens, so no key is valid base64.
-REFERENCE_KEY = re.compile(r"[0-9a-f-]{36}/references/[0-9a-f-]{36,64}\.(png|jpg|webp)")
 PROMPTS_KEY = re.compile(r"[0-9a-f-]{36}/prompts/[0-9a-f-]{36}\.jsonl")
 # One match per line that is not blank. The search skips any number of blank lines in one step.
 LINE = re.compile(rb"\S[^\n]*")
@@ -396,7 +388,7 @@ def input_data(
         ]
     }
     if submission.reference_images:
-        references = _store_references(
+        references = store_references(
             submission.reference_images, client_id, uploads, dry_run=dry_run
         )
         stored["reference_images"] = [key for key, _ in references]
@@ -408,45 +400,3 @@ def input_data(
     if submission.api_key is not None:
         stored["api_key"] = sealing.seal(submission.api_key, client_id, execution_id, sealing_keys)
     return stored
-
-
-def _store_references(
-    images: Sequence[str], client_id: UUID, uploads: Uploads, *, dry_run: bool
-) -> list[tuple[str, str]]:
-    """(key, ETag) of each image. Stores inline images first; a dry run only checks them. Raises
-    ValidationFailed."""
-    mistakes: list[FieldError] = []
-    references: list[tuple[str, str]] = []
-    inline_bytes = total_bytes = 0
-    for position, text in enumerate(images):
-        try:
-            if REFERENCE_KEY.fullmatch(text):
-                version, size = _own_upload(text, client_id, uploads)
-                total_bytes += size
-                references.append((text, version))
-                continue
-            content = b64decode(text, validate=True)
-            inline_bytes += len(content)
-            total_bytes += len(content)
-            if inline_bytes > MAX_INLINE_REFERENCE_BYTES:
-                detail = "Inline images may have 2 MB in total; upload larger images."
-                raise ValidationFailed([FieldError("/reference_images", detail)])
-            if dry_run:
-                sniff_image(content)
-            else:
-                references.append(uploads.put_reference(client_id, content))
-        except (binascii.Error, ValueError, InvalidImage, ObjectMissing):
-            detail = "Send base64 of a PNG, JPEG or WebP image, or the key of your upload."
-            mistakes.append(FieldError(f"/reference_images/{position}", detail))
-    if total_bytes > MAX_REFERENCES_BYTES:
-        detail = "The reference images of a prompt may have 15 MB in total."
-        mistakes.append(FieldError("/reference_images", detail))
-    if mistakes:
-        raise ValidationFailed(mistakes)
-    return references
-
-
-def _own_upload(key: str, client_id: UUID, uploads: Uploads) -> tuple[str, int]:
-    if not key.startswith(f"{client_id}/"):
-        raise ObjectMissing
-    return uploads.version_of(key)

@@ -14,8 +14,8 @@ from dataclasses import replace
 from masstock.catalogue.image_models import (
     DEFAULT_SIZE,
     MODELS,
+    Usage,
     cost_microusd,
-    list_price,
     provider_of,
 )
 from masstock.database.queries import batch_results, executions
@@ -25,7 +25,6 @@ from masstock.errors import (
     ApiKeyUnreadable,
     DatabaseUnavailable,
     InvalidApiKey,
-    InvalidImage,
     NotFinished,
     Outcome,
     ProviderThrottled,
@@ -120,49 +119,29 @@ def _paint_nano_banana(
 ) -> StoredImage:
     """Calls the workflow's image model once, unless an earlier attempt stored the image."""
     results = Results(settings.results_bucket)
-    model: str = claim.config["model"]
-    size = claim.image_size or DEFAULT_SIZE
-    price = claim.config.get("microusd_per_image")
     if claim.attempt > 1 and (stored := results.find(claim.execution_id, claim.batch_index)):
         logger.info("reusing the image that an earlier attempt stored")
         if stored.cost_microusd is None:
-            cost = list_price(model, size, len(claim.references), price)
-            return replace(stored, cost_microusd=cost)
+            return replace(stored, cost_microusd=_cost(claim, claim.config["model"], None))
         return stored
     if claim.failures > NotFinished.max_retries:
         raise NotFinished
-    uploads = Uploads(settings.uploads_bucket)
-    request = PaintRequest(
-        api_key=_api_key(claim, settings),
-        model=model,
-        prompt=claim.prompt,
-        references=[
-            uploads.read_reference(claim.client_id, key, etag) for key, etag in claim.references
-        ],
-        aspect_ratio=claim.aspect_ratio,
-        image_size=claim.image_size,
-        timeout_seconds=settings.model_timeout_seconds,
-    )
+    request = _request(claim, settings)
     if not lease.has_time_for(settings.model_timeout_seconds + REQUEST_SECONDS):
         # Nothing is paid yet. The answer could come too late to be stored.
         raise StorageUnavailable("The reference images took too long to read.")
     began = time.monotonic()
-    painting = provider(provider_of(model)).paint(request)
+    painting = provider(provider_of(request.model)).paint(request)
     elapsed_ms = round((time.monotonic() - began) * 1000)
-    # The model that answered prices the image, if it is a listed one.
-    answered = painting.model or model
-    if answered not in MODELS:
-        answered = model
-    cost = cost_microusd(
-        answered, painting.usage, size=size, references=len(claim.references), configured=price
-    )
+    model = painting.model or request.model
+    cost = _cost(claim, model, painting.usage)
     try:
         facts = inspect_image(painting.content, settings.max_image_bytes)
-    except InvalidImage:
+    except Exception:  # for any reason: the image is paid
         batch_results.charge_lost_image(worker, claim, claim.attempt, cost)
         raise
     details = ImageDetails(
-        model=painting.model or model,
+        model=model,
         width=facts.width,
         height=facts.height,
         as_asked=is_as_asked(facts, claim.aspect_ratio, claim.image_size),
@@ -184,6 +163,35 @@ def _paint_nano_banana(
         )
 
     return _store(put, lease, cost)
+
+
+def _request(claim: Claim, settings: GenerateSettings) -> PaintRequest:
+    """Reads the reference images and the API key. Raises ReferenceGone, InvalidApiKey,
+    ApiKeyUnreadable and StorageUnavailable."""
+    uploads = Uploads(settings.uploads_bucket)
+    references = [
+        uploads.read_reference(claim.client_id, key, etag) for key, etag in claim.references
+    ]
+    return PaintRequest(
+        api_key=_api_key(claim, settings),
+        model=claim.config["model"],
+        prompt=claim.prompt,
+        references=references,
+        aspect_ratio=claim.aspect_ratio,
+        image_size=claim.image_size,
+        timeout_seconds=settings.model_timeout_seconds,
+    )
+
+
+def _cost(claim: Claim, answered: str, usage: Usage | None) -> int | None:
+    """Cost of a painted image. The model that answered prices it, if that model is listed."""
+    return cost_microusd(
+        answered if answered in MODELS else claim.config["model"],
+        usage,
+        size=claim.image_size or DEFAULT_SIZE,
+        references=len(claim.references),
+        configured=claim.config.get("microusd_per_image"),
+    )
 
 
 def _store(put: Callable[[], StoredImage], lease: Lease, cost: int | None) -> StoredImage:
