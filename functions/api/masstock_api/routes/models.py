@@ -3,6 +3,7 @@
 from aws_lambda_powertools.event_handler import Response
 
 from masstock.catalogue.image_models import MODELS, ImageModel, halved
+from masstock.database.queries import users
 from masstock_api.operation import Answer, operation
 from masstock_api.request import Request
 from masstock_api.responses import as_json, cacheable_answer
@@ -19,7 +20,7 @@ def list_models(request: Request) -> Response[str]:
     """The known image models: sizes, ratios, prices of both tiers, and retirement. A workflow may
     name another model."""
     # Asks the database, because a suspended account gets nothing.
-    request.reading().fetch_all("SELECT 1")
+    users.admit(request.reading())
     items = [_described(name, model) for name, model in MODELS.items()]
     body = as_json({"items": items, "next_cursor": None})
     return cacheable_answer(body, request.header("if-none-match"))

@@ -27,6 +27,11 @@ def fetch_profile(tx: Executor, user_id: UUID) -> str:
     return row["json"]
 
 
+def admit(tx: Executor) -> None:
+    """Reads nothing. Raises what every query raises for a caller that is not active."""
+    tx.fetch_all("SELECT 1")
+
+
 def list_users(tx: Executor, page: Page) -> list[str]:
     """A page of users as JSON. `q` is part of a name or an email."""
     rows = tx.fetch_all(
