@@ -73,7 +73,7 @@ SLOW_TESTS := $(addprefix tests/,unit/test_gemini.py $(addprefix contract/,test_
 test-unit: $(ENVIRONMENT) ## Run the fast tests in less than 30 seconds (ARGS="-k …" selects tests)
 	@python -m pytest -q tests/unit tests/contract $(addprefix --ignore=,$(SLOW_TESTS)) $(ARGS)
 
-test-crash: $(ENVIRONMENT) ## Kill each function at each step, about ten minutes
+test-crash: $(ENVIRONMENT) ## Kill each function at each step, about 12 minutes
 	@python -m pytest tests/crash $(ARGS)
 
 bench: package ## Compare speed with other systems, about ten minutes (NAME=row; docs/performance.md)

@@ -13,7 +13,7 @@ from masstock.telemetry import logger
 #   M + 100  the invocation ends itself; until then it stores a paid image again
 #   M + 105  the lease ends, and another invocation may paint the prompt
 #   420      Lambda's timeout, for every M up to 300
-# M + 100 leaves time to prepare the call and about a minute and a half to store the image.
+# Beside the model there is time to prepare the call, and about a minute to store the image.
 BESIDE_MODEL_SECONDS = 105
 # The lease ends this long after the invocation: clocks differ, and a kill takes time.
 MARGIN_SECONDS = 5
