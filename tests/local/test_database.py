@@ -1,7 +1,8 @@
-"""The local stack changes no database that serves a deployment."""
+"""What the local stack does to a database before it serves it."""
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from local import database
@@ -27,3 +28,23 @@ def test_an_empty_database_may_be_used(server: Server) -> None:
         assert not trusts_another_key(urls.migrator, IDENTITY_KEY)
     finally:
         server.drop(urls)
+
+
+def test_the_claims_of_a_dead_stack_end(fresh_database: Urls) -> None:
+    database.load_seed(fresh_database.superuser)
+    with psycopg.connect(fresh_database.superuser) as connection:
+        before = connection.execute(
+            "UPDATE public.workflow_batch_results SET status = 'processing', completed_at = NULL,"
+            " claimed_until = now() + interval '1 hour' WHERE (execution_id, batch_index) IN"
+            " (SELECT execution_id, batch_index FROM public.workflow_batch_results LIMIT 1)"
+            " RETURNING execution_id, batch_index, attempts, failures"
+        ).fetchone()
+    database.end_claims(fresh_database.superuser)
+    with psycopg.connect(fresh_database.superuser) as connection:
+        rows = connection.execute(
+            "SELECT execution_id, batch_index, attempts, failures, claimed_until <= now()"
+            " FROM public.workflow_batch_results WHERE status = 'processing'"
+        ).fetchall()
+    assert before is not None
+    # The next claim counts a failure, as after the death of one invocation.
+    assert rows == [(*before, True)]
