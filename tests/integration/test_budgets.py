@@ -86,7 +86,7 @@ class Engine:
         return claim
 
     def paint(self, claim: Claim, cost: int | None, *, attempt: int | None = None) -> bool:
-        image = StoredImage("k", "image/png", 1, "0", 1, cost, attempt or claim.attempt)
+        image = StoredImage("k", "image/png", 1, "0", 1, cost, attempt or claim.attempt, None)
         return batch_results.complete_prompt(self, claim, image, None)
 
     def end(self, execution_id: UUID, run: int = 0) -> dict:

@@ -17,6 +17,8 @@ from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
 from tests.support.handler import REGION, UPLOADS_BUCKET, Api
 
 EACH = 38_700
+# A prompt of one token and a reference of 258, at 0.3 microusd.
+A_REFERENCE = 78
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
 BODY = {"workflow_id": str(WORKFLOW), "prompts": ["x", "y"], "api_key": "a-key-of-mine"}
 
@@ -141,15 +143,16 @@ def test_an_inactive_client_or_workflow_is_refused_by_both(database: Urls, api: 
 
 
 def test_a_dry_run_within_budget_stores_nothing(database: Urls, api: Api) -> None:
-    set_budget(database, 2 * EACH)
+    both = 2 * (EACH + A_REFERENCE)
+    set_budget(database, both)
     before = tables(database), uploaded()
     body = BODY | {"reference_images": [PNG]}
     for _ in range(3):
         answer = send(api, body, dry=True, key=f"a key {uuid4()}")
         assert answer.status_code == 200, answer.text
         assert answer.json is not None
-        assert answer.json["estimate_microusd"] == 2 * EACH
-        assert (answer.json["budget_left_microusd"], answer.json["fits_budget"]) == (2 * EACH, True)
+        assert answer.json["estimate_microusd"] == both
+        assert (answer.json["budget_left_microusd"], answer.json["fits_budget"]) == (both, True)
     assert (tables(database), uploaded()) == before
     assert send(api, body, dry=False).status_code == 202
 

@@ -21,7 +21,9 @@ from masstock.database.queries.batch_results import Claim
 from masstock.database.worker import Worker
 from masstock.errors import (
     DatabaseUnavailable,
+    NoImage,
     NotFinished,
+    PromptBlocked,
     ProviderUnavailable,
     StorageUnavailable,
 )
@@ -38,13 +40,14 @@ from tests.support.handler import REGION
 from tests.support.refusing_storage import RefusingStorage, refusing_storage
 
 
-def png() -> bytes:
+def picture(size: tuple[int, int] = (8, 8), format: str = "PNG") -> bytes:
     stream = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(stream, "PNG")
+    Image.new("RGB", size).save(stream, format)
     return stream.getvalue()
 
 
-PNG = png()
+PNG = picture()
+USAGE = Usage(7, 1290, 0)
 MODEL = "gemini-2.5-flash-image"
 LIST_PRICE = 38_700
 SETTLED = {"wait_seconds": 0}
@@ -57,7 +60,7 @@ class Model:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.answer: Painting | Exception = Painting(PNG, Usage(7, 1290, 0), MODEL, 1)
+        self.answer: Painting | Exception = Painting(PNG, USAGE, MODEL, 1)
 
     def paint(self, request: PaintRequest) -> Painting:
         self.calls += 1
@@ -287,23 +290,35 @@ def test_a_stored_image_that_no_row_can_have_is_charged(
     assert charged(database, run.execution_id) == [(1, LIST_PRICE + 2)]
 
 
-def test_an_answer_without_usage_is_charged_the_list_price(
+@pytest.mark.parametrize("usage", [None, Usage(7, 0, 0), Usage(7, 0, 1290)], ids=str)
+def test_an_answer_without_tokens_of_the_image_is_charged_the_list_price(
     database: Urls,
     worker: Worker,
     settings: GenerateSettings,
     model: Model,
     run: ExecutionRun,
+    usage: Usage | None,
 ) -> None:
-    model.answer = Painting(PNG, None, MODEL, 1)
+    model.answer = Painting(PNG, usage, MODEL, 1)
     assert settle(worker, claim(worker, run), settings) == SETTLED
     assert row(database, run).cost_microusd == LIST_PRICE
     assert charged(database, run.execution_id) == [(1, LIST_PRICE)]
 
 
-def test_an_image_of_an_unknown_type_is_charged_and_painted_once(
-    database: Urls, worker: Worker, settings: GenerateSettings, model: Model, run: ExecutionRun
+@pytest.mark.parametrize(
+    "content",
+    [picture(format="GIF"), picture(format="TIFF"), PNG[:-20], b"garbage", b""],
+    ids=["GIF", "TIFF", "cut short", "garbage", "empty"],
+)
+def test_an_invalid_image_is_charged_and_painted_once(
+    database: Urls,
+    worker: Worker,
+    settings: GenerateSettings,
+    model: Model,
+    run: ExecutionRun,
+    content: bytes,
 ) -> None:
-    model.answer = Painting(b"GIF89a", Usage(7, 1290, 0), MODEL, 1)
+    model.answer = Painting(content, USAGE, MODEL, 1)
     assert settle(worker, claim(worker, run), settings) == SETTLED
     assert (model.calls, row(database, run).error_code) == (1, "invalid_image")
     assert charged(database, run.execution_id) == [(1, LIST_PRICE + 2)]
@@ -342,3 +357,109 @@ def test_no_call_begins_whose_image_could_not_be_stored(
     assert (row(database, run).failures, row(database, run).claimed_until) == (0, None)
     assert settle(worker, claim(worker, run), settings) == SETTLED
     assert model.calls == 1
+
+
+# --- what the model answered ---------------------------------------------------------------------
+
+
+def ask(database: Urls, run: ExecutionRun, **settings: str) -> None:
+    """Stores these settings as a submission would."""
+    with connected(database.superuser) as connection:
+        connection.execute(
+            "UPDATE public.workflow_executions SET input_data = input_data || %s"
+            " WHERE id = %s",
+            [Jsonb(settings), run.execution_id],
+        )
+
+
+def measured(database: Urls, run: ExecutionRun) -> tuple[Any, ...]:
+    found = row(database, run)
+    return found.model, found.width, found.height, found.as_asked, found.images_in_answer
+
+
+@pytest.mark.parametrize(
+    ("asked", "as_asked"),
+    [
+        ({}, None),
+        ({"aspect_ratio": "16:9"}, True),
+        ({"aspect_ratio": "16:9", "image_size": "1K"}, True),
+        ({"aspect_ratio": "16:9", "image_size": "2K"}, False),
+        ({"aspect_ratio": "1:1"}, False),
+        ({"aspect_ratio": "a row of another program"}, None),
+    ],
+    ids=str,
+)
+def test_a_result_has_the_measures_of_its_image(
+    database: Urls,
+    worker: Worker,
+    settings: GenerateSettings,
+    model: Model,
+    run: ExecutionRun,
+    asked: dict[str, str],
+    as_asked: bool | None,
+) -> None:
+    ask(database, run, **asked)
+    model.answer = Painting(picture((1376, 768), "JPEG"), USAGE, "gemini-3-pro-image", 2)
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert measured(database, run) == ("gemini-3-pro-image", 1376, 768, as_asked, 2)
+    found = row(database, run)
+    assert (found.mime_type, found.has_provenance) == ("image/jpeg", False)
+    # The model that answered prices the image.
+    assert found.cost_microusd == 7 * 2 + 1290 * 120
+
+
+def test_a_model_that_is_not_listed_does_not_price_its_answer(
+    database: Urls, worker: Worker, settings: GenerateSettings, model: Model, run: ExecutionRun
+) -> None:
+    model.answer = Painting(PNG, USAGE, "gemini-2.5-flash-image-007", 1)
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert measured(database, run)[0] == "gemini-2.5-flash-image-007"
+    assert row(database, run).cost_microusd == LIST_PRICE + 2
+
+
+def test_an_image_of_a_lost_attempt_keeps_its_measures(
+    database: Urls,
+    worker: Worker,
+    settings: GenerateSettings,
+    model: Model,
+    run: ExecutionRun,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model.answer = Painting(picture((800, 600)), USAGE, None, 3)
+    claimed = claim(worker, run, lease_seconds=-1)
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_results, "complete_prompt", _unavailable)
+        with pytest.raises(DatabaseUnavailable):
+            settle(worker, claimed, settings)
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert model.calls == 1
+    assert measured(database, run) == (MODEL, 800, 600, None, 3)
+
+
+def test_an_answer_without_an_image_is_charged_for_each_attempt(
+    database: Urls, worker: Worker, settings: GenerateSettings, model: Model, run: ExecutionRun
+) -> None:
+    model.answer = NoImage(provider_message="I would rather not.", usage=Usage(10, 0, 100))
+    with pytest.raises(NoImage):
+        settle(worker, claim(worker, run), settings)
+    assert charged(database, run.execution_id) == [(1, 253)]
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert charged(database, run.execution_id) == [(1, 253), (2, 253)]
+    found = row(database, run)
+    assert (found.error_code, found.provider_message) == ("no_image", "I would rather not.")
+    assert found.error_message.endswith("I would rather not.")
+
+
+@pytest.mark.parametrize("usage", [None, Usage(0, 0, 0)], ids=str)
+def test_an_answer_without_an_image_and_without_tokens_costs_nothing(
+    database: Urls,
+    worker: Worker,
+    settings: GenerateSettings,
+    model: Model,
+    run: ExecutionRun,
+    usage: Usage | None,
+) -> None:
+    model.answer = PromptBlocked(usage=usage)
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert row(database, run).error_code == "prompt_blocked"
+    assert sum(charge for _, charge in charged(database, run.execution_id)) == 0

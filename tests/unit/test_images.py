@@ -147,6 +147,11 @@ def test_words_in_the_picture_are_no_provenance() -> None:
         ((864, 1184), "3:4", None, True),
         ((1184, 864), "3:4", None, False),
         ((2928, 368), "8:1", "1K", True),
+        ((1024, 1024), "1:1", "8K", False),
+        # Rows inserted past the api.
+        ((1024, 1024), "1:0", None, None),
+        ((1024, 1024), "wide", None, None),
+        ((1024, 1024), "", "1K", True),
     ],
 )
 def test_image_is_compared_with_what_was_asked(

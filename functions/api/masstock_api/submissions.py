@@ -112,7 +112,15 @@ def retry(
             executions.refresh_settings(tx, execution_id)
         elif submitted["settings"] is not None:
             config = _valid_config(submitted["settings"])
-        if mistakes := _retirement(config.model):
+        mistakes = _retirement(config.model, of_submission=not current_settings)
+        if current_settings:
+            mistakes = _against_model(
+                config,
+                references=submitted["references"],
+                ratio=submitted["aspect_ratio"],
+                size=submitted["image_size"],
+            )
+        if mistakes:
             raise ValidationFailed(mistakes)
         run = executions.reopen_failed(
             tx,
@@ -282,7 +290,12 @@ def find_mistakes(
     if submission.reference_images and not config.supports_reference_images:
         detail = "This workflow does not support reference images."
         mistakes.append(FieldError("/reference_images", detail))
-    return mistakes + _against_model(submission, config)
+    return mistakes + _against_model(
+        config,
+        references=len(submission.reference_images),
+        ratio=submission.aspect_ratio or config.aspect_ratio,
+        size=submission.image_size or config.image_size,
+    )
 
 
 def _repeated_ids(prompts: Prompts) -> list[FieldError]:
@@ -298,29 +311,30 @@ def _repeated_ids(prompts: Prompts) -> list[FieldError]:
     return repeated[:MAX_MISTAKES]
 
 
-def _against_model(submission: ExecutionCreate, config: WorkflowConfig) -> list[FieldError]:
+def _against_model(
+    config: WorkflowConfig, *, references: int, ratio: str | None, size: str | None
+) -> list[FieldError]:
     """Everything that the model cannot do. A model outside the catalogue is not checked."""
     name = config.model
     model = MODELS.get(name)
     if model is None:
         return []
     mistakes = _retirement(name)
-    if len(submission.reference_images) > model.max_reference_images:
+    if references > model.max_reference_images:
         detail = f"{name} takes at most {model.max_reference_images} reference images."
         mistakes.append(FieldError("/reference_images", detail))
-    ratio = submission.aspect_ratio or config.aspect_ratio
     if ratio is not None and ratio not in model.aspect_ratios:
         detail = f"{name} supports {', '.join(model.aspect_ratios)}."
         mistakes.append(FieldError("/aspect_ratio", detail))
-    size = submission.image_size or config.image_size
     if size is not None and size not in model.image_tokens:
         detail = f"{name} supports {', '.join(model.image_tokens)}."
         mistakes.append(FieldError("/image_size", detail))
     return mistakes
 
 
-def _retirement(name: str) -> list[FieldError]:
-    """The mistake of using a model that is known to be off."""
+def _retirement(name: str, *, of_submission: bool = False) -> list[FieldError]:
+    """The mistake of using a model that is known to be off. `of_submission` says that the settings
+    of an earlier submission name it."""
     model = MODELS.get(name)
     if model is None or model.retired_on is None or model.retired_on > datetime.now(UTC).date():
         return []
@@ -328,6 +342,8 @@ def _retirement(name: str) -> list[FieldError]:
         f"The workflow's model {name} was retired on {model.retired_on}; an administrator can "
         f"set config.model to {model.successor}."
     )
+    if of_submission:
+        detail += " Then retry with current_settings."
     return [FieldError("/workflow_id", detail)]
 
 

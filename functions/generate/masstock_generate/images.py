@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ MAX_PIXELS = 64_000_000
 MIME_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 # A model rounds to multiples of 8 or 16 pixels: 16:9 is painted as 1376 × 768, for example.
 RATIO_TOLERANCE = 0.04
+RATIO = re.compile("([1-9][0-9]?):([1-9][0-9]?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,13 @@ _CHUNKS = {"image/png": _png_chunks, "image/webp": _webp_chunks, "image/jpeg": _
 
 
 def is_as_asked(facts: ImageFacts, aspect_ratio: str | None, size: str | None) -> bool | None:
-    """True if the image has the ratio and the size that were asked for. None if neither was."""
-    if aspect_ratio is None and size is None:
+    """True if the image has the ratio and the size that were asked for. None if neither was. A row
+    inserted past the api can ask for a ratio that is none: it counts as not asked for."""
+    ratio = RATIO.fullmatch(aspect_ratio or "")
+    if ratio is None and size is None:
         return None
-    if aspect_ratio is not None:
-        width, height = map(int, aspect_ratio.split(":"))
-        wanted = width / height
+    if ratio is not None:
+        wanted = int(ratio[1]) / int(ratio[2])
         if abs(facts.width / facts.height / wanted - 1) > RATIO_TOLERANCE:
             return False
     return size is None or _nearest_size(facts) == size

@@ -178,6 +178,7 @@ class Submitted(TypedDict):
     workflow_id: UUID
     client_id: UUID
     settings: dict[str, Any] | None
+    aspect_ratio: str | None
     image_size: str | None
     references: int
 
@@ -186,7 +187,9 @@ def fetch_submitted(tx: Executor, execution_id: UUID) -> Submitted:
     """What a retry checks again; raises NotFound."""
     row = tx.fetch_one(
         """
-        SELECT workflow_id, client_id, settings, input_settings ->> 'image_size' AS image_size,
+        SELECT workflow_id, client_id, settings,
+            input_settings ->> 'aspect_ratio' AS aspect_ratio,
+            input_settings ->> 'image_size' AS image_size,
             CASE jsonb_typeof(input_settings -> 'reference_images')
                 WHEN 'array' THEN jsonb_array_length(input_settings -> 'reference_images')
                 ELSE 0 END AS "references"
