@@ -16,7 +16,7 @@ from samcli.cli.types import CfnParameterOverridesType
 
 from deploy import release
 from local.aws.resources import REGION
-from masstock.catalogue.image_models import MODELS
+from masstock.catalogue.image_models import list_price
 from tests.contract.conftest import ROOT
 from tests.support.template import Stack, source
 
@@ -271,7 +271,7 @@ def test_the_guide_states_the_price_that_we_charge() -> None:
     [(name, price)] = re.findall(
         r"\| `(gemini[^`]+)` \| 1,000 × ([0-9.]+) ", (ROOT / "docs/deploy.md").read_text()
     )
-    assert MODELS[name].microusd_per_image == float(price) * 1_000_000
+    assert list_price(name, "1K", 0, None) == float(price) * 1_000_000
 
 
 def test_an_unbuilt_template_is_not_deployed(tmp_path: Path) -> None:
