@@ -11,6 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
+from masstock.catalogue.image_models import prompt_tokens
 from masstock_generate.providers import PaintRequest
 from tests.e2e.conftest import ROOT, UP_SECONDS, Stack, workflow
 from tests.support import fake_provider
@@ -23,8 +24,9 @@ INPUT_PRICE, OUTPUT_PRICE = 3, 2
 CATALOGUE_ROW = f"""\
     "{MODEL}": ImageModel(
         input_price=Decimal({INPUT_PRICE}),
-        output_price=Decimal({OUTPUT_PRICE}),
-        image_tokens={fake_provider.OUTPUT_TOKENS},
+        text_price=Decimal(0),
+        image_price=Decimal({OUTPUT_PRICE}),
+        image_tokens={{"1K": {fake_provider.OUTPUT_TOKENS}}},
         max_reference_images=0,
         provider="fake",
     ),
@@ -54,7 +56,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '    "fake": "masstock_generate.providers.fake",\n',
     )
     insert_after(
-        copy / "layers/common/masstock/catalogue/image_models.py", "MODELS = {\n", CATALOGUE_ROW
+        copy / "layers/common/masstock/catalogue/image_models.py",
+        "MODELS: Mapping[str, ImageModel] = {\n",
+        CATALOGUE_ROW,
     )
     return copy
 
@@ -99,12 +103,14 @@ def test_the_second_provider_paints_an_execution(second_stack: Stack) -> None:
     execution_id = second_stack.submit(prompts, workflow_id=workflow_id)
     execution = second_stack.wait(execution_id, 60)
     assert execution["status"] == "completed"
-    assert execution["estimate_microusd"] == 2 * OUTPUT_PRICE * fake_provider.OUTPUT_TOKENS
+    images = len(prompts) * OUTPUT_PRICE * fake_provider.OUTPUT_TOKENS
+    tokens = sum(prompt_tokens(prompt) for prompt in prompts)
+    assert execution["estimate_microusd"] == images + tokens * INPUT_PRICE
     cost = INPUT_PRICE * fake_provider.INPUT_TOKENS + OUTPUT_PRICE * fake_provider.OUTPUT_TOKENS
     for prompt, result in zip(prompts, second_stack.results(execution_id), strict=True):
         image = requests.get(result["result_url"], timeout=10).content
-        request = PaintRequest("any-key", MODEL, prompt, [], None, 1)
+        request = PaintRequest("any-key", MODEL, prompt, [], None, None, 1)
         assert image == fake_provider.paint(request).content
         Image.open(BytesIO(image)).verify()
-        assert result["cost_microusd"] == cost
+        assert (result["cost_microusd"], result["model"]) == (cost, MODEL)
     assert second_stack.calls("") == [], "Gemini's stand-in was called"
