@@ -92,8 +92,9 @@ def _functions(root: Path, stacks: list, resources: Mapping[str, Any]) -> Iterat
             variables={
                 name: str(value)
                 for name, value in (function.environment or {}).get("Variables", {}).items()
-                # SAM CLI does not resolve AWS::NoValue. The stack sets this variable itself.
-                if name != "GOOGLE_GEMINI_BASE_URL"
+                # SAM CLI leaves an `If` with AWS::NoValue unresolved. The stack sets such a
+                # variable itself.
+                if not isinstance(value, Mapping)
             }
             | _logging_variables(properties["LoggingConfig"]),
             event_retries=int(asynchronous.get("MaximumRetryAttempts", 2)),

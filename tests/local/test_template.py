@@ -33,6 +33,8 @@ def test_functions_run_from_their_unbuilt_source(template: Template) -> None:
     assert generate.handler == "generate.lambda_handler"
     assert (generate.timeout, generate.memory) == (420, 2048)
     assert generate.log_name == "generate"
+    # ModelBaseUrl is empty.
+    assert "GOOGLE_GEMINI_BASE_URL" not in generate.variables
 
 
 def test_every_request_goes_to_the_api(template: Template) -> None:
