@@ -164,7 +164,7 @@ def test_a_retired_model_is_refused_with_its_successors_name(stack: Stack) -> No
     assert answer.status_code == 422
     [mistake] = answer.json()["errors"]
     assert mistake["pointer"] == "/workflow_id"
-    assert "gemini-2.5-flash-image." in mistake["detail"]
+    assert "gemini-3.1-flash-lite-image." in mistake["detail"]
 
 
 def test_an_unknown_model_is_passed_through(stack: Stack) -> None:
@@ -179,7 +179,8 @@ def test_a_dry_run_returns_the_price_and_creates_nothing(stack: Stack) -> None:
     body = BODY | {"prompts": ["dry one", "dry two"]}
     answer = stack.call("client_a", "POST", "/v1/executions?dry_run=true", json=body)
     assert answer.status_code == 200, answer.text
-    assert answer.json()["estimate_microusd"] == 2 * 38_700
+    # 1,290 tokens of the image at 30, and two of the prompt at 0.3 microusd, for each.
+    assert answer.json()["estimate_microusd"] == 2 * 38_701
     assert stack.call("client_a", "GET", "/v1/executions?limit=1").json()["items"][:1] == before
     refused = stack.call(
         "client_a", "POST", "/v1/executions?dry_run=true", json=body | {"aspect_ratio": "7:3"}

@@ -366,8 +366,7 @@ def ask(database: Urls, run: ExecutionRun, **settings: str) -> None:
     """Stores these settings as a submission would."""
     with connected(database.superuser) as connection:
         connection.execute(
-            "UPDATE public.workflow_executions SET input_data = input_data || %s"
-            " WHERE id = %s",
+            "UPDATE public.workflow_executions SET input_data = input_data || %s WHERE id = %s",
             [Jsonb(settings), run.execution_id],
         )
 
