@@ -14,7 +14,7 @@ from masstock.telemetry import logger
 
 # For the work before and after the call of the model.
 BESIDE_MODEL_SECONDS = 15
-# The lease ends this long after the invocation: clocks differ, and a kill takes time.
+# The lease ends this long after the painting must have ended: clocks differ, and a kill takes time.
 MARGIN_SECONDS = 2
 # Before Lambda's timeout, to record what became of the prompt.
 RECORD_SECONDS = 5
