@@ -73,8 +73,9 @@ SLOW_TESTS := $(addprefix tests/,unit/test_gemini.py $(addprefix contract/,test_
 test-unit: $(ENVIRONMENT) ## Run the fast tests in less than 30 seconds (ARGS="-k …" selects tests)
 	@python -m pytest -q tests/unit tests/contract $(addprefix --ignore=,$(SLOW_TESTS)) $(ARGS)
 
-test-crash: $(ENVIRONMENT) ## Kill each function at each step, about 12 minutes
+test-crash: $(ENVIRONMENT) ## Kill each function at each step, and run the slow tests, about 18 minutes
 	@python -m pytest tests/crash $(ARGS)
+	@$(if $(ARGS),,python -m pytest -m slow tests/integration tests/local tests/e2e)
 
 bench: package ## Compare speed with other systems, about ten minutes (NAME=row; docs/performance.md)
 	@python -m bench $(NAME)

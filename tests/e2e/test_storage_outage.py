@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.storage_outage import check_that_an_outage_costs_no_image
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # Longer than the SDK's own retries last.
 OUTAGE_SECONDS = 10
 

@@ -31,6 +31,7 @@ def attempts(stack: Stack, execution_id: str) -> set[int]:
     return {row["attempts"] for row in stack.results(execution_id)}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_twenty_prompts_on_two_slots_all_complete_at_their_first_attempt(tmp_path: Path) -> None:
     with throttling_stack(tmp_path / "stack", 2) as stack:
@@ -43,6 +44,7 @@ def test_twenty_prompts_on_two_slots_all_complete_at_their_first_attempt(tmp_pat
         assert throttles(stack) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(290)
 def test_two_hundred_prompts_beside_three_executions_on_ten_slots_all_complete(
     tmp_path: Path,

@@ -263,6 +263,7 @@ def test_deleted_executions_that_fail_do_not_hide_the_others(
 # --- webhooks -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_slow_receiver_delays_neither_another_client_nor_the_sweep(
     superuser: psycopg.Connection[dict[str, Any]],
     fresh_database: Urls,

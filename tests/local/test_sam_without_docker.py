@@ -154,6 +154,7 @@ def paint(stack: dict[str, Any], token: str) -> dict[str, Any]:
         time.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_two_stacks_of_one_build_keep_serving_while_it_is_built_again(
     programs: Path, build: Path, tmp_path: Path
 ) -> None:
