@@ -60,9 +60,7 @@ def other() -> Iterator[OtherModel]:
 
 
 @pytest.fixture
-def stack(
-    other: OtherModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Stack]:
+def stack(other: OtherModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     monkeypatch.setenv("MODEL_URL", other.url)
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
     directory = tmp_path / "local"
