@@ -1,7 +1,7 @@
 """Posters that stand in for an image model's work: a real, distinct image for every prompt.
 
 A poster is drawn as tones (one byte a pixel) and coloured by a palette of 256 entries. Drawing and
-compressing that is several times cheaper than RGB. Only a poster with reference images is RGB.
+compressing that is several times cheaper than RGB. Reference images get one half of the palette.
 Every poster is drawn at 1K and then scaled: nearest pixels, because the time has to stay short.
 `compositions` makes the drawing, `lettering` fits the prompt below it, `encoding` makes the file.
 """
@@ -31,6 +31,9 @@ INK, PAPER, FOOTNOTE = 6, 252, 96
 THUMBNAIL = 210
 THUMBNAIL_GAP, THUMBNAIL_FRAME = 20, 8
 MOST_THUMBNAILS = 4
+# Tones in the lower half of the palette, and the thumbnails' colours in the upper half.
+HALVED = [tone // 2 for tone in range(256)]
+RAISED = [min(index + 128, 255) for index in range(256)]
 # A JPEG of 4K takes 130 MB while it is encoded. Calls for more than 1K wait for each other.
 _large_pictures = BoundedSemaphore(2)
 
@@ -72,15 +75,13 @@ def paint(
     ramp = _ramp(rng.choice(PALETTES))
     poster, bottom = _draw(prompt, (width, height), rng, f"stand-in model  ·  {digest[:8]}")
     if references:
-        poster.putpalette(ramp)
-        poster = poster.convert("RGB")
-        _pin_references(poster, references, bottom)
+        poster, ramp = _pin_references(poster, tuple(references), bottom, ramp)
+    poster.putpalette(ramp)
     source = _source(digest, seed, references)
     if SCALES.get(size) == 1:
-        return encode(_coloured(poster, ramp), format, prompt, source)
+        return encode(poster, format, prompt, source)
     with _large_pictures:
-        poster = _scaled(poster, pixels(aspect_ratio, size))
-        return encode(_coloured(poster, ramp), format, prompt, source)
+        return encode(_scaled(poster, pixels(aspect_ratio, size)), format, prompt, source)
 
 
 def _draw(
@@ -101,16 +102,10 @@ def _draw(
     return poster, bottom
 
 
-def _coloured(poster: Image.Image, ramp: list[int]) -> Image.Image:
-    if poster.mode == "L":
-        poster.putpalette(ramp)
-    return poster
-
-
 def _scaled(poster: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Scale a picture of tones or of RGB by a half, or by a whole number."""
+    """Scale a poster by a half, or by a whole number."""
     if size[0] < poster.width:
-        return poster.reduce(poster.width // size[0])
+        return poster.convert("RGB").reduce(poster.width // size[0])
     return poster.resize(size, Image.Resampling.NEAREST)
 
 
@@ -122,40 +117,63 @@ def _source(digest: str, seed: int | None, references: Sequence[bytes]) -> str:
     return source.hexdigest()
 
 
-def _pin_references(poster: Image.Image, references: Sequence[bytes], bottom: int) -> None:
-    """Paste framed thumbnails along the lower edge of the drawing; the last counts the rest."""
-    shown = [_thumbnail(reference) for reference in references[:MOST_THUMBNAILS]]
+def _pin_references(
+    poster: Image.Image, references: tuple[bytes, ...], bottom: int, ramp: list[int]
+) -> tuple[Image.Image, list[int]]:
+    """Paste framed thumbnails along the lower edge of the drawing.
+
+    Returns the poster with half as many tones, and the palette of tones and thumbnails.
+    """
     inset = THUMBNAIL_GAP + THUMBNAIL_FRAME
     room = (poster.width - 2 * MARGIN - inset) // MOST_THUMBNAILS - THUMBNAIL_GAP
     side = min(THUMBNAIL, room, bottom - MARGIN - 2 * THUMBNAIL_GAP)
+    thumbnails, colours = _thumbnails(references, side)
+    poster = poster.point(HALVED)
+    for number, thumbnail in enumerate(thumbnails):
+        x = MARGIN + inset + number * (side + THUMBNAIL_GAP)
+        poster.paste(thumbnail, (x, bottom - side - inset))
+    tones = [channel for tone in range(0, 256, 2) for channel in ramp[tone * 3 : tone * 3 + 3]]
+    return poster, tones + colours
+
+
+# The prompts of an execution share their references.
+@lru_cache(maxsize=8)
+def _thumbnails(references: tuple[bytes, ...], side: int) -> tuple[list[Image.Image], list[int]]:
+    """Return thumbnails in the upper half of the palette, and that half; the last counts the rest.
+
+    All thumbnails together have at most 128 colours.
+    """
+    shown = references[:MOST_THUMBNAILS]
+    strip = Image.new("RGB", (side * len(shown), side), "white")
     inner = side - 2 * THUMBNAIL_FRAME
-    x = MARGIN + inset
-    for thumbnail in shown:
-        framed = ImageOps.expand(thumbnail.resize((inner, inner)), THUMBNAIL_FRAME, "white")
-        poster.paste(framed, (x, bottom - side - inset))
-        x += side + THUMBNAIL_GAP
+    for number, reference in enumerate(shown):
+        place = (number * side + THUMBNAIL_FRAME, THUMBNAIL_FRAME)
+        strip.paste(_thumbnail(reference, inner), place)
     if len(references) > len(shown):
-        pen = ImageDraw.Draw(poster)
         more = f"+{len(references) - len(shown)}"
-        pen.text(
-            (x - 38, bottom - 42), more, font=type_face(38), fill="white", anchor="rs",
-            stroke_width=5, stroke_fill="black",
+        ImageDraw.Draw(strip).text(
+            (strip.width - side / 8, side * 7 / 8), more, font=type_face(max(12, side // 5)),
+            fill="white", anchor="rs", stroke_width=max(1, side // 40), stroke_fill="black",
         )  # fmt: skip
+    indexed = strip.quantize(128, dither=Image.Dither.NONE)
+    colours = indexed.getpalette() or []
+    upper = Image.frombytes("L", indexed.size, indexed.tobytes()).point(RAISED)
+    boxes = [(number * side, 0, (number + 1) * side, side) for number in range(len(shown))]
+    return [upper.crop(box) for box in boxes], colours
 
 
-@lru_cache(maxsize=64)
-def _thumbnail(reference: bytes) -> Image.Image:
+def _thumbnail(reference: bytes, side: int) -> Image.Image:
     """Return a square crop of a reference, or a plain tile if it is not an image.
 
     The colour of the plain tile follows from the bytes of the reference.
     """
     try:
         with Image.open(io.BytesIO(reference)) as picture:
-            picture.draft("RGB", (THUMBNAIL * 2, THUMBNAIL * 2))
-            return ImageOps.fit(picture.convert("RGB"), (THUMBNAIL, THUMBNAIL))
+            picture.draft("RGB", (side * 2, side * 2))
+            return ImageOps.fit(picture.convert("RGB"), (side, side))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         red, green, blue = hashlib.sha256(reference).digest()[:3]
-        return Image.new("RGB", (THUMBNAIL, THUMBNAIL), (red, green, blue))
+        return Image.new("RGB", (side, side), (red, green, blue))
 
 
 @lru_cache
