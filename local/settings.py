@@ -82,11 +82,6 @@ class Settings:
         return max(SMALLEST_POOL, self.concurrency or 0, self.concurrent_executions or 0)
 
     @property
-    def max_image_megabytes(self) -> int:
-        """The largest image of the model that is stored, as in template.yaml."""
-        return int(self.parameters.get("MaxImageMegabytes", 10))
-
-    @property
     def public_images(self) -> bool:
         """True if result images need no signature in their URL."""
         return self.parameters.get("ImageAccess") == "public"

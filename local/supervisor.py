@@ -209,7 +209,6 @@ class Stack:
     def _start_model(self) -> Service:
         port = self._ports.take("model")
         arguments = ["--host", HOST, "--port", str(port)]
-        arguments += ["--max-image-megabytes", str(self._settings.max_image_megabytes)]
         return self._start_service("local.image_model", arguments, port)
 
     def _start_service(

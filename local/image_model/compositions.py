@@ -12,25 +12,21 @@ from PIL.ImageDraw import Draw, ImageDraw
 
 type Composition = Callable[[ImageDraw, int, int, Random], None]
 
-SUPERSAMPLING = 2
 # Tones at the top and at the bottom of the background.
 GRADIENTS = ((24, 120), (56, 168), (196, 120), (168, 224), (20, 72))
 TILE_TONES = (20, 66, 118, 150, 192, 226)
 
 
 def draw(size: tuple[int, int], rng: Random) -> Image.Image:
-    """Return a random composition over a background gradient, as an image of tones.
-
-    It is drawn at twice the size and scaled down, which smooths the edges.
-    """
+    """Return a random composition over a background gradient, as an image of tones."""
     composition = rng.choice(COMPOSITIONS)
-    width, height = size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING
+    width, height = size
     top, bottom = rng.choice(GRADIENTS)
     column = Image.linear_gradient("L").resize((1, height), box=(0, 0, 1, 256))
     column = column.point([round(top + (bottom - top) * tone / 255) for tone in range(256)])
     canvas = column.resize((width, height), Image.Resampling.NEAREST)
     composition(Draw(canvas), width, height, rng)
-    return canvas.reduce(SUPERSAMPLING)
+    return canvas
 
 
 def _horizon(pen: ImageDraw, width: int, height: int, rng: Random) -> None:
@@ -186,7 +182,7 @@ def _disc(
     pen: ImageDraw, x: float, y: float, radius: float, tone: int, *, edge: int | None = None
 ) -> None:
     box = (x - radius, y - radius, x + radius, y + radius)
-    pen.ellipse(box, fill=tone, outline=edge, width=4)
+    pen.ellipse(box, fill=tone, outline=edge, width=3)
 
 
 def _quarter(

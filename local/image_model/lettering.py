@@ -5,10 +5,12 @@ from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
-CAPTION_SIZES = (34, 30, 26, 23, 20, 17)
+CAPTION_SIZES = (54, 48, 42, 37, 32, 27)
 LINES_OF_LARGE_TYPE = 3
 LEADING = 1.25
 LONGEST_CAPTION = 1500
+# A glyph's edge has four shades instead of 256: the files get a fifth smaller, at equal looks.
+EDGE_SHADES = [round(shade / 85) * 85 for shade in range(256)]
 
 
 def printable(text: str) -> str:
@@ -48,8 +50,34 @@ def _advance(size: int, character: str) -> float:
     return type_face(size).getlength(character)
 
 
-def fit_caption(text: str, width: int, height: int) -> tuple[list[str], ImageFont.FreeTypeFont]:
-    """Wrap the text in the largest type that fits; at the smallest, end it with an ellipsis."""
+def write(canvas: Image.Image, position: tuple[int, int], text: str, size: int, tone: int) -> None:
+    """Write a line on an image of tones. The position is its left end and the type's upper edge.
+
+    The glyphs come from a cache, which makes it several times faster than ImageDraw.text.
+    """
+    pen = ImageDraw.Draw(canvas)
+    x, y = position
+    at = float(x)
+    for character in text:
+        mask, left, top = _mask(size, character)
+        pen.bitmap((round(at) + left, y + top), mask, fill=tone)
+        at += _advance(size, character)
+
+
+@lru_cache(maxsize=4000)
+def _mask(size: int, character: str) -> tuple[Image.Image, int, int]:
+    """Return the picture of a character and its place: right of the pen, below the upper edge."""
+    left, top, right, bottom = map(round, type_face(size).getbbox(character))
+    mask = Image.new("L", (max(1, right - left), max(1, bottom - top)))
+    ImageDraw.Draw(mask).text((-left, -top), character, font=type_face(size), fill=255)
+    return mask.point(EDGE_SHADES), left, top
+
+
+def fit_caption(text: str, width: int, height: int) -> tuple[list[str], int]:
+    """Wrap the text in the largest type that fits; at the smallest, end it with an ellipsis.
+
+    Returns the lines and the size of the type.
+    """
     *larger, smallest = CAPTION_SIZES
     unwrapped = sum(_advance(smallest, character) for character in text)
     for size in larger:
@@ -57,11 +85,11 @@ def fit_caption(text: str, width: int, height: int) -> tuple[list[str], ImageFon
         if unwrapped * size / smallest <= room * width:
             lines = wrap(text, size, width)
             if len(lines) <= room:
-                return lines, type_face(size)
+                return lines, size
     lines, room = wrap(text, smallest, width), int(height // (smallest * LEADING))
     if len(lines) > room:
         lines = [*lines[: room - 1], lines[room - 1][:-1].rstrip() + "…"]
-    return lines, type_face(smallest)
+    return lines, smallest
 
 
 def wrap(text: str, size: int, width: int) -> list[str]:

@@ -1,31 +1,41 @@
-"""Posters that stand in for an image model's work: a real, distinct PNG for every prompt.
+"""Posters that stand in for an image model's work: a real, distinct image for every prompt.
 
-A poster is drawn as tones (one byte a pixel) and coloured by a palette of 256 entries. Drawing
-and compressing RGB would take several times the CPU. Only a poster with reference images is RGB.
-`compositions` makes the drawing and `lettering` fits the prompt below it.
+A poster is drawn as tones (one byte a pixel) and coloured by a palette of 256 entries. Drawing and
+compressing that is several times cheaper than RGB. Reference images get one half of the palette.
+Every poster is drawn at 1K and then scaled: nearest pixels, because the time has to stay short.
+`compositions` makes the drawing, `lettering` fits the prompt below it, `encoding` makes the file.
 """
 
 import hashlib
 import io
-import math
 import random
-import re
 from collections.abc import Sequence
 from functools import lru_cache
+from threading import BoundedSemaphore
 
-from PIL import Image, ImageDraw, ImageOps, PngImagePlugin
+from PIL import Image, ImageDraw, ImageOps
 
 from local.image_model import compositions
-from local.image_model.lettering import LEADING, fit_caption, printable, type_face
+from local.image_model.encoding import digest_of, encode, prompt_of
+from local.image_model.lettering import LEADING, fit_caption, printable, type_face, write
+from local.image_model.shapes import SCALES, pixels
+from masstock.catalogue.image_models import DEFAULT_SIZE
 
-SHORTEST_SIDE = 512
-AREA = 640 * 640
-MOST_STRETCHED = 8
+__all__ = ["paint", "prompt_of"]
 
-MARGIN = 26
+MARGIN = 40
+CAPTION_GAP = 24
+FOOTER = 62
+FOOTNOTE_SIZE = 20
 INK, PAPER, FOOTNOTE = 6, 252, 96
-THUMBNAIL = 132
+THUMBNAIL = 210
+THUMBNAIL_GAP, THUMBNAIL_FRAME = 20, 8
 MOST_THUMBNAILS = 4
+# Tones in the lower half of the palette, and the thumbnails' colours in the upper half.
+HALVED = [tone // 2 for tone in range(256)]
+RAISED = [min(index + 128, 255) for index in range(256)]
+# A JPEG of 4K takes 130 MB while it is encoded. Calls for more than 1K wait for each other.
+_large_pictures = BoundedSemaphore(2)
 
 # Five stops each, from dark to light: a higher tone is lighter in every palette.
 PALETTES = (
@@ -44,86 +54,126 @@ PALETTES = (
 )
 
 
-def paint(prompt: str, references: Sequence[bytes] = (), aspect_ratio: str | None = None) -> bytes:
-    """Return a PNG with sides of at least 512 px that shows the prompt and the reference images.
+def paint(
+    prompt: str,
+    references: Sequence[bytes] = (),
+    aspect_ratio: str | None = None,
+    *,
+    size: str = DEFAULT_SIZE,
+    seed: int | None = None,
+    format: str = "PNG",
+) -> bytes:
+    """Return an image file that shows the prompt and the reference images.
 
-    The same arguments give the same bytes; a different prompt or reference gives different ones.
-    Raises ValueError for an aspect ratio that is not "W:H" or is stretched beyond 8:1.
+    The same arguments give the same bytes; a different prompt, reference or seed gives different
+    ones. `prompt_of` reads the prompt back. Raises ValueError for an aspect ratio, a size or a
+    format that does not exist.
     """
-    width, height = size_for(aspect_ratio)
-    seed = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()
-    rng = random.Random(seed)
-    palette = rng.choice(PALETTES)
-
-    lines, font = fit_caption(printable(prompt), width - 2 * MARGIN, height * 2 // 5)
-    line_height = round(font.size * LEADING)
-    bottom = height - MARGIN - line_height * len(lines) - 40
-
-    poster = Image.new("L", (width, height), PAPER)
-    poster.paste(compositions.draw((width - 2 * MARGIN, bottom - MARGIN), rng), (MARGIN, MARGIN))
-    pen = ImageDraw.Draw(poster)
-    for number, line in enumerate(lines):
-        pen.text((MARGIN, bottom + 16 + number * line_height), line, font=font, fill=INK)
-    footnote = f"stand-in model  ·  {seed.hex()[:8]}"
-    pen.text((MARGIN, height - MARGIN), footnote, font=type_face(13), fill=FOOTNOTE, anchor="ls")
-
-    poster.putpalette(_ramp(palette))
+    width, height = pixels(aspect_ratio)
+    digest = digest_of(prompt)
+    rng = random.Random(digest if seed is None else f"{digest} {seed}")
+    ramp = _ramp(rng.choice(PALETTES))
+    poster, bottom = _draw(prompt, (width, height), rng, f"stand-in model  ·  {digest[:8]}")
     if references:
-        poster = poster.convert("RGB")
-        _pin_references(poster, references, bottom)
-    return _encode(poster, prompt, references)
+        poster, ramp = _pin_references(poster, tuple(references), bottom, ramp)
+    poster.putpalette(ramp)
+    source = _source(digest, seed, references)
+    if SCALES.get(size) == 1:
+        return encode(poster, format, prompt, source)
+    with _large_pictures:
+        return encode(_scaled(poster, pixels(aspect_ratio, size)), format, prompt, source)
 
 
-def size_for(aspect_ratio: str | None) -> tuple[int, int]:
-    """Return width and height in pixels for "W:H" (square for None).
+def _draw(
+    prompt: str, size: tuple[int, int], rng: random.Random, footnote: str
+) -> tuple[Image.Image, int]:
+    """Return a poster of tones and the lower edge of its drawing."""
+    width, height = size
+    lines, type_size = fit_caption(printable(prompt), width - 2 * MARGIN, height * 2 // 5)
+    line_height = round(type_size * LEADING)
+    bottom = height - MARGIN - line_height * len(lines) - FOOTER
 
-    Raises ValueError for another form and for a ratio beyond 8:1.
+    poster = Image.new("L", size, PAPER)
+    poster.paste(compositions.draw((width - 2 * MARGIN, bottom - MARGIN), rng), (MARGIN, MARGIN))
+    for number, line in enumerate(lines):
+        write(poster, (MARGIN, bottom + CAPTION_GAP + number * line_height), line, type_size, INK)
+    top = height - MARGIN - FOOTNOTE_SIZE
+    write(poster, (MARGIN, top), footnote, FOOTNOTE_SIZE, FOOTNOTE)
+    return poster, bottom
+
+
+def _scaled(poster: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Scale a poster by a half, or by a whole number."""
+    if size[0] < poster.width:
+        return poster.convert("RGB").reduce(poster.width // size[0])
+    return poster.resize(size, Image.Resampling.NEAREST)
+
+
+def _source(digest: str, seed: int | None, references: Sequence[bytes]) -> str:
+    """Return a digest of the picture's source. It makes the files of equal drawings differ."""
+    source = hashlib.sha256(f"{digest} {seed}".encode())
+    for reference in references:
+        source.update(hashlib.sha256(reference).digest())
+    return source.hexdigest()
+
+
+def _pin_references(
+    poster: Image.Image, references: tuple[bytes, ...], bottom: int, ramp: list[int]
+) -> tuple[Image.Image, list[int]]:
+    """Paste framed thumbnails along the lower edge of the drawing.
+
+    Returns the poster with half as many tones, and the palette of tones and thumbnails.
     """
-    wanted = "1:1" if aspect_ratio is None else aspect_ratio
-    match = re.fullmatch(r"([1-9]\d{0,2}):([1-9]\d{0,2})", wanted)
-    if not match:
-        raise ValueError(f"aspect ratio {aspect_ratio!r} is not of the form W:H")
-    ratio = int(match[1]) / int(match[2])
-    if not 1 / MOST_STRETCHED <= ratio <= MOST_STRETCHED:
-        raise ValueError(f"aspect ratio {aspect_ratio!r} is stretched beyond {MOST_STRETCHED}:1")
-    height = math.sqrt(AREA / ratio)
-    scale = max(1.0, SHORTEST_SIDE / min(height, height * ratio))
-    return round(height * ratio * scale), round(height * scale)
+    inset = THUMBNAIL_GAP + THUMBNAIL_FRAME
+    room = (poster.width - 2 * MARGIN - inset) // MOST_THUMBNAILS - THUMBNAIL_GAP
+    side = min(THUMBNAIL, room, bottom - MARGIN - 2 * THUMBNAIL_GAP)
+    thumbnails, colours = _thumbnails(references, side)
+    poster = poster.point(HALVED)
+    for number, thumbnail in enumerate(thumbnails):
+        x = MARGIN + inset + number * (side + THUMBNAIL_GAP)
+        poster.paste(thumbnail, (x, bottom - side - inset))
+    tones = [channel for tone in range(0, 256, 2) for channel in ramp[tone * 3 : tone * 3 + 3]]
+    return poster, tones + colours
 
 
-def _pin_references(poster: Image.Image, references: Sequence[bytes], bottom: int) -> None:
-    """Paste framed thumbnails along the lower edge of the drawing. The last thumbnail has the
-    number of references that are not shown."""
-    shown = [_thumbnail(reference) for reference in references[:MOST_THUMBNAILS]]
-    room = (poster.width - 2 * MARGIN - 16) // MOST_THUMBNAILS - 12
-    side = min(THUMBNAIL, room, bottom - MARGIN - 24)
-    x = MARGIN + 16
-    for thumbnail in shown:
-        framed = ImageOps.expand(thumbnail.resize((side - 10, side - 10)), 5, "white")
-        poster.paste(framed, (x, bottom - side - 16))
-        x += side + 12
+# The prompts of an execution share their references.
+@lru_cache(maxsize=8)
+def _thumbnails(references: tuple[bytes, ...], side: int) -> tuple[list[Image.Image], list[int]]:
+    """Return thumbnails in the upper half of the palette, and that half; the last counts the rest.
+
+    All thumbnails together have at most 128 colours.
+    """
+    shown = references[:MOST_THUMBNAILS]
+    strip = Image.new("RGB", (side * len(shown), side), "white")
+    inner = side - 2 * THUMBNAIL_FRAME
+    for number, reference in enumerate(shown):
+        place = (number * side + THUMBNAIL_FRAME, THUMBNAIL_FRAME)
+        strip.paste(_thumbnail(reference, inner), place)
     if len(references) > len(shown):
-        pen = ImageDraw.Draw(poster)
         more = f"+{len(references) - len(shown)}"
-        pen.text(
-            (x - 24, bottom - 26), more, font=type_face(24), fill="white", anchor="rs",
-            stroke_width=3, stroke_fill="black",
+        ImageDraw.Draw(strip).text(
+            (strip.width - side / 8, side * 7 / 8), more, font=type_face(max(12, side // 5)),
+            fill="white", anchor="rs", stroke_width=max(1, side // 40), stroke_fill="black",
         )  # fmt: skip
+    indexed = strip.quantize(128, dither=Image.Dither.NONE)
+    colours = indexed.getpalette() or []
+    upper = Image.frombytes("L", indexed.size, indexed.tobytes()).point(RAISED)
+    boxes = [(number * side, 0, (number + 1) * side, side) for number in range(len(shown))]
+    return [upper.crop(box) for box in boxes], colours
 
 
-@lru_cache(maxsize=64)
-def _thumbnail(reference: bytes) -> Image.Image:
+def _thumbnail(reference: bytes, side: int) -> Image.Image:
     """Return a square crop of a reference, or a plain tile if it is not an image.
 
     The colour of the plain tile follows from the bytes of the reference.
     """
     try:
         with Image.open(io.BytesIO(reference)) as picture:
-            picture.draft("RGB", (THUMBNAIL * 2, THUMBNAIL * 2))
-            return ImageOps.fit(picture.convert("RGB"), (THUMBNAIL, THUMBNAIL))
+            picture.draft("RGB", (side * 2, side * 2))
+            return ImageOps.fit(picture.convert("RGB"), (side, side))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         red, green, blue = hashlib.sha256(reference).digest()[:3]
-        return Image.new("RGB", (THUMBNAIL, THUMBNAIL), (red, green, blue))
+        return Image.new("RGB", (side, side), (red, green, blue))
 
 
 @lru_cache
@@ -137,17 +187,3 @@ def _ramp(palette: tuple[str, ...]) -> list[int]:
         for dark, light in zip(stops[lower], stops[lower + 1], strict=True):
             entries.append(round(dark + (light - dark) * (at - lower)))
     return entries
-
-
-def _encode(poster: Image.Image, prompt: str, references: Sequence[bytes]) -> bytes:
-    """Return PNG bytes that carry the prompt and a digest, so that no two posters are equal."""
-    digest = hashlib.sha256(prompt.encode("utf-8", "surrogatepass"))
-    for reference in references:
-        digest.update(hashlib.sha256(reference).digest())
-    notes = PngImagePlugin.PngInfo()
-    notes.add_text("Software", "MasStock stand-in model")
-    notes.add_text("Source", digest.hexdigest())
-    notes.add_itxt("Description", prompt.encode("utf-8", "replace").decode())
-    stream = io.BytesIO()
-    poster.save(stream, "PNG", compress_level=1, pnginfo=notes)
-    return stream.getvalue()

@@ -1,164 +1,206 @@
-"""Requests, replies and errors of Gemini's generateContent, in their JSON shapes."""
+"""Answers of Gemini's generateContent: images, refusals in words, and what gateways send."""
 
 import base64
 import io
 import json
 import math
+import os
 import random
-import re
+import secrets
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from urllib.parse import urlencode
 
 from PIL import Image
 
+from local.image_model.asks import Ask, check
+from local.image_model.errors import ERRORS, TYPE, GoogleError, Json, unavailable
 from local.image_model.painter import paint
+from masstock.catalogue.image_models import DEFAULT_SIZE
 
-TYPE = "type.googleapis.com/google.rpc."
-SERVICE = "generativelanguage.googleapis.com"
-IMAGE_TOKENS = 1290
-REFERENCE_TOKENS = 258
-# The default of template.yaml.
-MAX_IMAGE_MEGABYTES = 10
-
-type Json = dict[str, Any]
-
-
-class GoogleError(Exception):
-    """An error answer, in the shape that all Google APIs share."""
-
-    def __init__(self, code: int, status: str, message: str, details: Sequence[Json] = ()) -> None:
-        super().__init__(message)
-        self.code = code
-        self.body: Json = {"error": {"code": code, "message": message, "status": status}}
-        if details:
-            self.body["error"]["details"] = list(details)
-
-
-# Requests
+JSON_TYPE = "application/json; charset=UTF-8"
+# The redirect's target. It paints, so a client that follows the redirect is found out.
+FOLLOWED_PATH = "/_followed"
+FOLLOWED_PROMPT = 500
+DRAFT_SIZE = "512"
+# Thinking and text of a documented answer of gemini-3-pro-image.
+THOUGHT_TOKENS, TEXT_TOKENS = 337, 340
+REFUSAL_TOKENS = 16
+PNG = "image/png"
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """The members of a generateContent call that determine the answer."""
+class Answer:
+    """A complete HTTP answer. `location` is a path of the stand-in."""
 
-    model: str
-    prompt: str
-    references: tuple[bytes, ...] = ()
-    aspect_ratio: str | None = None
-    # The behaviour `oversize` answers with a larger image.
-    max_image_megabytes: int = MAX_IMAGE_MEGABYTES
+    body: bytes
+    code: int = 200
+    content_type: str = JSON_TYPE
+    location: str | None = None
 
 
-def read_ask(model: str, body: bytes, max_image_megabytes: int = MAX_IMAGE_MEGABYTES) -> Ask:
-    """Parse a generateContent body; GoogleError 400 for a body that Gemini refuses."""
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise invalid_argument(f"Invalid JSON payload received. {error}") from None
-    turn = _last_user_turn(_member(request, "contents", list, []))
-    texts: list[str] = []
-    references: list[bytes] = []
-    for part in _member(turn, "parts", list, []):
-        texts.append(_member(part, "text", str, ""))
-        blob = _member(part, "inlineData", dict, None)
-        if blob is not None:
-            references.append(_read_base64(_member(blob, "data", str, "")))
-    prompt = "".join(texts)
-    if not prompt.strip():
-        raise invalid_argument("* GenerateContentRequest.contents: contents is not specified")
-    config = _member(request, "generationConfig", dict, {})
-    ratio = _member(_member(config, "imageConfig", dict, {}), "aspectRatio", str, None)
-    return Ask(model, prompt, tuple(references), ratio or None, max_image_megabytes)
-
-
-def _read_base64(text: str) -> bytes:
-    """Decode base64 of both alphabets, padded or not, as protobuf does. The SDK sends URL-safe."""
-    text = text.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except ValueError:
-        raise invalid_argument("Base64 decoding failed for inlineData.data") from None
-
-
-def _last_user_turn(contents: Sequence[object]) -> object:
-    turns = [turn for turn in contents if _member(turn, "role", str, "user") == "user"]
-    if not turns:
-        raise invalid_argument("* GenerateContentRequest.contents: contents is not specified")
-    return turns[-1]
-
-
-def _member[T](parent: object, name: str, kind: type[T], absent: Any) -> Any:
-    """Return a member of a JSON object by its camelCase or snake_case name, as protobuf does."""
-    if not isinstance(parent, dict):
-        raise invalid_argument(f"Invalid value: the parent of {name!r} is not an object")
-    snake = re.sub(r"([A-Z])", lambda letter: "_" + letter[1].lower(), name)
-    value = parent.get(name, parent.get(snake))
-    if value is None:
-        return absent
-    if not isinstance(value, kind):
-        raise invalid_argument(f"Invalid value at {name!r}")
-    return value
-
-
-# Replies
-
-
-def invalid_argument(message: str, details: Sequence[Json] = ()) -> GoogleError:
-    return GoogleError(400, "INVALID_ARGUMENT", message, details)
+# Images
 
 
 def _ok(ask: Ask) -> Json:
-    try:
-        image = paint(ask.prompt, ask.references, ask.aspect_ratio)
-    except ValueError as error:
-        raise invalid_argument(f"Invalid value at 'image_config.aspect_ratio': {error}") from None
-    return _image_reply(ask, base64.b64encode(image).decode())
+    return _image_reply(ask, [_image_part(ask, _picture(ask))])
+
+
+def _thought_draft(ask: Ask) -> Json:
+    """A small draft among the thoughts, then the image."""
+    draft = _picture(replace(ask, seed=_next_seed(ask), size=DRAFT_SIZE))
+    parts = [
+        {"text": "**Composing the scene**\n\nI am sketching a first version.", "thought": True},
+        {**_image_part(ask, draft), "thought": True},
+        {**_image_part(ask, _picture(ask)), "thoughtSignature": _token()},
+    ]
+    return _image_reply(ask, parts, thoughts=ask.facts.thinking_tokens or THOUGHT_TOKENS)
+
+
+def _two_images(ask: Ask) -> Json:
+    first = _picture(replace(ask, seed=_next_seed(ask)))
+    parts = [_image_part(ask, first), _image_part(ask, _picture(ask))]
+    return _image_reply(ask, parts, images=2)
+
+
+def _truncated(ask: Ask) -> Json:
+    picture = _picture(ask)
+    return _image_reply(ask, [_image_part(ask, picture[: len(picture) * 3 // 5])])
+
+
+def _wrong_shape(ask: Ask) -> Json:
+    square = replace(ask, aspect_ratio=None, size=DEFAULT_SIZE)
+    return _image_reply(square, [_image_part(ask, _picture(square))])
 
 
 def _garbage(ask: Ask) -> Json:
-    return _image_reply(ask, base64.b64encode(b"These bytes are not an image.").decode())
+    return _image_reply(ask, [_inline(PNG, b"These bytes are not an image.")])
 
 
 def _oversize(ask: Ask) -> Json:
-    return _image_reply(ask, oversize_image(ask.max_image_megabytes))
+    return _image_reply(ask, [_inline(PNG, oversize_image())])
+
+
+def _no_usage(ask: Ask) -> Json:
+    reply = _ok(ask)
+    del reply["usageMetadata"]
+    return reply
+
+
+def _thinking_usage(ask: Ask) -> Json:
+    """An image beside text and thoughts, which have a price of their own."""
+    parts = [{"text": "Here is your image."}, _image_part(ask, _picture(ask))]
+    thoughts = ask.facts.thinking_tokens or THOUGHT_TOKENS
+    return _image_reply(ask, parts, text=TEXT_TOKENS, thoughts=thoughts)
+
+
+def _jpeg(ask: Ask) -> Json:
+    return _image_reply(ask, [_inline(PNG, _picture(ask, "JPEG"))])
+
+
+def _webp(ask: Ask) -> Json:
+    return _image_reply(ask, [_inline(PNG, _picture(ask, "WEBP"))])
+
+
+def _continuation(ask: Ask) -> Json:
+    """An image that claims to be unfinished. The call with its token ends the answer."""
+    reply = _ok(ask)
+    if not ask.continues:
+        reply["candidates"][0] |= {"finishReason": "CONTINUATION", "continuationToken": _token()}
+    return reply
+
+
+def _picture(ask: Ask, format: str | None = None) -> bytes:
+    format = format or ask.facts.mime_type.removeprefix("image/").upper()
+    return paint(
+        ask.prompt, ask.references, ask.aspect_ratio, size=ask.size, seed=ask.seed, format=format
+    )
+
+
+def _next_seed(ask: Ask) -> int:
+    return (ask.seed or 0) + 1
 
 
 @cache
-def oversize_image(megabytes: int) -> str:
-    """Return a valid PNG over this size in base64: noise, stored without compression."""
-    side = math.isqrt(megabytes * 2**20 // 3) + 1
+def oversize_image() -> bytes:
+    """Return a valid PNG over MAX_IMAGE_MEGABYTES (default 10): noise, without compression."""
+    megabytes = int(os.environ.get("MAX_IMAGE_MEGABYTES", "10"))
+    side = math.isqrt(megabytes * 2**20 // 3) + 8
     noise = random.Random(0).randbytes(side * side * 3)
     stream = io.BytesIO()
     Image.frombytes("RGB", (side, side), noise).save(stream, "PNG", compress_level=0)
-    return base64.b64encode(stream.getvalue()).decode()
+    return stream.getvalue()
 
 
-def _image_reply(ask: Ask, image: str) -> Json:
-    part = {"inlineData": {"mimeType": "image/png", "data": image}}
-    return _reply(ask, [_candidate("STOP", [part])], IMAGE_TOKENS)
+def _image_part(ask: Ask, picture: bytes) -> Json:
+    return _inline(ask.facts.mime_type, picture)
+
+
+def _inline(mime_type: str, content: bytes) -> Json:
+    return {"inlineData": {"mimeType": mime_type, "data": base64.b64encode(content).decode()}}
+
+
+def _token() -> str:
+    return base64.b64encode(secrets.token_bytes(24)).decode()
+
+
+# Words instead of an image
 
 
 def _no_image(ask: Ask) -> Json:
     text = "I can describe that scene for you, but I did not create an image."
-    return _reply(ask, [_candidate("STOP", [{"text": text}])], 16)
+    return _text_reply(ask, text)
+
+
+def _refusal_text(ask: Ask) -> Json:
+    text = (
+        "I'm sorry, but I can't create that image. It may go against my guidelines. Would you like"
+        " me to try something different?"
+    )
+    return _text_reply(ask, text)
+
+
+def _finish_message(ask: Ask) -> Json:
+    return _unpainted(ask, "NO_IMAGE", "You will not be charged for this request. ")
 
 
 def _content_blocked(ask: Ask) -> Json:
-    candidate = _candidate("IMAGE_SAFETY", [])
+    return _unpainted(ask, "IMAGE_SAFETY")
+
+
+def _unpainted(ask: Ask, finish_reason: str, more: str = "") -> Json:
+    candidate = _candidate(finish_reason, [])
     candidate["finishMessage"] = (
         "Unable to show the generated image. The model could not generate the image based on the"
-        " prompt provided. Try rephrasing the prompt."
+        f" prompt provided. {more}Try rephrasing the prompt."
     )
-    return _reply(ask, [candidate], 0)
+    return _reply(ask, [candidate])
 
 
 def _prompt_blocked(ask: Ask) -> Json:
-    reply = _reply(ask, [], 0)
+    reply = _reply(ask, [])
     del reply["candidates"]
     return {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, **reply}
+
+
+# Candidates and usage
+
+
+def _image_reply(
+    ask: Ask, parts: list[Json], *, images: int = 1, text: int = 0, thoughts: int | None = None
+) -> Json:
+    """`images` and `text` are the number of images and of text tokens. `thoughts` is the number of
+    thinking tokens; None for the usual number of the model."""
+    thoughts = ask.facts.thinking_tokens if thoughts is None else thoughts
+    image = images * ask.facts.image_tokens[ask.size]
+    return _reply(ask, [_candidate("STOP", parts)], image=image, text=text, thoughts=thoughts)
+
+
+def _text_reply(ask: Ask, text: str) -> Json:
+    candidate = _candidate("STOP", [{"text": text}])
+    return _reply(ask, [candidate], text=REFUSAL_TOKENS, thoughts=ask.facts.thinking_tokens)
 
 
 def _candidate(finish_reason: str, parts: list[Json]) -> Json:
@@ -166,19 +208,19 @@ def _candidate(finish_reason: str, parts: list[Json]) -> Json:
     return {**content, "finishReason": finish_reason, "index": 0}
 
 
-def _reply(ask: Ask, candidates: list[Json], candidates_tokens: int) -> Json:
-    text_tokens = max(1, math.ceil(len(ask.prompt) / 4))
-    image_tokens = REFERENCE_TOKENS * len(ask.references)
-    prompt_details = [{"modality": "TEXT", "tokenCount": text_tokens}]
-    if image_tokens:
-        prompt_details.append({"modality": "IMAGE", "tokenCount": image_tokens})
-    usage: Json = {"promptTokenCount": text_tokens + image_tokens}
-    if candidates_tokens:
-        modality = "IMAGE" if candidates_tokens == IMAGE_TOKENS else "TEXT"
-        usage["candidatesTokenCount"] = candidates_tokens
-        usage["candidatesTokensDetails"] = [{"modality": modality, "tokenCount": candidates_tokens}]
-    usage["totalTokenCount"] = text_tokens + image_tokens + candidates_tokens
-    usage["promptTokensDetails"] = prompt_details
+def _reply(
+    ask: Ask, candidates: list[Json], *, image: int = 0, text: int = 0, thoughts: int = 0
+) -> Json:
+    """Return a reply with its usage: tokens of the image, of the text and of the thoughts."""
+    prompt, references = ask.input_tokens
+    usage: Json = {"promptTokenCount": prompt + references}
+    if image or text:
+        usage["candidatesTokenCount"] = image + text
+        usage["candidatesTokensDetails"] = _by_modality(IMAGE=image, TEXT=text)
+    usage["totalTokenCount"] = prompt + references + image + text + thoughts
+    usage["promptTokensDetails"] = _by_modality(TEXT=prompt, IMAGE=references)
+    if thoughts:
+        usage["thoughtsTokenCount"] = thoughts
     return {
         "candidates": candidates,
         "usageMetadata": usage,
@@ -187,109 +229,89 @@ def _reply(ask: Ask, candidates: list[Json], candidates_tokens: int) -> Json:
     }
 
 
-# Errors
+def _by_modality(**counts: int) -> list[Json]:
+    return [{"modality": name, "tokenCount": count} for name, count in counts.items() if count]
 
 
-def _throttle(ask: Ask) -> GoogleError:
-    return _exhausted(ask, "GenerateRequestsPerMinutePerProjectPerModel", "10")
+# Answers that are no reply of generateContent
 
 
-def _quota(ask: Ask) -> GoogleError:
-    return _exhausted(ask, "GenerateRequestsPerDayPerProjectPerModel-FreeTier", "100")
+def _created_201(ask: Ask) -> Answer:
+    return json_answer(_ok(ask), 201)
 
 
-def _exhausted(ask: Ask, quota_id: str, quota_value: str) -> GoogleError:
-    violation = {
-        "quotaMetric": f"{SERVICE}/generate_content_free_tier_requests",
-        "quotaId": quota_id,
-        "quotaDimensions": {"location": "global", "model": ask.model},
-        "quotaValue": quota_value,
-    }
-    return GoogleError(
-        429,
-        "RESOURCE_EXHAUSTED",
-        "You exceeded your current quota, please check your plan and billing details."
-        f" * Quota exceeded for metric: {violation['quotaMetric']}, limit: {quota_value},"
-        f" model: {ask.model}",
-        [{"@type": TYPE + "QuotaFailure", "violations": [violation]}],
+def _redirect(ask: Ask) -> Answer:
+    query = urlencode(
+        {"model": ask.model, "prompt": ask.prompt[:FOLLOWED_PROMPT]}, errors="replace"
     )
+    return Answer(b"", 302, location=f"{FOLLOWED_PATH}?{query}")
 
 
-def _unavailable(_ask: Ask) -> GoogleError:
-    message = "The model is overloaded. Please try again later."
-    return GoogleError(503, "UNAVAILABLE", message)
+def _error_in_200(ask: Ask) -> Answer:
+    return json_answer(unavailable(ask.model).body)
 
 
-def _invalid_key(_ask: Ask) -> GoogleError:
-    message = "API key not valid. Please pass a valid API key."
-    return invalid_argument(
-        message,
-        [
-            {
-                "@type": TYPE + "ErrorInfo",
-                "reason": "API_KEY_INVALID",
-                "domain": "googleapis.com",
-                "metadata": {"service": SERVICE},
-            },
-            {"@type": TYPE + "LocalizedMessage", "locale": "en-US", "message": message},
-        ],
-    )
+def _html(_ask: Ask) -> Answer:
+    page = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in</body></html>"
+    return Answer(page.encode(), content_type="text/html; charset=UTF-8")
 
 
-def unregistered() -> GoogleError:
-    return GoogleError(
-        403,
-        "PERMISSION_DENIED",
-        "Method doesn't allow unregistered callers (callers without established identity). Please"
-        " use API Key or other form of API consumer identity to call this API.",
-    )
-
-
-def _bad_request(_ask: Ask) -> GoogleError:
-    violation = {"field": "contents", "description": "Request contains an invalid argument."}
-    details = [{"@type": TYPE + "BadRequest", "fieldViolations": [violation]}]
-    return invalid_argument("Request contains an invalid argument.", details)
-
-
-def _not_found(ask: Ask) -> GoogleError:
-    return GoogleError(
-        404,
-        "NOT_FOUND",
-        f"models/{ask.model} is not found for API version v1beta, or is not supported for"
-        " generateContent. Call ListModels to see the list of available models and their"
-        " supported methods.",
-    )
+def json_answer(body: Json, code: int = 200) -> Answer:
+    return Answer(json.dumps(body).encode(), code)
 
 
 REPLIES: Mapping[str, Callable[[Ask], Json]] = {
     "ok": _ok,
-    "prompt_blocked": _prompt_blocked,
-    "content_blocked": _content_blocked,
-    "no_image": _no_image,
+    # The server sends this one in small pieces.
+    "dribble": _ok,
+    # Rules give this one a delay.
+    "slow": _ok,
+    "thought_draft": _thought_draft,
+    "two_images": _two_images,
+    "truncated": _truncated,
+    "wrong_shape": _wrong_shape,
+    "jpeg": _jpeg,
+    "webp": _webp,
     "garbage": _garbage,
     "oversize": _oversize,
+    "no_usage": _no_usage,
+    "thinking_usage": _thinking_usage,
+    "continuation": _continuation,
+    "no_image": _no_image,
+    "refusal_text": _refusal_text,
+    "finish_message": _finish_message,
+    "content_blocked": _content_blocked,
+    "prompt_blocked": _prompt_blocked,
 }
-ERRORS: Mapping[str, Callable[[Ask], GoogleError]] = {
-    "throttle": _throttle,
-    "quota": _quota,
-    "unavailable": _unavailable,
-    "invalid_key": _invalid_key,
-    "bad_request": _bad_request,
-    "not_found": _not_found,
+OTHERS: Mapping[str, Callable[[Ask], Answer]] = {
+    "created_201": _created_201,
+    "redirect": _redirect,
+    "error_in_200": _error_in_200,
+    "html": _html,
 }
 SILENCES = ("stall", "drop")
-BEHAVIOURS = (*REPLIES, *ERRORS, *SILENCES)
+BEHAVIOURS = (*REPLIES, *OTHERS, *ERRORS, *SILENCES)
 
 
-def answer(ask: Ask, behave: str, retry_delay_s: float | None = None) -> Json:
-    """Return the body of a 200, or raise the GoogleError of the behaviour.
+def answer(ask: Ask, behave: str, retry_delay_s: float | None = None) -> Answer:
+    """Return the answer of a behaviour, or raise its GoogleError.
 
-    The silent behaviours, `stall` and `drop`, have no answer.
+    An ask without a seed gets a random one. GoogleError 400 for an ask that the model refuses. The
+    silent behaviours, `stall` and `drop`, have no answer.
     """
-    if behave in REPLIES:
-        return REPLIES[behave](ask)
-    error = ERRORS[behave](ask)
-    if retry_delay_s is not None:
-        delay = {"@type": TYPE + "RetryInfo", "retryDelay": f"{retry_delay_s:g}s"}
-        error.body["error"].setdefault("details", []).append(delay)
-    raise error
+    if behave in ERRORS:
+        error = ERRORS[behave](ask.model)
+        if retry_delay_s is not None:
+            delay = {"@type": TYPE + "RetryInfo", "retryDelay": f"{retry_delay_s:g}s"}
+            error.body["error"].setdefault("details", []).append(delay)
+        raise error
+    check(ask)
+    if ask.seed is None:
+        ask = replace(ask, seed=secrets.randbits(31))
+    if behave in OTHERS:
+        return OTHERS[behave](ask)
+    return json_answer(REPLIES[behave](ask))
+
+
+def error_answer(error: GoogleError) -> Answer:
+    return json_answer(error.body, error.code)

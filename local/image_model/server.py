@@ -9,153 +9,40 @@ A rule applies to a prompt if its regular expression is found in it. The first s
 """
 
 import argparse
-import hashlib
-import json
 import re
 import signal
 import socketserver
 import sys
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from local.image_model.asks import Ask, read_ask
+from local.image_model.errors import GoogleError, unregistered
 from local.image_model.painter import paint
 from local.image_model.replies import (
-    BEHAVIOURS,
-    MAX_IMAGE_MEGABYTES,
+    FOLLOWED_PATH,
     SILENCES,
-    GoogleError,
-    Json,
+    Answer,
     answer,
-    read_ask,
-    unregistered,
+    error_answer,
+    json_answer,
 )
+from local.image_model.rules import Model, Rule, RuleError, read_rules
 
-__all__ = ["Model", "ModelServer", "main", "paint"]
+__all__ = ["Model", "ModelServer", "Rule", "main", "paint"]
 
 GENERATE = re.compile(r"/v1(?:beta)?/models/([^/:]+):generateContent")
 LARGEST_BODY = 64 * 1024 * 1024
-LONGEST_DELAY_MS = 600_000
 IDLE_SECONDS = 120
-
-
-class RuleError(ValueError):
-    """The body of /_control is not valid; the message names the place and the reason."""
-
-
-# Rules and calls
-
-
-@dataclass(slots=True)
-class Rule:
-    """One rule of /_control. `times` counts down; None means always."""
-
-    match: re.Pattern[str]
-    behave: str
-    times: int | None = None
-    delay_ms: float = 0
-    retry_delay_s: float | None = None
-
-
-def read_rules(body: bytes) -> list[Rule]:
-    """Parse a /_control body; RuleError if a rule is not valid. A null member counts as absent."""
-    try:
-        control = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RuleError(f"the body is not JSON: {error}") from None
-    if not isinstance(control, dict) or control.keys() != {"rules"}:
-        raise RuleError('the body must be {"rules": […]} and nothing else')
-    if not isinstance(control["rules"], list):
-        raise RuleError("rules must be a list")
-    return [_read_rule(f"rules[{number}]", rule) for number, rule in enumerate(control["rules"])]
-
-
-def _read_rule(where: str, rule: object) -> Rule:
-    if not isinstance(rule, dict):
-        raise RuleError(f"{where} must be an object")
-    if unknown := sorted(rule.keys() - {"match", "behave", "times", "delay_ms", "retry_delay_s"}):
-        raise RuleError(f"{where} has unknown members: {', '.join(unknown)}")
-    match, behave = rule.get("match"), rule.get("behave")
-    if not isinstance(match, str):
-        raise RuleError(f"{where}.match must be a string")
-    try:
-        pattern = re.compile(match)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise RuleError(f"{where}.match is not a regular expression: {error}") from None
-    if behave not in BEHAVIOURS:
-        raise RuleError(f"{where}.behave must be one of {', '.join(BEHAVIOURS)}")
-    times = rule.get("times")
-    if times is not None and (type(times) is not int or times < 0):
-        raise RuleError(f"{where}.times must be a whole number, 0 or more")
-    delay_ms = _read_number(where, rule, "delay_ms", LONGEST_DELAY_MS) or 0
-    return Rule(pattern, behave, times, delay_ms, _read_number(where, rule, "retry_delay_s", 1e6))
-
-
-def _read_number(where: str, rule: Mapping[str, object], name: str, most: float) -> float | None:
-    value = rule.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise RuleError(f"{where}.{name} must be a number from 0 to {most:g}")
-    return value
-
-
-class Model:
-    """The current rules and every call since the start. Safe for concurrent threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._rules: list[Rule] = []
-        self._calls: list[str] = []
-
-    def replace_rules(self, rules: Sequence[Rule]) -> None:
-        with self._lock:
-            self._rules = list(rules)
-
-    def admit(self, prompt: str, model: str, api_key: str) -> Rule:
-        """Log a call on arrival, count it against the rule that applies, and return that rule."""
-        with self._lock:
-            rule = next((rule for rule in self._rules if self._applies(rule, prompt)), PAINT)
-            if rule.times is not None:
-                rule.times -= 1
-            self._log(prompt, model, api_key, rule.behave)
-        return rule
-
-    def admit_refused(self, model: str, api_key: str, behave: str) -> None:
-        """Log a call whose prompt could not be read."""
-        with self._lock:
-            self._log("", model, api_key, behave)
-
-    def calls_json(self) -> str:
-        """Return every call as a JSON array, oldest first."""
-        with self._lock:
-            calls = list(self._calls)
-        return f"[{','.join(calls)}]"
-
-    @staticmethod
-    def _applies(rule: Rule, prompt: str) -> bool:
-        return rule.times != 0 and rule.match.search(prompt) is not None
-
-    def _log(self, prompt: str, model: str, api_key: str, behave: str) -> None:
-        call = {
-            "prompt": prompt,
-            "model": model,
-            "api_key_sha256": hashlib.sha256(api_key.encode()).hexdigest(),
-            "time": time.time(),
-            "behave": behave,
-        }
-        self._calls.append(json.dumps(call))
-
-
-PAINT = Rule(re.compile(""), "ok")
-
-
-# HTTP
+# `dribble` sends at least this many pieces, and one at least every half second.
+FEWEST_PIECES = 10
+PIECE_SECONDS = 0.5
+# Statuses that http.HTTPStatus does not know.
+PHRASES = {499: "Client Closed Request"}
 
 
 class ModelServer(ThreadingHTTPServer):
@@ -164,11 +51,8 @@ class ModelServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 1024
 
-    def __init__(
-        self, address: tuple[str, int], max_image_megabytes: int = MAX_IMAGE_MEGABYTES
-    ) -> None:
+    def __init__(self, address: tuple[str, int]) -> None:
         self.model = Model()
-        self.max_image_megabytes = max_image_megabytes
         super().__init__(address, Handler)
 
     def server_bind(self) -> None:
@@ -196,14 +80,12 @@ class Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, ModelServer)
         return self.server.model
 
-    @property
-    def _max_image_megabytes(self) -> int:
-        assert isinstance(self.server, ModelServer)
-        return self.server.max_image_megabytes
-
     def do_GET(self) -> None:
-        if urlsplit(self.path).path == "/_calls":
-            self._send(200, self.model.calls_json().encode())
+        path = urlsplit(self.path).path
+        if path == "/_calls":
+            self._send(Answer(self.model.calls_json().encode()))
+        elif path == FOLLOWED_PATH:
+            self._paint_for_a_follower()
         else:
             self._send_unknown_path()
 
@@ -216,6 +98,8 @@ class Handler(BaseHTTPRequestHandler):
             self._control(body)
         elif call := GENERATE.fullmatch(path):
             self._generate(unquote(call[1]), body)
+        elif path == FOLLOWED_PATH:
+            self._paint_for_a_follower()
         else:
             self._send_unknown_path()
 
@@ -223,34 +107,43 @@ class Handler(BaseHTTPRequestHandler):
         try:
             rules = read_rules(body)
         except RuleError as error:
-            self._send_json(400, {"error": str(error)})
+            self._send(json_answer({"error": str(error)}, 400))
             return
         self.model.replace_rules(rules)
-        self._send_json(200, {"rules": len(rules)})
+        self._send(json_answer({"rules": len(rules)}))
 
     def _generate(self, model_name: str, body: bytes) -> None:
         api_key = self._api_key()
         try:
             if not api_key:
                 raise unregistered()
-            ask = read_ask(model_name, body, self._max_image_megabytes)
+            ask = read_ask(model_name, body)
         except GoogleError as error:
             behave = "bad_request" if error.code == 400 else "invalid_key"
-            self.model.admit_refused(model_name, api_key, behave)
-            self._send_json(error.code, error.body)
+            self.model.log("", model_name, api_key, behave)
+            self._send(error_answer(error))
             return
         rule = self.model.admit(ask.prompt, model_name, api_key)
-        if rule.delay_ms:
-            time.sleep(rule.delay_ms / 1000)
+        if rule.behave != "dribble":
+            time.sleep(rule.delay_s)
         if rule.behave in SILENCES:
             if rule.behave == "stall":
                 self._wait_for_hang_up()
             self.close_connection = True
             return
         try:
-            self._send_json(200, answer(ask, rule.behave, rule.retry_delay_s))
+            reply = answer(ask, rule.behave, rule.retry_delay_s)
         except GoogleError as error:
-            self._send_json(error.code, error.body)
+            self._send(error_answer(error))
+            return
+        self._send(reply, seconds=rule.delay_s if rule.behave == "dribble" else 0)
+
+    def _paint_for_a_follower(self) -> None:
+        """Answer a client that followed the redirect, and log that it did."""
+        query = parse_qs(urlsplit(self.path).query)
+        prompt, model = query.get("prompt", [" "])[0], query.get("model", [""])[0]
+        self.model.log(prompt, model, self._api_key(), "followed")
+        self._send(answer(Ask(model, prompt), "ok"))
 
     def _api_key(self) -> str:
         header = self.headers.get("x-goog-api-key")
@@ -261,11 +154,11 @@ class Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
             self.close_connection = True
-            self._send_json(411, GoogleError(411, "INVALID_ARGUMENT", "Length required").body)
+            self._send(error_answer(GoogleError(411, "INVALID_ARGUMENT", "Length required")))
         elif int(length) > LARGEST_BODY:
             self.close_connection = True
             message = f"Request payload size exceeds the limit: {LARGEST_BODY} bytes."
-            self._send_json(413, GoogleError(413, "INVALID_ARGUMENT", message).body)
+            self._send(error_answer(GoogleError(413, "INVALID_ARGUMENT", message)))
         else:
             return self.rfile.read(int(length))
         return None
@@ -278,19 +171,29 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_unknown_path(self) -> None:
         message = f"The requested URL {urlsplit(self.path).path} was not found on this server."
-        self._send_json(404, GoogleError(404, "NOT_FOUND", message).body)
+        self._send(error_answer(GoogleError(404, "NOT_FOUND", message)))
 
-    def _send_json(self, code: int, body: Json) -> None:
-        self._send(code, json.dumps(body).encode())
-
-    def _send(self, code: int, body: bytes) -> None:
-        self.send_response(code, HTTPStatus(code).phrase)
-        self.send_header("Content-Type", "application/json; charset=UTF-8")
-        self.send_header("Content-Length", str(len(body)))
+    def _send(self, reply: Answer, seconds: float = 0) -> None:
+        """Send an answer; its body in small pieces over so many seconds if they are above 0."""
+        phrase = PHRASES.get(reply.code) or HTTPStatus(reply.code).phrase
+        self.send_response(reply.code, phrase)
+        self.send_header("Content-Type", reply.content_type)
+        self.send_header("Content-Length", str(len(reply.body)))
+        if reply.location:
+            self.send_header("Location", reply.location)
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if not seconds:
+            self.wfile.write(reply.body)
+            return
+        self.wfile.flush()
+        pieces = max(FEWEST_PIECES, round(seconds / PIECE_SECONDS))
+        step = -(-len(reply.body) // pieces)
+        for start in range(0, len(reply.body), step):
+            time.sleep(seconds / pieces)
+            self.wfile.write(reply.body[start : start + step])
+            self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: /_calls is the log."""
@@ -302,15 +205,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument(
-        "--max-image-megabytes",
-        type=int,
-        default=MAX_IMAGE_MEGABYTES,
-        help="the behaviour `oversize` answers with a larger image",
-    )
     arguments = parser.parse_args(argv)
     try:
-        server = ModelServer((arguments.host, arguments.port), arguments.max_image_megabytes)
+        server = ModelServer((arguments.host, arguments.port))
     except OSError as error:
         print(f"cannot listen on {arguments.host}:{arguments.port}: {error}", file=sys.stderr)
         return 1

@@ -1,84 +1,43 @@
 """The stand-in model, called by the real SDK and over plain HTTP."""
 
-import base64
-import hashlib
+import http.client as http_client
 import json
 import socket
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from google import genai
 from google.genai import errors, types
 
-from local.image_model.painter import paint
-from local.image_model.replies import BEHAVIOURS
-from local.image_model.server import ModelServer
+from local.image_model.errors import ERRORS
+from local.image_model.painter import paint, prompt_of
+from local.image_model.replies import oversize_image
+from tests.local.model_calls import (
+    KEY,
+    SDK_TIMEOUT_MS,
+    ask_sdk,
+    calls,
+    control,
+    generate,
+    image_of,
+    images_in,
+    running_model,
+    until,
+)
 from tests.local.pictures import a_picture, decode
 
-KEY = "a-demo-key-of-some-length"
-SDK_TIMEOUT_MS = 1500
+PRO, FLASH = "gemini-3-pro-image", "gemini-3.1-flash-image"
 pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with ModelServer(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join(5)
-
-
-def http(url: str, body: Any = None, key: str | None = KEY) -> tuple[int, Any]:
-    payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, payload, {"x-goog-api-key": key} if key else {})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return response.status, json.load(response)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
-
-
-def control(url: str, *rules: Any) -> tuple[int, Any]:
-    return http(f"{url}/_control", {"rules": list(rules)})
-
-
-def calls(url: str) -> list[dict[str, Any]]:
-    return http(f"{url}/_calls")[1]
-
-
-def generate(url: str, prompt: str, key: str | None = KEY) -> tuple[int, Any]:
-    body = {"contents": [{"role": "user", "parts": [{"text": prompt}]}]}
-    return http(f"{url}/v1beta/models/some-model:generateContent", body, key)
-
-
-def ask_sdk(url: str, *contents: Any, version: str = "v1beta", **config: Any) -> Any:
-    client = genai.Client(
-        api_key=KEY,
-        http_options=types.HttpOptions(
-            base_url=url,
-            api_version=version,
-            timeout=SDK_TIMEOUT_MS,
-            retry_options=types.HttpRetryOptions(attempts=1),
-        ),
-    )
-    return client.models.generate_content(
-        model="gemini-2.5-flash-image",
-        contents=list(contents),
-        config=types.GenerateContentConfig(response_modalities=["IMAGE"], **config),
-    )
-
-
-def image_of(reply: Any) -> bytes:
-    return reply.candidates[0].content.parts[0].inline_data.data
+    with running_model() as url:
+        yield url
 
 
 # Every behaviour, called by the SDK
@@ -86,8 +45,8 @@ def image_of(reply: Any) -> bytes:
 
 @pytest.mark.parametrize("version", ["v1", "v1beta"])
 def test_the_sdk_receives_a_png_with_usage(url: str, version: str) -> None:
-    reply = ask_sdk(url, "a lighthouse in the fog", version=version)
-    assert image_of(reply) == paint("a lighthouse in the fog")
+    reply = ask_sdk(url, "a lighthouse in the fog", version=version, seed=7)
+    assert image_of(reply) == paint("a lighthouse in the fog", seed=7)
     assert reply.candidates[0].content.parts[0].inline_data.mime_type == "image/png"
     assert reply.candidates[0].finish_reason == types.FinishReason.STOP
     usage = reply.usage_metadata
@@ -97,60 +56,95 @@ def test_the_sdk_receives_a_png_with_usage(url: str, version: str) -> None:
     assert reply.response_id
 
 
-def test_references_and_aspect_ratio_reach_the_painter(url: str) -> None:
+def test_without_a_seed_each_call_paints_another_picture_of_the_prompt(url: str) -> None:
+    pictures = [image_of(ask_sdk(url, "a mug")) for _ in range(3)]
+    assert len({decode(picture).convert("RGB").tobytes() for picture in pictures}) == 3
+    assert {prompt_of(picture) for picture in pictures} == {"a mug"}
+
+
+def test_references_ratio_and_size_reach_the_painter(url: str) -> None:
     red = types.Part.from_bytes(data=a_picture("red"), mime_type="image/png")
-    reply = ask_sdk(
-        url, red, "a mug", image_config=types.ImageConfig(aspect_ratio="16:9")
+    shape = types.ImageConfig(aspect_ratio="16:9", image_size="2K")
+    reply = ask_sdk(url, red, "a mug", model="gemini-3-pro-image", seed=7, image_config=shape)
+    picture = image_of(reply)
+    assert picture == paint(
+        "a mug", [a_picture("red")], "16:9", size="2K", seed=7, format="JPEG"
     )  # fmt: skip
-    assert image_of(reply) == paint("a mug", [a_picture("red")], "16:9")
-    assert reply.usage_metadata.prompt_token_count > 258
+    assert decode(picture).size == (2752, 1536)
+    assert reply.candidates[0].content.parts[0].inline_data.mime_type == "image/jpeg"
 
 
+# Behaviour → code, status, type of the detail, words of the message.
 SDK_ERRORS = {
-    "throttle": (429, "RESOURCE_EXHAUSTED", "QuotaFailure"),
-    "quota": (429, "RESOURCE_EXHAUSTED", "QuotaFailure"),
-    "unavailable": (503, "UNAVAILABLE", None),
-    "invalid_key": (400, "INVALID_ARGUMENT", "ErrorInfo"),
-    "bad_request": (400, "INVALID_ARGUMENT", "BadRequest"),
-    "not_found": (404, "NOT_FOUND", None),
+    "throttle": (429, "RESOURCE_EXHAUSTED", "QuotaFailure", "exceeded your current quota"),
+    "quota": (429, "RESOURCE_EXHAUSTED", "QuotaFailure", "exceeded your current quota"),
+    "limit_zero": (429, "RESOURCE_EXHAUSTED", "QuotaFailure", "limit: 0"),
+    "prepay": (429, "RESOURCE_EXHAUSTED", None, "Your prepayment credits are depleted"),
+    "spend_cap": (429, "RESOURCE_EXHAUSTED", None, "monthly spending cap"),
+    "location": (400, "FAILED_PRECONDITION", None, "User location is not supported for the API"),
+    "billing": (400, "FAILED_PRECONDITION", None, "enable billing"),
+    "invalid_key": (400, "INVALID_ARGUMENT", "ErrorInfo", "API key not valid"),
+    "leaked_key": (403, "PERMISSION_DENIED", None, "Your API key was reported as leaked."),
+    "service_disabled": (403, "PERMISSION_DENIED", "ErrorInfo", "it is disabled"),
+    "bad_request": (400, "INVALID_ARGUMENT", "BadRequest", "invalid argument"),
+    "process_input": (400, "INVALID_ARGUMENT", None, "Unable to process input image. Please retry"),
+    "not_found": (404, "NOT_FOUND", None, "models/gemini-2.5-flash-image is not found"),
+    "conflict_409": (409, "ABORTED", None, "aborted"),
+    "cancelled_499": (499, "CANCELLED", None, "cancelled"),
+    "unavailable": (503, "UNAVAILABLE", None, "overloaded"),
 }
+
+
+def test_every_error_is_tested() -> None:
+    assert set(SDK_ERRORS) == set(ERRORS)
 
 
 @pytest.mark.parametrize("behave", SDK_ERRORS)
 def test_the_sdk_raises_googles_error(url: str, behave: str) -> None:
-    code, status, detail = SDK_ERRORS[behave]
-    control(url, {"match": ".", "behave": behave})
+    code, status, detail, words = SDK_ERRORS[behave]
+    control(url, {"match": ".", "behave": behave, "retry_delay_s": 7})
     with pytest.raises(errors.APIError) as raised:
         ask_sdk(url, "a kite")
     assert (raised.value.code, raised.value.status) == (code, status)
-    found = [each["@type"].rpartition(".")[2] for each in details_of(raised.value)]
-    assert detail in found or (detail is None and not found)
+    assert words in (raised.value.message or "")
+    details = details_of(raised.value)
+    assert details.pop("RetryInfo")["retryDelay"] == "7s"
+    assert detail in details or (detail is None and not details)
 
 
-def details_of(error: errors.APIError) -> list[dict[str, Any]]:
+def details_of(error: errors.APIError) -> dict[str, Any]:
     body = error.details
     assert isinstance(body, dict)
-    return body["error"].get("details", [])
+    details = body["error"].get("details", [])
+    return {each["@type"].rpartition(".")[2]: each for each in details}
 
 
 @pytest.mark.parametrize(
-    ("behave", "period"), [("throttle", "PerMinute"), ("quota", "PerDay")]
-)  # fmt: skip
-def test_throttle_names_a_minute_and_quota_names_a_day(url: str, behave: str, period: str) -> None:
-    control(url, {"match": ".", "behave": behave, "retry_delay_s": 7})
+    ("behave", "period", "value"),
+    [("throttle", "PerMinute", "10"), ("quota", "PerDay", "100"), ("limit_zero", "Per", "0")],
+)
+def test_a_quota_names_its_period_and_its_limit(
+    url: str, behave: str, period: str, value: str
+) -> None:
+    control(url, {"match": ".", "behave": behave})
     with pytest.raises(errors.ClientError) as raised:
         ask_sdk(url, "a kite")
-    details = {each["@type"].rpartition(".")[2]: each for each in details_of(raised.value)}
-    (violation,) = details["QuotaFailure"]["violations"]
+    details = details_of(raised.value)
+    (violation,) = details.pop("QuotaFailure")["violations"]
     assert period in violation["quotaId"]
-    assert details["RetryInfo"]["retryDelay"] == "7s"
+    assert violation["quotaValue"] == value
+    assert not details
 
 
-def test_an_invalid_key_has_googles_reason(url: str) -> None:
-    control(url, {"match": ".", "behave": "invalid_key"})
+@pytest.mark.parametrize(
+    ("behave", "reason"),
+    [("invalid_key", "API_KEY_INVALID"), ("service_disabled", "SERVICE_DISABLED")],
+)
+def test_a_refused_key_has_googles_reason(url: str, behave: str, reason: str) -> None:
+    control(url, {"match": ".", "behave": behave})
     with pytest.raises(errors.ClientError) as raised:
         ask_sdk(url, "a kite")
-    assert details_of(raised.value)[0]["reason"] == "API_KEY_INVALID"
+    assert details_of(raised.value)["ErrorInfo"]["reason"] == reason
 
 
 def test_a_blocked_prompt_has_feedback_and_no_candidate(url: str) -> None:
@@ -167,11 +161,25 @@ def test_blocked_content_has_a_reason_and_no_image(url: str) -> None:
     assert candidate.content is None
 
 
-def test_no_image_answers_with_text_only(url: str) -> None:
-    control(url, {"match": ".", "behave": "no_image"})
-    (part,) = ask_sdk(url, "a kite").candidates[0].content.parts
-    assert part.text
+@pytest.mark.parametrize(("behave", "words"), [("no_image", "describe"), ("refusal_text", "sorry")])
+def test_words_instead_of_an_image(url: str, behave: str, words: str) -> None:
+    control(url, {"match": ".", "behave": behave})
+    reply = ask_sdk(url, "a kite")
+    (part,) = reply.candidates[0].content.parts
+    assert words in part.text
     assert part.inline_data is None
+    assert reply.candidates[0].finish_reason == types.FinishReason.STOP
+    (tokens,) = reply.usage_metadata.candidates_tokens_details
+    assert tokens.modality == types.MediaModality.TEXT
+
+
+def test_finish_message_says_why_there_is_no_image(url: str) -> None:
+    control(url, {"match": ".", "behave": "finish_message"})
+    # The SDK drops the message (google-genai 3.4.0).
+    assert ask_sdk(url, "a kite").candidates[0].finish_reason == types.FinishReason.NO_IMAGE
+    (candidate,) = generate(url, "a kite")[1]["candidates"]
+    assert candidate["finishMessage"].startswith("Unable to show the generated image.")
+    assert "content" not in candidate
 
 
 def test_garbage_is_labelled_png_but_is_not_an_image(url: str) -> None:
@@ -182,27 +190,200 @@ def test_garbage_is_labelled_png_but_is_not_an_image(url: str) -> None:
         decode(image_of(reply))
 
 
-def test_oversize_is_a_real_image_over_the_limit(url: str) -> None:
+@pytest.mark.parametrize("megabytes", [10, 12])
+def test_oversize_is_a_real_image_over_the_limit(
+    url: str, megabytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_IMAGE_MEGABYTES", str(megabytes))
+    oversize_image.cache_clear()
     control(url, {"match": ".", "behave": "oversize"})
     status, reply = generate(url, "a kite")
-    png = base64.b64decode(reply["candidates"][0]["content"]["parts"][0]["inlineData"]["data"])
+    oversize_image.cache_clear()
+    (png,) = images_in(reply)
     assert status == 200
-    assert len(png) > 10 * 1024 * 1024
+    assert megabytes * 2**20 < len(png) < (megabytes + 1) * 2**20
     assert decode(png).format == "PNG"
 
 
-def test_oversize_follows_the_limit() -> None:
-    with ModelServer(("127.0.0.1", 0), max_image_megabytes=2) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        control(url, {"match": ".", "behave": "oversize"})
-        _, reply = generate(url, "a kite")
-        server.shutdown()
-        thread.join(5)
-    png = base64.b64decode(reply["candidates"][0]["content"]["parts"][0]["inlineData"]["data"])
-    assert 2 * 2**20 < len(png) < 3 * 2**20
-    assert decode(png).format == "PNG"
+# Images that are not what they seem
+
+
+def test_a_draft_among_the_thoughts_comes_before_the_image(url: str) -> None:
+    control(url, {"match": ".", "behave": "thought_draft"})
+    reply = ask_sdk(url, "a kite", seed=7)
+    words, draft, final = reply.candidates[0].content.parts
+    assert (words.thought, draft.thought, final.thought) == (True, True, None)
+    assert decode(draft.inline_data.data).size == (512, 512)
+    assert final.inline_data.data == paint("a kite", seed=7)
+    assert reply.usage_metadata.thoughts_token_count > 0
+
+
+def test_two_images_differ_and_both_are_counted(url: str) -> None:
+    control(url, {"match": ".", "behave": "two_images"})
+    _, reply = generate(url, "a kite", config={"seed": 7})
+    first, last = images_in(reply)
+    assert last == paint("a kite", seed=7) != first
+    assert prompt_of(first) == "a kite"
+    assert reply["usageMetadata"]["candidatesTokenCount"] == 2 * 1290
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash-image", "gemini-3-pro-image"])
+def test_a_truncated_image_starts_well_and_cannot_be_decoded(url: str, model: str) -> None:
+    control(url, {"match": ".", "behave": "truncated"})
+    (cut,) = images_in(generate(url, "a kite", model=model)[1])
+    assert prompt_of(cut) == "a kite"
+    with pytest.raises(OSError, match="truncated"):
+        decode(cut)
+
+
+def test_wrong_shape_is_a_square_of_1k(url: str) -> None:
+    control(url, {"match": ".", "behave": "wrong_shape"})
+    shape = {"imageConfig": {"aspectRatio": "16:9", "imageSize": "4K"}}
+    _, reply = generate(url, "a kite", model="gemini-3-pro-image", config=shape)
+    assert decode(images_in(reply)[0]).size == (1024, 1024)
+    assert reply["usageMetadata"]["candidatesTokenCount"] == 1120
+
+
+@pytest.mark.parametrize("behave", ["jpeg", "webp"])
+def test_the_mime_type_may_lie(url: str, behave: str) -> None:
+    control(url, {"match": ".", "behave": behave})
+    reply = ask_sdk(url, "a kite")
+    assert reply.candidates[0].content.parts[0].inline_data.mime_type == "image/png"
+    assert decode(image_of(reply)).format == behave.upper()
+    assert prompt_of(image_of(reply)) == "a kite"
+
+
+# Answers of broken gateways, and slow ones
+
+
+def test_an_image_with_status_201(url: str) -> None:
+    control(url, {"match": ".", "behave": "created_201"})
+    status, reply = generate(url, "a kite")
+    assert status == 201
+    assert prompt_of(images_in(reply)[0]) == "a kite"
+    with pytest.raises(errors.APIError):
+        ask_sdk(url, "a kite")
+
+
+def test_a_followed_redirect_paints_and_is_logged(url: str) -> None:
+    control(url, {"match": ".", "behave": "redirect"})
+    reply = ask_sdk(url, "a kite & a fox 🦊")
+    assert prompt_of(image_of(reply)) == "a kite & a fox 🦊"
+    assert [call["behave"] for call in calls(url)] == ["redirect", "followed"]
+    assert [call["prompt"] for call in calls(url)] == ["a kite & a fox 🦊"] * 2
+    connection = http_client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+    body = json.dumps({"contents": [{"parts": [{"text": "a \ud800 kite"}]}]})
+    path = "/v1/models/m:generateContent"
+    connection.request("POST", path, body, {"x-goog-api-key": KEY})
+    response = connection.getresponse()
+    connection.close()
+    assert response.status == 302
+    assert response.headers["Location"].startswith("/_followed?model=m&prompt=a+")
+    assert len(calls(url)) == 3
+
+
+def test_an_error_may_have_status_200(url: str) -> None:
+    control(url, {"match": ".", "behave": "error_in_200"})
+    status, reply = generate(url, "a kite")
+    assert status == 200
+    assert (reply["error"]["code"], reply["error"]["status"]) == (503, "UNAVAILABLE")
+
+
+def test_html_with_status_200(url: str) -> None:
+    control(url, {"match": ".", "behave": "html"})
+    with pytest.raises(json.JSONDecodeError):
+        generate(url, "a kite")
+    with pytest.raises(json.JSONDecodeError):
+        ask_sdk(url, "a kite")
+
+
+def test_the_sdk_pays_for_a_continuation_unless_it_is_forbidden(url: str) -> None:
+    control(url, {"match": ".", "behave": "continuation"})
+    once = types.FinishReason.CONTINUATION
+    reply = ask_sdk(url, "a kite", automatic_continuation=False)
+    assert reply.candidates[0].finish_reason == once
+    assert reply.candidates[0].continuation_token
+    assert prompt_of(image_of(reply)) == "a kite"
+    assert len(calls(url)) == 1
+    assert ask_sdk(url, "a kite").candidates[0].finish_reason == types.FinishReason.STOP
+    assert len(calls(url)) == 3
+
+
+def test_a_dribble_passes_the_timeout_that_counts_each_read(url: str) -> None:
+    seconds = SDK_TIMEOUT_MS / 1000 * 2
+    control(url, {"match": ".", "behave": "dribble", "delay_ms": seconds * 1000})
+    started = time.monotonic()
+    assert prompt_of(image_of(ask_sdk(url, "a kite"))) == "a kite"
+    assert seconds * 0.9 <= time.monotonic() - started < seconds + 5
+
+
+def test_a_dribble_without_a_delay_is_long_and_ends_with_the_connection(url: str) -> None:
+    control(url, {"match": ".", "behave": "dribble"})
+    before = threading.active_count()
+    body = b'{"contents": [{"parts": [{"text": "a kite"}]}]}'
+    request = urllib.request.Request(
+        f"{url}/v1/models/m:generateContent", body, {"x-goog-api-key": KEY}
+    )  # fmt: skip
+    with urllib.request.urlopen(request, timeout=5) as response:
+        length = int(response.headers["Content-Length"])
+        assert 0 < len(response.read1()) < length / 100
+    until(lambda: threading.active_count() <= before)
+
+
+def test_slow_waits_and_paints(url: str) -> None:
+    control(url, {"match": ".", "behave": "slow", "delay_ms": 300})
+    started = time.monotonic()
+    assert prompt_of(image_of(ask_sdk(url, "a kite"))) == "a kite"
+    assert time.monotonic() - started >= 0.3
+
+
+# Usage
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "references", "prompt", "image", "thoughts"),
+    [
+        ("gemini-2.5-flash-image", None, 2, 3 + 2 * 258, 1290, None),
+        (FLASH, "512", 0, 3, 747, None),
+        (FLASH, None, 0, 3, 1120, None),
+        (FLASH, "2K", 1, 3 + 1100, 1680, None),
+        (PRO, "4K", 0, 3, 2000, 350),
+    ],
+)
+def test_tokens_follow_the_catalogue_and_the_size(
+    url: str, model: str, size: str | None, references: int, prompt: int, image: int, thoughts: Any
+) -> None:
+    config = {"imageConfig": {"imageSize": size}}
+    status, reply = generate(url, "a red kite", model=model, references=references, config=config)
+    assert status == 200
+    usage = reply["usageMetadata"]
+    assert usage["promptTokenCount"] == prompt
+    assert usage["candidatesTokenCount"] == image
+    assert usage["candidatesTokensDetails"] == [{"modality": "IMAGE", "tokenCount": image}]
+    assert usage.get("thoughtsTokenCount") == thoughts
+    assert usage["totalTokenCount"] == prompt + image + (thoughts or 0)
+    assert reply["modelVersion"] == model
+
+
+def test_no_usage_is_an_image_without_its_price(url: str) -> None:
+    control(url, {"match": ".", "behave": "no_usage"})
+    reply = ask_sdk(url, "a kite")
+    assert prompt_of(image_of(reply)) == "a kite"
+    assert reply.usage_metadata is None
+
+
+def test_thinking_usage_counts_thoughts_and_text_beside_the_image(url: str) -> None:
+    control(url, {"match": ".", "behave": "thinking_usage"})
+    _, reply = generate(url, "a kite", model=FLASH)
+    usage = reply["usageMetadata"]
+    counts = {each["modality"]: each["tokenCount"] for each in usage["candidatesTokensDetails"]}
+    assert counts == {"IMAGE": 1120, "TEXT": 340}
+    assert (usage["candidatesTokenCount"], usage["thoughtsTokenCount"]) == (1460, 337)
+    assert reply["candidates"][0]["content"]["parts"][0]["text"]
+    assert prompt_of(images_in(reply)[0]) == "a kite"
+
+
+# Calls that end without an answer
 
 
 def test_drop_closes_without_an_answer(url: str) -> None:
@@ -241,181 +422,3 @@ def test_a_hundred_stalled_calls_do_not_delay_others(url: str) -> None:
     for connection in stalled:
         connection.close()
     until(lambda: threading.active_count() <= before)
-
-
-def until(met: Any, seconds: float = 5) -> None:
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, "the deadline passed"
-        time.sleep(0.02)
-
-
-# Rules
-
-
-def test_a_rule_may_name_every_behaviour(url: str) -> None:
-    assert set(BEHAVIOURS) == {
-        *("ok", "throttle", "quota", "unavailable", "prompt_blocked", "content_blocked"),
-        *("no_image", "invalid_key", "bad_request", "not_found", "stall", "garbage"),
-        *("oversize", "drop"),
-    }
-    assert control(url, *({"match": "x", "behave": each} for each in BEHAVIOURS))[0] == 200
-
-
-BAD_RULES: dict[str, Any] = {
-    "not json": b"{",
-    "not an object": [],
-    "no rules": {},
-    "more than rules": {"rules": [], "reset": True},
-    "rules not a list": {"rules": {}},
-    "rule not an object": {"rules": ["ok"]},
-    "no match": {"rules": [{"behave": "ok"}]},
-    "no behave": {"rules": [{"match": "x"}]},
-    "match not a string": {"rules": [{"match": 1, "behave": "ok"}]},
-    "bad expression": {"rules": [{"match": "(", "behave": "ok"}]},
-    "unknown behave": {"rules": [{"match": "x", "behave": "explode"}]},
-    "behave not a string": {"rules": [{"match": "x", "behave": ["ok"]}]},
-    "unknown member": {"rules": [{"match": "x", "behave": "ok", "time": 1}]},
-    "times a string": {"rules": [{"match": "x", "behave": "ok", "times": "1"}]},
-    "times a bool": {"rules": [{"match": "x", "behave": "ok", "times": True}]},
-    "times a fraction": {"rules": [{"match": "x", "behave": "ok", "times": 1.5}]},
-    "times negative": {"rules": [{"match": "x", "behave": "ok", "times": -1}]},
-    "delay a string": {"rules": [{"match": "x", "behave": "ok", "delay_ms": "5"}]},
-    "delay negative": {"rules": [{"match": "x", "behave": "ok", "delay_ms": -5}]},
-    "delay not a number": b'{"rules": [{"match": "x", "behave": "ok", "delay_ms": NaN}]}',
-    "retry delay a list": {"rules": [{"match": "x", "behave": "throttle", "retry_delay_s": []}]},
-}
-
-
-@pytest.mark.parametrize("case", BAD_RULES)
-def test_a_bad_rule_is_refused_with_a_reason_and_changes_nothing(url: str, case: str) -> None:
-    control(url, {"match": ".", "behave": "not_found"})
-    bad = BAD_RULES[case]
-    if isinstance(bad, dict) and isinstance(bad.get("rules"), list):
-        bad = {**bad, "rules": [{"match": ".", "behave": "ok"}, *bad["rules"]]}
-    status, reply = http(f"{url}/_control", bad)
-    assert status == 400
-    assert reply["error"]
-    assert generate(url, "a kite")[0] == 404
-
-
-def test_the_first_rule_with_times_left_wins(url: str) -> None:
-    control(
-        url,
-        {"match": "fox$", "behave": "throttle", "times": 2},
-        {"match": "fox", "behave": "unavailable", "times": 1},
-    )
-    assert [generate(url, "a red fox")[0] for _ in range(4)] == [429, 429, 503, 200]
-    assert generate(url, "a hen")[0] == 200
-
-
-def test_concurrent_calls_use_each_time_of_a_rule_once(url: str) -> None:
-    control(url, {"match": ".", "behave": "throttle", "times": 37})
-    with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda n: generate(url, f"number {n}")[0], range(80)))
-    assert answers.count(429) == 37
-    assert answers.count(200) == 43
-
-
-def test_a_rules_delay_delays_the_answer(url: str) -> None:
-    control(url, {"match": ".", "behave": "not_found", "delay_ms": 300})
-    started = time.monotonic()
-    generate(url, "a kite")
-    assert 0.3 <= time.monotonic() - started < 3
-
-
-# The log of calls
-
-
-def test_calls_are_logged_on_arrival_and_survive_new_rules(url: str) -> None:
-    control(url, {"match": "slow", "behave": "not_found", "delay_ms": 1500})
-    generate(url, "first")
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(generate, url, "slow second")
-        until(lambda: len(calls(url)) == 2, 1.2)
-        assert not slow.done()
-    control(url)
-    generate(url, "third")
-    log = calls(url)
-    assert [call["prompt"] for call in log] == ["first", "slow second", "third"]
-    assert [call["behave"] for call in log] == ["ok", "not_found", "ok"]
-    assert {call["model"] for call in log} == {"some-model"}
-    assert {call["api_key_sha256"] for call in log} == {hashlib.sha256(KEY.encode()).hexdigest()}
-    assert sorted(call["time"] for call in log) == [call["time"] for call in log]
-    assert abs(log[0]["time"] - time.time()) < 30
-    assert KEY not in json.dumps(log)
-
-
-def test_the_prompt_is_the_text_of_the_last_user_turn(url: str) -> None:
-    blob = base64.b64encode(a_picture("red")).decode()
-    body = {
-        "contents": [
-            {"role": "user", "parts": [{"text": "draw a cat"}]},
-            {"role": "model", "parts": [{"text": "done"}]},
-            {
-                "role": "user",
-                "parts": [
-                    {"text": "now a "},
-                    {"inline_data": {"mime_type": "image/png", "data": blob}},
-                    {"text": "dog"},
-                ],
-            },
-        ]
-    }
-    status, _ = http(f"{url}/v1/models/m:generateContent?key={KEY}", body, key=None)
-    assert status == 200
-    (call,) = calls(url)
-    assert call["prompt"] == "now a dog"
-    assert call["api_key_sha256"] == hashlib.sha256(KEY.encode()).hexdigest()
-
-
-@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
-def test_both_base64_alphabets_are_decoded(url: str, encode: Any) -> None:
-    picture = a_picture("red")
-    reference = picture + bytes(-len(picture) % 3) + b"\xfb\xef\xbe\xff\xff\xff\x00"
-    blob = encode(reference).decode().rstrip("=")
-    assert blob.endswith(("++++////AA", "----____AA"))
-    body = {"contents": [{"parts": [{"text": "a mug"}, {"inlineData": {"data": blob}}]}]}
-    _, reply = http(f"{url}/v1/models/m:generateContent", body)
-    painted = reply["candidates"][0]["content"]["parts"][0]["inlineData"]["data"]
-    assert base64.b64decode(painted) == paint("a mug", [reference])
-
-
-# Malformed calls
-
-
-BAD_BODIES: dict[str, Any] = {
-    "not json": b"{",
-    "not an object": [],
-    "no contents": {},
-    "contents not a list": {"contents": "a cat"},
-    "no user turn": {"contents": [{"role": "model", "parts": [{"text": "hi"}]}]},
-    "empty prompt": {"contents": [{"role": "user", "parts": [{"text": "  "}]}]},
-    "text not a string": {"contents": [{"parts": [{"text": 7}]}]},
-    "bad base64": {"contents": [{"parts": [{"text": "x"}, {"inlineData": {"data": "*"}}]}]},
-    "bad ratio": {
-        "contents": [{"parts": [{"text": "x"}]}],
-        "generationConfig": {"imageConfig": {"aspectRatio": "wide"}},
-    },
-}
-
-
-@pytest.mark.parametrize("case", BAD_BODIES)
-def test_a_malformed_call_gets_googles_400(url: str, case: str) -> None:
-    status, reply = http(f"{url}/v1/models/m:generateContent", BAD_BODIES[case])
-    assert status == 400
-    assert reply["error"]["code"] == 400
-    assert reply["error"]["status"] == "INVALID_ARGUMENT"
-    assert reply["error"]["message"]
-    assert len(calls(url)) == 1
-
-
-def test_a_call_without_a_key_is_refused(url: str) -> None:
-    status, reply = generate(url, "a kite", key=None)
-    assert (status, reply["error"]["status"]) == (403, "PERMISSION_DENIED")
-
-
-def test_an_unknown_path_gets_googles_404(url: str) -> None:
-    for path, body in (("/v2/models/m:generateContent", {}), ("/", None), ("/_control", None)):
-        status, reply = http(url + path, body)
-        assert (status, reply["error"]["status"]) == (404, "NOT_FOUND")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from local.image_model.painter import prompt_of
 from local.image_model.replies import BEHAVIOURS
 from local.image_model.server import ModelServer, Rule
 from masstock import errors
@@ -107,31 +108,78 @@ def stand_in(_model_server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> Sta
 
 # Behaviour → error, code, number of retries, whether a later submission can succeed, whether the
 # rest of the execution would fail for the same reason.
+UNAVAILABLE = (errors.ProviderUnavailable, "provider_unavailable", 3, True, False)
+TIMEOUT = (errors.ProviderTimeout, "provider_timeout", 3, True, False)
+NO_IMAGE = (errors.NoImage, "no_image", 1, True, False)
+INVALID_KEY = (errors.InvalidApiKey, "invalid_api_key", 0, False, True)
+INVALID_IMAGE = (errors.InvalidImage, "invalid_image", 0, False, False)
+BILLING = (errors.BillingRequired, "billing_required", 0, False, True)
+ACCOUNT = (errors.ProviderRefusesAccount, "provider_refuses_account", 0, False, True)
 OUTCOMES = {
     "throttle": (errors.ProviderThrottled, "provider_rate_limited", 8, True, False),
     "quota": (errors.QuotaExhausted, "quota_exhausted", 0, True, True),
-    "unavailable": (errors.ProviderUnavailable, "provider_unavailable", 3, True, False),
-    "drop": (errors.ProviderUnavailable, "provider_unavailable", 3, True, False),
-    "stall": (errors.ProviderTimeout, "provider_timeout", 3, True, False),
+    "limit_zero": BILLING,
+    "prepay": BILLING,
+    "spend_cap": BILLING,
+    "location": ACCOUNT,
+    "billing": ACCOUNT,
+    "unavailable": UNAVAILABLE,
+    "created_201": UNAVAILABLE,
+    "redirect": UNAVAILABLE,
+    "error_in_200": UNAVAILABLE,
+    "html": UNAVAILABLE,
+    "process_input": UNAVAILABLE,
+    "conflict_409": UNAVAILABLE,
+    "cancelled_499": UNAVAILABLE,
+    "drop": UNAVAILABLE,
+    "stall": TIMEOUT,
+    "dribble": TIMEOUT,
     "prompt_blocked": (errors.PromptBlocked, "prompt_blocked", 0, False, False),
     "content_blocked": (errors.ContentBlocked, "content_blocked", 0, False, False),
-    "no_image": (errors.NoImage, "no_image", 1, True, False),
-    "invalid_key": (errors.InvalidApiKey, "invalid_api_key", 0, False, True),
+    "no_image": NO_IMAGE,
+    "refusal_text": NO_IMAGE,
+    "finish_message": NO_IMAGE,
+    "invalid_key": INVALID_KEY,
+    "leaked_key": INVALID_KEY,
+    "service_disabled": INVALID_KEY,
     "bad_request": (errors.InvalidRequest, "invalid_request", 0, False, False),
     "not_found": (errors.ModelUnavailable, "model_unavailable", 0, False, False),
-    "garbage": (errors.InvalidImage, "invalid_image", 0, False, False),
-    "oversize": (errors.InvalidImage, "invalid_image", 0, False, False),
+    "garbage": INVALID_IMAGE,
+    "truncated": INVALID_IMAGE,
+    "oversize": INVALID_IMAGE,
+}
+# `slow` is an image too, after the time of its rule.
+IMAGES = {
+    "ok",
+    "thought_draft",
+    "two_images",
+    "wrong_shape",
+    "jpeg",
+    "webp",
+    "no_usage",
+    "thinking_usage",
+    "continuation",
 }
 
 
 def test_every_behaviour_of_the_stand_in_has_an_outcome() -> None:
-    assert set(OUTCOMES) == set(BEHAVIOURS) - {"ok"}
+    assert {*OUTCOMES, *IMAGES, "slow"} == set(BEHAVIOURS)
+
+
+@pytest.mark.parametrize("behave", sorted(IMAGES))
+def test_an_image_is_read_from_exactly_one_call(stand_in: StandIn, behave: str) -> None:
+    stand_in.behave(behave)
+    painting = paint("a mug", image_size="1K")
+    inspect_image(painting.content, MAX_IMAGE_BYTES)
+    assert prompt_of(painting.content) == "a mug"
+    assert painting.images_in_answer == (2 if behave == "two_images" else 1)
+    assert [call["behave"] for call in stand_in.calls()] == [behave]
 
 
 @pytest.mark.parametrize("behave", OUTCOMES)
 def test_a_failure_has_its_outcome_after_exactly_one_call(stand_in: StandIn, behave: str) -> None:
     stand_in.behave(behave)
-    timeout = 0.5 if behave == "stall" else 20
+    timeout = 0.5 if behave in ("stall", "dribble") else 20
     found = outcome(timeout_seconds=timeout)
     assert OUTCOMES[behave] == (
         type(found),
@@ -177,8 +225,7 @@ def test_a_spent_daily_quota_is_not_a_throttle_even_with_a_delay(stand_in: Stand
 
 def test_a_slow_answer_within_the_time_is_an_image(stand_in: StandIn) -> None:
     stand_in.behave("ok", delay_ms=300)
-    # The stand-in writes the prompt into the file.
-    assert b"a mug" in paint("a mug").content
+    assert prompt_of(paint("a mug").content) == "a mug"
 
 
 @pytest.mark.parametrize(("ratio", "shape"), [(None, 1), ("16:9", 16 / 9)])
