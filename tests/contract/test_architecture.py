@@ -124,6 +124,7 @@ def test_deployed_code_imports_only_deployed_code() -> None:
     [
         ("google", {"functions/generate/masstock_generate/providers/gemini.py"}),
         ("httpx2", {"functions/generate/masstock_generate/providers/gemini.py"}),
+        ("PIL", {"functions/generate/masstock_generate/images.py"}),
         ("jwt", {"layers/common/masstock/services/tokens.py"}),
         ("cryptography", {"layers/common/masstock/services/sealing.py"}),
     ],
