@@ -268,6 +268,22 @@ def test_imports_use_only_bytecode_of_the_artifacts(build: Path, function: str) 
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+def test_the_package_of_generate_can_decode_an_image(build: Path) -> None:
+    """The library is imported at the first image, so no import of a cold start would miss it."""
+    paths = [str(build / "GenerateFunction"), str(build / "CommonLayer/python")]
+    script = (
+        f"import io, sys; sys.path[:0] = {paths!r}\n"
+        "from PIL import Image\n"
+        "from masstock_generate.images import inspect_image\n"
+        "stream = io.BytesIO(); Image.new('RGB', (48, 32)).save(stream, 'WEBP')\n"
+        "print(inspect_image(stream.getvalue(), 10_000).width)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-B", "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "48\n", done.stderr
+
+
 def test_processes_restored_from_one_snapshot_draw_different_random_numbers() -> None:
     script = (
         "import random, masstock.coldstart, snapshot_restore_py as hooks\n"
