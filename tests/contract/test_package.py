@@ -279,7 +279,12 @@ def test_the_package_of_generate_can_decode_an_image(build: Path) -> None:
         "print(inspect_image(stream.getvalue(), 10_000).width)"
     )
     done = subprocess.run(
-        [sys.executable, "-S", "-B", "-c", script], capture_output=True, text=True, timeout=60
+        [sys.executable, "-I", "-S", "-B", "-c", script],
+        env=ENVIRONMENT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.stdout == "48\n", done.stderr
 
