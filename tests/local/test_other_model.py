@@ -1,6 +1,5 @@
 """`MODEL_URL=… make up`: the functions call another server than the stand-in."""
 
-import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from local.image_model.replies import answer, read_ask
+from local.image_model.asks import read_ask
+from local.image_model.replies import answer
 from tests.e2e.conftest import Stack, counts, run_local
 
 pytestmark = pytest.mark.timeout(240)
@@ -38,7 +38,7 @@ class Answer(BaseHTTPRequestHandler):
         assert isinstance(self.server, OtherModel)
         with self.server.lock:
             self.server.calls.append((self.path, ask.prompt))
-        content = json.dumps(answer(ask, "ok")).encode()
+        content = answer(ask, "ok").body
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
