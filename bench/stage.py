@@ -150,7 +150,10 @@ def set_up(name: str) -> Iterator[Stage]:
                 concurrency=None,
                 database_url=None,
                 real_model=False,
+                model_url=None,
                 sweep_seconds=None,
+                concurrent_executions=None,
+                event_retry_seconds=None,
                 parameters={},
             )
             parameters = wiring.template_parameters(settings, stand_in.url + KEY_SET_PATH)
