@@ -32,7 +32,13 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def sources(*folders: Path) -> list[Path]:
-    return sorted(path for folder in folders for path in folder.rglob("*.py"))
+    # `make bench` installs its peers into bench/.venv; they are not ours.
+    return sorted(
+        path
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if ".venv" not in path.relative_to(ROOT).parts
+    )
 
 
 def floor_of(module: str) -> int:
