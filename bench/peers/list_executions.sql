@@ -2,7 +2,9 @@ SELECT page.*, w.name AS workflow_name, u.name AS user_name, c.name AS client_na
 FROM (
     SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status, e.prompt_count, e.output_data,
         e.started_at, e.completed_at, e.duration_seconds, e.error_code, e.error_message,
-        e.created_at, e.deadline_at, e.estimate_microusd, e.cost_microusd
+        e.created_at, e.deadline_at, e.estimate_microusd, e.cost_microusd,
+        e.settings ->> 'model' AS model,
+        coalesce(e.input_settings ->> 'image_size', '1K') AS image_size
     FROM public.workflow_executions e
     WHERE (%(status)s::text IS NULL OR e.status = %(status)s)
       AND (%(workflow_id)s::uuid IS NULL OR e.workflow_id = %(workflow_id)s)
