@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import Any, TypedDict, cast
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -12,9 +12,6 @@ from masstock.database.connection import Executor, Statement
 from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
 from masstock.schemas.engine import ExecutionRun
-
-if TYPE_CHECKING:
-    pass
 
 # A statement's time begins when its first bytes arrive. The login's 25 s would end a large list on
 # a slow connection, so the api's own timeout of 28 s is the limit for such a statement.
