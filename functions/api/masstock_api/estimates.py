@@ -1,5 +1,6 @@
 """The expected cost of a submission: what dry_run shows, and what is reserved in the budget."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -36,17 +37,14 @@ def estimate_of(
         return Estimate(total, None, None, None, total)
     usual = model.usual(size or DEFAULT_SIZE, references)
     # Ten thousand prompts have few different lengths.
-    counts: dict[int, int] = {}
-    for prompt in prompts:
-        tokens = prompt_tokens(prompt)
-        counts[tokens] = counts.get(tokens, 0) + 1
+    counts = Counter(map(prompt_tokens, prompts))
     standard = economy = read = 0
     for tokens, count in counts.items():
         each = model.cost_of(Usage(usual.input + tokens, usual.image, usual.text))
         standard += each * count
         economy += halved(each) * count
         read += model.cost_of(Usage(usual.input + tokens, 0, 0)) * count
-    images = sum(counts.values())
+    images = counts.total()
     return Estimate(
         standard,
         economy if model.batch_factor is not None else None,
