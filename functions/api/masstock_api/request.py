@@ -25,15 +25,13 @@ from masstock.services.tokens import Principal, authenticate
 from masstock.telemetry import logger
 from masstock_api import session, strict_json
 from masstock_api.responses import etag_of
+from masstock_api.strict_json import MAX_MISTAKES
 
 if TYPE_CHECKING:
     from masstock.schemas.requests import RequestBody
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
-# A body of 4 MB can have a mistake in every field. The list of all mistakes could exceed Lambda's
-# limit of 6 MB for a response.
-MAX_MISTAKES = 100
 
 
 class _RolledBack(Exception):

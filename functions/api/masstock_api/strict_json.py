@@ -11,6 +11,8 @@ from masstock.errors import FieldError, MalformedJson, ValidationFailed
 # Deeper than every body, and far above what the stacks of Python and Postgres hold.
 MAX_DEPTH = 64
 MAX_POINTER_LENGTH = 1000
+# A body of 4 MB can have a mistake in every field. The list of all mistakes could exceed Lambda's
+# limit of 6 MB for a response.
 MAX_MISTAKES = 100
 # The largest double has 309 digits. Python refuses numbers of more than 4,300 digits.
 MAX_DIGITS = 309

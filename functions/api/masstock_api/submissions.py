@@ -28,6 +28,7 @@ from masstock_api import session, strict_json
 from masstock_api.estimates import Estimate, estimate_of
 from masstock_api.references import store_references
 from masstock_api.request import Request
+from masstock_api.strict_json import MAX_MISTAKES
 from masstock_api.writes import active_client, claim_id, client_named_by
 
 PROMPTS_KEY = re.compile(r"[0-9a-f-]{36}/prompts/[0-9a-f-]{36}\.jsonl")
@@ -36,8 +37,6 @@ LINE = re.compile(rb"\S[^\n]*")
 # A line with the longest prompt is shorter, even if every character is escaped. Longer lines are
 # not parsed, because parsed JSON takes up to thirty times the memory of its text.
 MAX_LINE_BYTES = 1024 * 1024
-# The first mistakes show what is wrong. A caller does not read thousands of them.
-MAX_MISTAKES = 100
 
 type Prompts = Sequence[str | PromptWithId]
 
@@ -110,16 +109,16 @@ def retry(
         active_client(tx, submitted["client_id"])
         if current_settings:
             executions.refresh_settings(tx, execution_id)
-        elif submitted["settings"] is not None:
-            config = _valid_config(submitted["settings"])
-        mistakes = _retirement(config.model, of_submission=not current_settings)
-        if current_settings:
             mistakes = _against_model(
                 config,
                 references=submitted["references"],
                 ratio=submitted["aspect_ratio"],
                 size=submitted["image_size"],
             )
+        else:
+            if submitted["settings"] is not None:
+                config = _valid_config(submitted["settings"])
+            mistakes = _retirement(config.model, of_submission=True)
         if mistakes:
             raise ValidationFailed(mistakes)
         run = executions.reopen_failed(
