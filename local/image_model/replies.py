@@ -18,7 +18,7 @@ from PIL import Image
 from local.image_model.asks import Ask, check
 from local.image_model.errors import ERRORS, TYPE, GoogleError, Json, unavailable
 from local.image_model.painter import paint
-from masstock.catalogue.image_models import DEFAULT_SIZE
+from masstock.catalogue.image_sizes import DEFAULT_SIZE
 
 JSON_TYPE = "application/json; charset=UTF-8"
 # The redirect's target. It paints, so a client that follows the redirect is found out.
