@@ -1,6 +1,7 @@
 """The spend ledger and the monthly budget, tested in the database."""
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
@@ -8,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from masstock.database.connection import Statement
 from masstock.database.queries import batch_results, claims, clients, executions
 from masstock.database.queries.claims import Claim
 from masstock.database.tenants import TenantTransaction
@@ -75,6 +77,10 @@ class Engine:
     def fetch_all(self, query: str, **values: object) -> list[dict]:
         cursor = self._connection.execute(query, values)
         return cursor.fetchall() if cursor.description else []
+
+    def fetch_together(self, statements: Sequence[Statement]) -> list[list[dict]]:
+        with self._connection.transaction():
+            return [self.fetch_all(query, **values) for query, values in statements]
 
     def start(self, execution_id: UUID, run: int = 0) -> None:
         executions.start_execution(self, ExecutionRun(execution_id, run))

@@ -170,7 +170,7 @@ def test_a_repeated_custom_id_is_inserted_once(
     assert fan_out(worker, run) == [0, 2]
     assert end_run(worker, run, NotFinished()) == ("failed", False)
     assert ended(database, run.execution_id)[3] == "2"
-    seen = executions.fetch_execution(callers.reading(JOHN_OF_ACME), run.execution_id)
+    seen = executions.fetch_execution(callers.reading(JOHN_OF_ACME), run.execution_id).version
     assert '"processing" : 0' in seen
 
 
@@ -222,7 +222,7 @@ def test_an_unvalidated_execution_does_not_use_the_platforms_key(
     monkeypatch.setattr("masstock_generate.painting.read_secret", vault.__getitem__)
     run = insert(database, {"prompts": ["x"], **settings})
     claim = claim_first(worker, run)
-    assert settle(worker, claim, GenerateSettings(ENVIRONMENT), Lease(60)) == {"wait_seconds": 0}
+    assert settle(worker, claim, GenerateSettings(ENVIRONMENT), Lease(60)) == 0
     [row] = rows(database, run.execution_id)
     assert (row["status"], row["error_code"]) == ("failed", code)
     assert end_run(worker, run, NotFinished())[0] == "failed"
@@ -245,7 +245,7 @@ def test_a_workflow_of_unknown_type_fails_without_a_call_to_a_model(
         )
     run = insert(database, {"prompts": ["a fox", "a whale", "a tree"]}, workflow_id)
     claim = claim_first(worker, run)
-    assert settle(worker, claim, GenerateSettings(ENVIRONMENT), Lease(60)) == {"wait_seconds": 0}
+    assert settle(worker, claim, GenerateSettings(ENVIRONMENT), Lease(60)) == 0
     assert claims.claim_prompt(worker, run.execution_id, 1, 60) is None
     assert end_run(worker, run, NotFinished()) == ("failed", False)
     assert ended(database, run.execution_id)[:2] == ("failed", "unknown_workflow_type")

@@ -50,7 +50,7 @@ PNG = picture()
 USAGE = Usage(7, 1290, 0)
 MODEL = "gemini-2.5-flash-image"
 LIST_PRICE = 38_700
-SETTLED = {"wait_seconds": 0}
+SETTLED = 0
 MODEL_SECONDS = 1
 LONG = lease_seconds(MODEL_SECONDS)
 

@@ -20,6 +20,7 @@ from masstock.schemas.engine import ExecutionRun
 from masstock.schemas.requests import ExecutionCreate, PromptWithId, SubmittedPrompt
 from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services import sealing
+from masstock.services.lanes import lane_key
 from masstock.services.secret_store import read_secret
 from masstock.services.state_machine import StateMachine
 from masstock.services.storage import ObjectMissing, Uploads
@@ -51,7 +52,7 @@ def accept(request: Request, submission: ExecutionCreate) -> tuple[UUID, str]:
         execution_id, is_new = claim_id(tx, request)
         if is_new:
             _insert(tx, check(tx, submission), submission, execution_id)
-        answer = executions.fetch_execution(tx, execution_id)
+        answer = executions.fetch_execution(tx, execution_id).body
     if is_new:
         start(ExecutionRun(execution_id, 0))
     return execution_id, answer
@@ -104,7 +105,7 @@ def retry(
     SQLSTATE MS402 or MS409."""
     with request.writing() as tx:
         if not claim_id(tx, request, execution_id)[1]:
-            return executions.fetch_execution(tx, execution_id)
+            return executions.fetch_execution(tx, execution_id).body
         submitted = executions.fetch_submitted(tx, execution_id)
         config = active_config(tx, submitted["workflow_id"])
         active_client(tx, submitted["client_id"])
@@ -134,7 +135,7 @@ def retry(
                 config.microusd_per_image,
             ),
         )
-        answer = executions.fetch_execution(tx, execution_id)
+        answer = executions.fetch_execution(tx, execution_id).body
     start(run)
     return answer
 
@@ -282,6 +283,8 @@ def find_mistakes(
     mistakes += _repeated_ids(prompts)
     if submission.api_key is None and (config.requires_api_key or not has_platform_key):
         mistakes.append(FieldError("/api_key", "This workflow requires an api_key."))
+    if submission.lane is not None and submission.api_key is None:
+        mistakes.append(FieldError("/lane", "Name a lane only for an api_key of your own."))
     if submission.webhook_url is not None:
         try:
             check_url(submission.webhook_url, allow_private=allow_private_webhooks)
@@ -376,7 +379,14 @@ def _insert(
             image_size=checked.image_size,
             dry_run=dry_run,
         ),
-        deadline_seconds=settings.execution_deadline_seconds,
+        lane_key=lane_key(
+            submission.api_key,
+            submission.lane,
+            checked.client_id,
+            read_secret(settings.sealing_secret_id),
+        ),
+        deadline_seconds=submission.deadline_seconds or settings.execution_deadline_seconds,
+        deadline_is_fixed=submission.deadline_seconds is not None,
         estimate_microusd=checked.estimate.standard,
         webhook_url=submission.webhook_url or checked.client["webhook_url"],
         webhook_secret_version=checked.client["webhook_secret_version"],

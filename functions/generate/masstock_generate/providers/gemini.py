@@ -41,6 +41,10 @@ def paint(request: PaintRequest) -> Painting:
     match failures:
         case [httpx2.TimeoutException() as error]:
             raise ProviderTimeout from error
+        case [httpx2.ConnectError() as error]:
+            raise ProviderUnavailable(
+                "The image model could not be reached.", is_outage=True
+            ) from error
         case [httpx2.HTTPError() | OSError() as error]:
             raise ProviderUnavailable("The connection to the image model failed.") from error
         case [error]:

@@ -7,7 +7,6 @@ last: Google changes its messages. Each rule has a test in tests/unit/test_gemin
 import base64
 import binascii
 import json
-import random
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -49,6 +48,8 @@ NO_CREDIT = re.compile(
     r"prepay\w* credits?|credits? (are|is) depleted|spending (cap|limit)", re.IGNORECASE
 )
 TRY_AGAIN = re.compile(r"unable to process input image", re.IGNORECASE)
+# Statuses of a provider that is down.
+OUTAGES = {500, 502, 503, 504}
 # A quota that opens later than this counts as used up for the day.
 LONG_DELAY_SECONDS = 3600
 MAX_WORDS = 500
@@ -215,7 +216,7 @@ def refusal(status: int, error: Json, headers: Mapping[str, str], words: str | N
         case 404:
             return ModelUnavailable(provider_message=words)
         case 408 | 504:
-            return ProviderTimeout(provider_message=words)
+            return ProviderTimeout(provider_message=words, is_outage=status == 504)
         case 409 | 499:
             return ProviderUnavailable(
                 f"The image model interrupted the request (status {status}).",
@@ -223,7 +224,9 @@ def refusal(status: int, error: Json, headers: Mapping[str, str], words: str | N
             )
         case _ if status >= 500:
             return ProviderUnavailable(
-                f"The image model answered with status {status}.", provider_message=words
+                f"The image model answered with status {status}.",
+                provider_message=words,
+                is_outage=status in OUTAGES,
             )
         case _:
             return InvalidRequest(
@@ -241,18 +244,31 @@ def _exhausted(details: list[Json], headers: Mapping[str, str], words: str | Non
     is_daily = any("PerDay" in str(each.get("quotaId", "")) for each in violations)
     if is_daily or (delay or 0) > LONG_DELAY_SECONDS:
         return QuotaExhausted(provider_message=words)
-    return ProviderThrottled(retry_after=delay, provider_message=words)
+    return ProviderThrottled(
+        retry_after=delay, quota_value=_quota_value(violations), provider_message=words
+    )
+
+
+def _quota_value(violations: list[Json]) -> int | None:
+    """The lowest limit of calls per minute that the answer names. Google sends int64 as text."""
+    values = [
+        int(str(each.get("quotaValue")))
+        for each in violations
+        if "PerMinute" in str(each.get("quotaId", ""))
+        and re.fullmatch("[1-9][0-9]{0,8}", str(each.get("quotaValue")))
+        and "Token" not in str(each.get("quotaId", ""))
+    ]
+    return min(values, default=None)
 
 
 def retry_delay(details: list[Json], headers: Mapping[str, str]) -> float | None:
-    """Seconds until the quota opens: of a RetryInfo ("7s", "0.5s") or of a Retry-After header, plus
-    up to a tenth, so that prompts that were throttled together do not return together."""
+    """Seconds until the quota opens: of a RetryInfo ("7s", "0.5s") or of a Retry-After header."""
     given = [str(detail.get("retryDelay")) for detail in details]
     given.append(f"{headers.get('retry-after', '')}s")
     for text in given:
         # A protobuf Duration in JSON. float() would also accept "nan" and "inf".
         if delay := re.fullmatch(r"(\d{1,9}(\.\d+)?)s", text):
-            return float(delay[1]) * random.uniform(1, 1.1)  # noqa: S311
+            return float(delay[1])
     return None
 
 

@@ -203,9 +203,45 @@ class Execution(ExecutionSummary):
 
     input_data: InputData
     progress: Progress
+    pace: "Pace"
     webhook_url: str | None = Field(description="URL that gets a message at the end.")
     webhook_delivered_at: datetime | None = Field(description="Null if not yet delivered.")
     webhook_error: str | None = Field(description="Why the last attempt to deliver it failed.")
+
+
+class Pace(Resource):
+    """How fast an execution paints, and why not faster."""
+
+    limited_by: Literal[
+        "none", "concurrency", "provider_limit", "outage", "budget", "economy_job", "canary"
+    ] = Field(
+        description="`none`: it has ended, has not begun, or nothing limits it. `concurrency`: the "
+        "workflow's `max_concurrency`. `provider_limit`: the rate limit of the provider. `outage`: "
+        "the provider is down. You need not do anything: waiting costs no prompt."
+    )
+    images_per_minute: float | None = Field(description="Of the last minute; null if unknown.")
+    opens_at: datetime | None = Field(
+        description="When the provider is asked again; null if it is not closed."
+    )
+    expected_end_at: datetime | None = Field(description="Null if unknown.")
+
+
+class Lane(Resource):
+    """One quota of a provider: a model and an API key."""
+
+    id: UUID
+    model: str
+    client_id: UUID | None = Field(
+        description="The client whose key or lane it is; null for the platform's key."
+    )
+    limited_by: Literal["none", "provider_limit", "outage"]
+    calls_per_minute: float | None = Field(description="The present pace; null if it is open.")
+    limit_per_minute: Count | None = Field(description="The limit that an administrator set.")
+    opens_at: datetime | None = Field(description="Null if it is not closed.")
+    closed_since: datetime | None = Field(description="Null if it is not closed.")
+    last_success_at: datetime | None
+    waiting_executions: Count
+    created_at: CreatedAt
 
 
 class Estimate(Resource):
