@@ -18,13 +18,14 @@ from masstock.catalogue.image_models import (
     provider_of,
 )
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
-from masstock.database.queries import claims, executions
+from masstock.database.queries import claims, executions, gone_models
 from masstock.database.queries.claims import Claim
 from masstock.database.worker import Worker
 from masstock.errors import (
     ApiKeyUnreadable,
     DatabaseUnavailable,
     InvalidApiKey,
+    ModelUnavailable,
     NotFinished,
     Outcome,
     ProviderThrottled,
@@ -269,5 +270,7 @@ def _settle_failure(
     claims.fail_prompt(worker, claim, outcome)
     if outcome.stops_execution:
         executions.stop_execution(worker, claim.execution_id, outcome.code, outcome.detail)
+    elif isinstance(outcome, ModelUnavailable):
+        gone_models.stop_if_gone(worker, claim.execution_id, outcome)
     logger.info("prompt failed", error_code=outcome.code)
     return SETTLED
