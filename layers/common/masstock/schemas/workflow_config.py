@@ -31,7 +31,8 @@ ImagePrice = Annotated[int, Field(ge=0, le=MAX_MICROUSD_PER_IMAGE), WHOLE]
 
 
 class WorkflowConfig(BaseModel):
-    """Settings of a workflow. Unknown fields are stored too."""
+    """Settings of a workflow. Other names are stored too and have no effect. A request with a name
+    that resembles a setting, such as `aspectRatio`, is refused."""
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, strict=True)
 
