@@ -125,6 +125,7 @@ OUTCOMES = {
     "billing": ACCOUNT,
     "unavailable": UNAVAILABLE,
     "created_201": UNAVAILABLE,
+    "no_content_204": UNAVAILABLE,
     "redirect": UNAVAILABLE,
     "error_in_200": UNAVAILABLE,
     "html": UNAVAILABLE,
@@ -152,6 +153,8 @@ OUTCOMES = {
 IMAGES = {
     "ok",
     "thought_draft",
+    "thought_only",
+    "provenance",
     "two_images",
     "wrong_shape",
     "jpeg",
