@@ -198,7 +198,8 @@ def _count(value: object) -> int | None:
 def refusal(status: int, error: Json, headers: Mapping[str, str], words: str | None) -> Outcome:
     """The Outcome of a status of 400 or above. `error` is the body's google.rpc.Status."""
     details = _objects(error.get("details"))
-    reasons = {detail.get("reason") for detail in details}
+    # A list: the answer can hold values that have no hash.
+    reasons = [detail.get("reason") for detail in details]
     match status:
         case 429:
             return _exhausted(details, headers, words)
