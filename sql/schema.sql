@@ -101,6 +101,22 @@ END $$;
 
 ALTER FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) OWNER TO masstock_authz;
 
+CREATE FUNCTION app.fall_back(p_execution_id uuid, p_model text) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    UPDATE public.workflow_executions e
+    SET settings = (e.settings - 'fallback_model')
+            || jsonb_build_object('model', e.settings -> 'fallback_model'),
+        model_missed_at = NULL
+    WHERE e.id = p_execution_id AND e.status = 'processing' AND e.error_code IS NULL
+      AND e.settings ->> 'model' = p_model
+      AND jsonb_typeof(e.settings -> 'fallback_model') = 'string'
+    RETURNING true
+$$;
+
+ALTER FUNCTION app.fall_back(p_execution_id uuid, p_model text) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.fetch_budget(p_client_id uuid) RETURNS TABLE(monthly_budget_microusd bigint, spent_microusd bigint, reserved_microusd bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -889,6 +905,7 @@ END) STORED,
     working_since timestamp with time zone,
     earlier_seconds integer DEFAULT 0 NOT NULL,
     settings jsonb,
+    model_missed_at timestamp with time zone,
     CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
     CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -914,7 +931,9 @@ COMMENT ON COLUMN public.workflow_executions.working_since IS 'When the work sin
 
 COMMENT ON COLUMN public.workflow_executions.earlier_seconds IS 'Working time before the latest retry.';
 
-COMMENT ON COLUMN public.workflow_executions.settings IS 'config of the workflow at submission. NULL for rows of earlier releases, which use the workflow''s present config.';
+COMMENT ON COLUMN public.workflow_executions.settings IS 'config of the workflow at submission. After a fallback, `model` is the former `fallback_model`. NULL for rows of earlier releases, which use the workflow''s present config.';
+
+COMMENT ON COLUMN public.workflow_executions.model_missed_at IS 'When the present image model last answered 404.';
 
 CREATE TABLE public.workflow_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1315,6 +1334,9 @@ REVOKE ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) FROM PUBL
 GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;
 GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.fall_back(p_execution_id uuid, p_model text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.fall_back(p_execution_id uuid, p_model text) TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.fetch_budget(p_client_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_admin;
@@ -1636,6 +1658,8 @@ GRANT INSERT(webhook_url) ON TABLE public.workflow_executions TO masstock_api;
 GRANT INSERT(webhook_secret_version) ON TABLE public.workflow_executions TO masstock_api;
 
 GRANT UPDATE(working_since) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT UPDATE(model_missed_at) ON TABLE public.workflow_executions TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO authenticated;

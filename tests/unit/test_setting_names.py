@@ -26,6 +26,8 @@ MEANT = {
     "Model": "model",
     "models": "model",
     "modelId": "model",
+    "fallback": "fallback_model",
+    "fallbackModels": "fallback_model",
     "WORKFLOW_TYPE": "workflow_type",
     "require_api_key": "requires_api_key",
     "requires_apikey": "requires_api_key",

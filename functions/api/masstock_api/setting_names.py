@@ -24,6 +24,7 @@ OTHER_NAMES = {
     "costperimage": "microusd_per_image",
     "imageprice": "microusd_per_image",
     "priceperimage": "microusd_per_image",
+    "fallback": "fallback_model",
     "imagemodel": "model",
     "modelid": "model",
     "modelname": "model",

@@ -51,6 +51,8 @@ from masstock_generate.providers import PaintRequest, provider
 
 SETTLED: WaitSeconds = {"wait_seconds": 0}
 MAX_WAIT_SECONDS = 300
+# Before a prompt whose model answered 404 is painted again.
+FALL_BACK_SECONDS = 1
 # Between two requests to store a paid image.
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 4
@@ -123,7 +125,9 @@ def _paint_nano_banana(
     if claim.attempt > 1 and (stored := results.find(claim.execution_id, claim.batch_index)):
         logger.info("reusing the image that an earlier attempt stored")
         if stored.cost_microusd is None:
-            return replace(stored, cost_microusd=_cost(claim, claim.config["model"], None))
+            # The execution may have fallen back to another model since.
+            model = stored.details.model if stored.details else claim.config["model"]
+            return replace(stored, cost_microusd=_cost(claim, model, None))
         return stored
     if claim.failures > NotFinished.max_retries:
         raise NotFinished
@@ -255,6 +259,9 @@ def _settle_failure(
     """Records the outcome, or releases the prompt and raises it for a retry. `image` is stored, but
     could not be recorded."""
     emit_counts(PromptAttemptFailed=1)
+    if isinstance(outcome, ModelUnavailable) and _goes_on(worker, claim, outcome):
+        claims.release_prompt(worker, claim, counts_as="failure")
+        return {"wait_seconds": FALL_BACK_SECONDS}
     throttled = isinstance(outcome, ProviderThrottled)
     earlier = claim.throttles if throttled else claim.failures
     if earlier < outcome.max_retries:
@@ -270,7 +277,15 @@ def _settle_failure(
     claims.fail_prompt(worker, claim, outcome)
     if outcome.stops_execution:
         executions.stop_execution(worker, claim.execution_id, outcome.code, outcome.detail)
-    elif isinstance(outcome, ModelUnavailable):
-        gone_models.stop_if_gone(worker, claim.execution_id, outcome)
     logger.info("prompt failed", error_code=outcome.code)
     return SETTLED
+
+
+def _goes_on(worker: Worker, claim: Claim, outcome: ModelUnavailable) -> bool:
+    """True if the prompt is painted again although its model answered 404: with the same model, or
+    with the fallback model. Without a fallback, the second 404 stops the execution."""
+    model = claim.config["model"]
+    missed = gone_models.miss_model(worker, claim.execution_id, model, outcome)
+    if missed == "second" and gone_models.fall_back(worker, claim.execution_id, model):
+        logger.warning("the execution goes on with its fallback model", model=model)
+    return missed in ("first", "second", "replaced") and claim.failures < NotFinished.max_retries
