@@ -81,6 +81,24 @@ def test_result_is_the_last_image_that_is_not_a_thought(
     assert (painting.content, painting.images_in_answer) == (expected, count)
 
 
+@given(
+    st.binary(min_size=1, max_size=300),
+    st.sampled_from([base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes]),
+    st.booleans(),
+)
+def test_image_is_decoded_whatever_the_form_of_its_base64(
+    content: bytes, encode: Any, padded: bool
+) -> None:
+    text = encode(content).decode()
+    data = text if padded else text.replace("=", "")
+    assert read(answer(candidate({"inlineData": {"data": data}}))).content == content
+
+
+def test_image_in_both_alphabets_at_once_is_decoded() -> None:
+    data = "-_+/"
+    assert read(answer(candidate({"inlineData": {"data": data}}))).content == b"\xfb\xff\xbf"
+
+
 def test_model_that_answered_is_recorded() -> None:
     painting = read(answer(candidate(part(FINAL)), modelVersion="gemini-3-pro-image"))
     assert painting.model == "gemini-3-pro-image"

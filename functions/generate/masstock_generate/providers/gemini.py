@@ -69,6 +69,8 @@ def _send(request: PaintRequest) -> None:
                 image_config=None if is_default else image_config,
                 # Else the SDK sends further paid requests by itself (google-genai 3.4.0).
                 automatic_continuation=False,
+                # Else the SDK decodes the image too, which takes as long as the rest of the call.
+                should_return_http_response=True,
             ),
         )
     except (errors.APIError, ValueError, TypeError, AttributeError, RecursionError):
