@@ -7,7 +7,6 @@ the raw JSON instead.
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -54,7 +53,7 @@ def _send(request: PaintRequest) -> None:
         aspect_ratio=request.aspect_ratio, image_size=request.image_size
     )
     is_default = request.aspect_ratio is None and request.image_size is None
-    with suppress(_Answered):
+    try:
         _client().models.generate_content(
             model=request.model,
             contents=[*parts, types.Part.from_text(text=request.prompt)],
@@ -70,6 +69,9 @@ def _send(request: PaintRequest) -> None:
                 automatic_continuation=False,
             ),
         )
+    except _Answered as answered:
+        # The frames of the traceback hold the body, in a cycle with the SDK's record of retries.
+        answered.__traceback__ = None
 
 
 def _within(seconds: float, call: Callable[[], None]) -> None:
