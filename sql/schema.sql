@@ -183,6 +183,22 @@ $$;
 
 ALTER FUNCTION app.extend_deadline(p_id uuid, p_idle_seconds double precision) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.fall_back(p_execution_id uuid, p_model text) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    UPDATE public.workflow_executions e
+    SET settings = (e.settings - 'fallback_model')
+            || jsonb_build_object('model', e.settings -> 'fallback_model'),
+        model_missed_at = NULL
+    WHERE e.id = p_execution_id AND e.status = 'processing' AND e.error_code IS NULL
+      AND e.settings ->> 'model' = p_model
+      AND jsonb_typeof(e.settings -> 'fallback_model') = 'string'
+    RETURNING true
+$$;
+
+ALTER FUNCTION app.fall_back(p_execution_id uuid, p_model text) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.fetch_budget(p_client_id uuid) RETURNS TABLE(monthly_budget_microusd bigint, spent_microusd bigint, reserved_microusd bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -1706,6 +1722,7 @@ END) STORED,
     lane_key uuid,
     deadline_is_fixed boolean DEFAULT false NOT NULL,
     stopped_at timestamp with time zone,
+    model_missed_at timestamp with time zone,
     CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
     CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -1731,13 +1748,15 @@ COMMENT ON COLUMN public.workflow_executions.working_since IS 'When the work sin
 
 COMMENT ON COLUMN public.workflow_executions.earlier_seconds IS 'Working time before the latest retry.';
 
-COMMENT ON COLUMN public.workflow_executions.settings IS 'config of the workflow at submission. NULL for rows of earlier releases, which use the workflow''s present config.';
+COMMENT ON COLUMN public.workflow_executions.settings IS 'config of the workflow at submission. After a fallback, `model` is the former `fallback_model`. NULL for rows of earlier releases, which use the workflow''s present config.';
 
 COMMENT ON COLUMN public.workflow_executions.lane_key IS 'Whose quota the execution uses: a keyed hash of its API key, or of its client and the name of its lane. NULL: the platform''s. With the model it makes the id of the lane.';
 
 COMMENT ON COLUMN public.workflow_executions.deadline_is_fixed IS 'True if the caller gave the deadline. Otherwise the sweep extends it while the lane paints.';
 
 COMMENT ON COLUMN public.workflow_executions.stopped_at IS 'When the execution was cancelled or stopped, so that no prompt is claimed any more.';
+
+COMMENT ON COLUMN public.workflow_executions.model_missed_at IS 'When the present image model last answered 404.';
 
 CREATE TABLE public.workflow_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -2157,6 +2176,9 @@ GRANT ALL ON FUNCTION app.enter_lane(p_lane uuid, p_provider text, p_model text,
 REVOKE ALL ON FUNCTION app.extend_deadline(p_id uuid, p_idle_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.extend_deadline(p_id uuid, p_idle_seconds double precision) TO masstock_worker;
 
+REVOKE ALL ON FUNCTION app.fall_back(p_execution_id uuid, p_model text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.fall_back(p_execution_id uuid, p_model text) TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.fetch_budget(p_client_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_admin;
@@ -2545,6 +2567,8 @@ GRANT UPDATE(working_since) ON TABLE public.workflow_executions TO masstock_work
 GRANT INSERT(lane_key) ON TABLE public.workflow_executions TO masstock_api;
 
 GRANT INSERT(deadline_is_fixed) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT UPDATE(model_missed_at) ON TABLE public.workflow_executions TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO authenticated;

@@ -1,6 +1,7 @@
 """Gemini, the image model: our requests, and the outcome of each of its answers."""
 
 import base64
+import gc
 import hashlib
 import io
 import json
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+import httpx2
 import pytest
 from PIL import Image
 
@@ -127,6 +129,7 @@ OUTCOMES = {
     "billing": ACCOUNT,
     "unavailable": UNAVAILABLE,
     "created_201": UNAVAILABLE,
+    "no_content_204": UNAVAILABLE,
     "redirect": UNAVAILABLE,
     "error_in_200": UNAVAILABLE,
     "html": UNAVAILABLE,
@@ -154,6 +157,8 @@ OUTCOMES = {
 IMAGES = {
     "ok",
     "thought_draft",
+    "thought_only",
+    "provenance",
     "two_images",
     "wrong_shape",
     "jpeg",
@@ -243,6 +248,19 @@ def test_the_call_carries_this_tenants_key_model_and_prompt(stand_in: StandIn) -
     [call] = stand_in.calls()
     assert (call["prompt"], call["model"]) == (prompt, "gemini-3-pro-image")
     assert call["api_key_sha256"] == hashlib.sha256(b"another-key").hexdigest()
+
+
+def test_an_answer_is_freed_at_once(stand_in: StandIn) -> None:
+    """A body of megabytes must not wait for the garbage collector."""
+    paint()
+    gc.collect()
+    gc.disable()
+    try:
+        paint()
+        kept = [each for each in gc.get_objects() if isinstance(each, httpx2.Response)]
+    finally:
+        gc.enable()
+    assert kept == []
 
 
 def test_tenants_share_a_client_but_no_key(stand_in: StandIn) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from masstock.catalogue.image_models import MODELS, list_price
+from masstock.catalogue.image_models import MODELS
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
 from masstock.database.connection import Row
 from masstock.database.queries import clients, executions, workflows
@@ -27,7 +27,7 @@ from masstock.services.storage import ObjectMissing, Uploads
 from masstock.services.webhooks import WebhookRefused, check_url
 from masstock.telemetry import logger
 from masstock_api import session, strict_json
-from masstock_api.estimates import Estimate, estimate_of
+from masstock_api.estimates import Estimate, dearest_estimate, dearest_price
 from masstock_api.references import store_references
 from masstock_api.request import Request
 from masstock_api.strict_json import MAX_MISTAKES
@@ -77,6 +77,7 @@ def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]
         "workflow_id": submission.workflow_id,
         "client_id": checked.client_id,
         "model": checked.config.model,
+        "fallback_model": checked.config.fallback_model,
         "prompts": len(checked.prompts),
         "image_size": checked.image_size or DEFAULT_SIZE,
         "estimate_microusd": checked.estimate.standard,
@@ -128,8 +129,8 @@ def retry(
             execution_id,
             codes,
             deadline_seconds=session.settings().execution_deadline_seconds,
-            microusd_per_image=list_price(
-                config.model,
+            microusd_per_image=dearest_price(
+                config.models,
                 submitted["image_size"] or DEFAULT_SIZE,
                 submitted["references"],
                 config.microusd_per_image,
@@ -191,12 +192,12 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
         prompts,
         submission.aspect_ratio or config.aspect_ratio,
         image_size,
-        estimate_of(
-            config.model,
+        dearest_estimate(
+            config.models,
             image_size,
             len(submission.reference_images),
             config.microusd_per_image,
-            (prompt if isinstance(prompt, str) else prompt.prompt for prompt in prompts),
+            [prompt if isinstance(prompt, str) else prompt.prompt for prompt in prompts],
         ),
     )
 
@@ -317,11 +318,20 @@ def _repeated_ids(prompts: Prompts) -> list[FieldError]:
 def _against_model(
     config: WorkflowConfig, *, references: int, ratio: str | None, size: str | None
 ) -> list[FieldError]:
-    """Everything that the model cannot do. A model outside the catalogue is not checked."""
-    name = config.model
-    model = MODELS.get(name)
-    if model is None:
-        return []
+    """Everything that the model or its fallback cannot do. A model outside the catalogue is not
+    checked."""
+    return [
+        mistake
+        for name in config.models
+        if name in MODELS
+        for mistake in _against_one_model(name, references, ratio, size)
+    ]
+
+
+def _against_one_model(
+    name: str, references: int, ratio: str | None, size: str | None
+) -> list[FieldError]:
+    model = MODELS[name]
     mistakes = _retirement(name)
     if references > model.max_reference_images:
         detail = f"{name} takes at most {model.max_reference_images} reference images."
@@ -343,7 +353,7 @@ def _retirement(name: str, *, of_submission: bool = False) -> list[FieldError]:
         return []
     detail = (
         f"The workflow's model {name} was retired on {model.retired_on}; an administrator can "
-        f"set config.model to {model.successor}."
+        f"replace it by {model.successor}."
     )
     if of_submission:
         detail += " Then retry with current_settings."

@@ -17,13 +17,14 @@ from masstock.catalogue.image_models import (
     provider_of,
 )
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
-from masstock.database.queries import claims, executions
+from masstock.database.queries import claims, executions, gone_models
 from masstock.database.queries.claims import Claim
 from masstock.database.worker import Worker
 from masstock.errors import (
     ApiKeyUnreadable,
     DatabaseUnavailable,
     InvalidApiKey,
+    ModelUnavailable,
     NotFinished,
     Outcome,
     ProviderThrottled,
@@ -50,6 +51,8 @@ from masstock_generate.providers import PaintRequest, provider
 
 # No wait: the prompt is painted, failed for good, or stopped.
 SETTLED = 0.0
+# Before a prompt whose model answered 404 is painted again.
+FALL_BACK_SECONDS = 1
 # Between two requests to store a paid image.
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 4
@@ -125,7 +128,9 @@ def _paint_nano_banana(
     if claim.attempt > 1 and (stored := results.find(claim.execution_id, claim.batch_index)):
         logger.info("reusing the image that an earlier attempt stored")
         if stored.cost_microusd is None:
-            return replace(stored, cost_microusd=_cost(claim, claim.config["model"], None))
+            # The execution may have fallen back to another model since.
+            model = stored.details.model if stored.details else claim.config["model"]
+            return replace(stored, cost_microusd=_cost(claim, model, None))
         return stored
     if claim.failures > NotFinished.max_retries:
         raise NotFinished
@@ -268,6 +273,9 @@ def _settle_failure(
         logger.info("the call was refused, another follows", error_code=outcome.code)
         return max(left.wait_seconds, 1)
     emit_counts(PromptAttemptFailed=1)
+    if isinstance(outcome, ModelUnavailable) and _goes_on(worker, claim, outcome):
+        claims.release_prompt(worker, claim, counts_as="failure")
+        return FALL_BACK_SECONDS
     earlier = claim.throttles if is_refused else claim.failures
     if earlier < outcome.max_retries and claim.probes < MAX_PROBES:
         counts_as = "throttle" if is_refused else "failure"
@@ -283,3 +291,13 @@ def _settle_failure(
         executions.stop_execution(worker, claim.execution_id, outcome.code, outcome.detail)
     logger.info("prompt failed", error_code=outcome.code)
     return SETTLED
+
+
+def _goes_on(worker: Worker, claim: Claim, outcome: ModelUnavailable) -> bool:
+    """True if the prompt is painted again although its model answered 404: with the same model, or
+    with the fallback model. Without a fallback, the second 404 stops the execution."""
+    model = claim.config["model"]
+    missed = gone_models.miss_model(worker, claim.execution_id, model, outcome)
+    if missed == "second" and gone_models.fall_back(worker, claim.execution_id, model):
+        logger.warning("the execution goes on with its fallback model", model=model)
+    return missed in ("first", "second", "replaced") and claim.failures < NotFinished.max_retries

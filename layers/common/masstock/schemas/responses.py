@@ -191,7 +191,10 @@ class ExecutionSummary(Resource):
     cost_microusd: Count | None = Field(
         description="Actual cost, in millionths of a US dollar; null until the end, or if unknown."
     )
-    model: str | None = Field(description="The workflow's image model at submission.")
+    model: str | None = Field(
+        description="The workflow's image model at submission, or its fallback model after it "
+        "replaced that one."
+    )
     image_size: str
     workflow_name: str | None
     user_name: str | None = Field(description="Null if the caller cannot see the user.")
@@ -251,6 +254,9 @@ class Estimate(Resource):
     workflow_id: UUID
     client_id: UUID
     model: str = Field(description="The workflow's image model.")
+    fallback_model: str | None = Field(
+        description="Replaces the model if it is gone. The estimate is that of the dearer one."
+    )
     prompts: Count = Field(description="Number of prompts.")
     estimate_microusd: Count | None = Field(
         description="Expected cost in millionths of a US dollar; null if unknown."
