@@ -135,10 +135,10 @@ def claim(worker: Worker, run: ExecutionRun, index: int) -> Claim | None:
     return claimed
 
 
-def settle(worker: Worker, claimed: Claim) -> int:
+def settle(worker: Worker, claimed: Claim) -> float:
     """The seconds until the prompt's next attempt."""
     lease = Lease(lease_seconds(MODEL_SECONDS))
-    return painting.settle(worker, claimed, GENERATE, lease)["wait_seconds"]
+    return painting.settle(worker, claimed, GENERATE, lease)
 
 
 def paint(worker: Worker, run: ExecutionRun, index: int) -> int:
