@@ -13,7 +13,7 @@ from masstock.limits import PROMPTS_LIMIT
 from masstock.schemas.workflow_config import RATIO_PATTERN, WHOLE, ImageSize, WorkflowConfig
 
 PROMPT_LENGTH = 10_000
-# The database has the same limit (0032).
+# The database has the same limit (0033).
 MAX_DEADLINE_SECONDS = 72 * 3600
 
 
