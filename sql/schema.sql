@@ -292,11 +292,7 @@ COMMENT ON COLUMN app_private.lanes.refused_per_minute IS 'The learned limit at 
 
 COMMENT ON COLUMN app_private.lanes.learned_at IS 'When a refusal taught the lane last. Refusals of calls that were granted before teach nothing.';
 
-COMMENT ON COLUMN app_private.lanes.due_at IS 'When the next call is due on a paced lane.';
-
 COMMENT ON COLUMN app_private.lanes.starts IS 'Accepted calls by sixtieth of a minute. The sixtieth n since 1970 has the subscript n % 60 + 1.';
-
-COMMENT ON COLUMN app_private.lanes.last_start IS 'The sixtieth of a minute of the newest start.';
 
 COMMENT ON COLUMN app_private.lanes.suspicion IS 'Evidence that an open lane has a limit: up by one for a refusal, down by two for acceptance.';
 
@@ -306,9 +302,7 @@ COMMENT ON COLUMN app_private.lanes.refusal_seconds IS 'How long a call takes un
 
 COMMENT ON COLUMN app_private.lanes.closed_by IS 'provider_limit or outage: only one probe at a time is granted after closed_until.';
 
-COMMENT ON COLUMN app_private.lanes.failed_prompts IS 'Up to three prompts that failed since the last success.';
-
-COMMENT ON COLUMN app_private.lanes.failed_at IS 'When the first of these failed calls was granted.';
+COMMENT ON COLUMN app_private.lanes.failed_prompts IS 'Up to three prompts that failed without a success. failed_at: the first grant of these calls.';
 
 CREATE VIEW app_private.lanes_shown AS
  SELECT l.id,
@@ -1004,9 +998,11 @@ BEGIN
         l.learned_per_minute := p_quota_value;
         l.refused_per_minute := p_quota_value;
     ELSIF p_is_probe OR p_delay IS NOT NULL THEN
-        l.refused_per_minute := coalesce(p_quota_value, l.refused_per_minute);
-        l.learned_per_minute := least(l.learned_per_minute,
+        -- Refused twice, or for a known time: there is a limit.
+        l.learned_per_minute := least(
+            l.learned_per_minute * CASE WHEN p_is_probe THEN 1 ELSE 0.98 END,
             greatest(accepted, l.learned_per_minute / 2));
+        l.refused_per_minute := coalesce(p_quota_value, l.learned_per_minute);
     ELSE
         l.refused_per_minute := l.learned_per_minute;
         l.learned_per_minute := l.learned_per_minute * 0.97;
@@ -1501,15 +1497,13 @@ ALTER TABLE app_private.lane_turns OWNER TO masstock_owner;
 
 COMMENT ON TABLE app_private.lane_turns IS 'Whose turn it is on a paced lane.';
 
-COMMENT ON COLUMN app_private.lane_turns.turns IS 'Calls granted to the execution. A newcomer begins with as many as the others have.';
-
-COMMENT ON COLUMN app_private.lane_turns.client_turns IS 'Calls granted to the client of the execution, on the platform''s lane.';
+COMMENT ON COLUMN app_private.lane_turns.turns IS 'Calls granted to the execution, and to its client. Newcomers begin with the others'' number.';
 
 COMMENT ON COLUMN app_private.lane_turns.return_at IS 'When each of the waiting prompts was told to ask again.';
 
 COMMENT ON COLUMN app_private.lane_turns.waits_until IS 'The last of these times. A cancelled execution no longer counts soon after it.';
 
-COMMENT ON COLUMN app_private.lane_turns.waits_since IS 'When the execution began to wait, without a pause of ten minutes since.';
+COMMENT ON COLUMN app_private.lane_turns.waits_since IS 'When the execution began to wait.';
 
 CREATE TABLE app_private.sweep_places (
     kind text NOT NULL,
