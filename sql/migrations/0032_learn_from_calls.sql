@@ -67,6 +67,16 @@ BEGIN
         END IF;
         l.suspicion := 0;
         l.doubtful := '{}';
+        IF p_quota_value IS NULL AND p_delay IS NOT NULL AND accepted < 10 AND NOT p_is_probe
+           AND coalesce(l.learned_at < p_now - make_interval(secs => 3 * l.minute_seconds), true) THEN
+            -- Few calls say little about a limit. Only the delay is obeyed, and a probe follows.
+            l.learned_at := p_now;
+            l.closed_by := 'provider_limit';
+            l.closed_since := p_now;
+            l.closed_until := p_now + make_interval(secs => p_delay);
+            l.probe_at := NULL;
+            RETURN l;
+        END IF;
         l.learned_per_minute := coalesce(p_quota_value, greatest(1, accepted));
         l.refused_per_minute := l.learned_per_minute;
     ELSIF p_quota_value < l.learned_per_minute OR p_quota_value > l.refused_per_minute THEN
