@@ -116,16 +116,24 @@ CREATE FUNCTION app.enter_lane(p_lane uuid, p_provider text, p_model text, p_own
     SET search_path TO ''
     AS $$
 DECLARE
-    l app_private.lanes := app_private.believe_accepted(app_private.lock_lane(
-        p_lane, p_provider, p_model, p_owner, p_minute, p_now), p_now);
-    step double precision := app_private.lane_step(l, p_now);
+    l app_private.lanes;
+    step double precision;
     prompt text := p_execution || ' ' || p_prompt;
     closed_until timestamptz;
     is_probe boolean := false;
     turn record;
 BEGIN
+    granted := true;
+    granted_at := p_now;
+    wait_seconds := 0;
     limited_by := 'none';
     gives_up := false;
+    IF app_private.start_on_open_lane(p_lane, p_minute, p_now) THEN
+        RETURN;
+    END IF;
+    l := app_private.believe_accepted(app_private.lock_lane(
+        p_lane, p_provider, p_model, p_owner, p_minute, p_now), p_now);
+    step := app_private.lane_step(l, p_now);
     IF l.closed_by IS NOT NULL OR step IS NOT NULL THEN
         IF l.closed_by IS NOT NULL THEN
             step := coalesce(step, 0.25);
@@ -140,6 +148,7 @@ BEGIN
                 UPDATE app_private.lanes SET probe_prompt = NULL WHERE id = p_lane;
             END IF;
             granted := false;
+            granted_at := NULL;
             limited_by := app_private.lane_limited_by(l);
             gives_up := limited_by = 'provider_limit'
                 AND greatest(turn.waits_since, l.last_success_at) <= p_now - interval '30 minutes';
@@ -157,9 +166,6 @@ BEGIN
             l.doubtful := l.doubtful || p_now;
         END IF;
     END IF;
-    granted := true;
-    granted_at := p_now;
-    wait_seconds := 0;
     PERFORM app_private.keep_lane(app_private.count_start(l, p_now, 1));
 END $$;
 
@@ -481,19 +487,24 @@ DECLARE
     prompt text := p_execution || ' ' || p_prompt;
     is_probe boolean;
 BEGIN
+    counts := p_verdict IN ('failed', 'unreadable');
+    was_probe := false;
+    wait_seconds := CASE p_verdict WHEN 'answered' THEN 0 ELSE 1 END;
+    IF p_verdict = 'answered' THEN
+        successes := app_private.succeed_on_open_lane(p_lane, p_now);
+        IF successes IS NOT NULL THEN
+            RETURN;
+        END IF;
+    END IF;
     SELECT * INTO l FROM app_private.lanes WHERE id = p_lane FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        counts := p_verdict IN ('failed', 'unreadable');
         successes := 0;
-        wait_seconds := CASE p_verdict WHEN 'answered' THEN 0 ELSE 1 END;
-        was_probe := false;
         RETURN;
     END IF;
     l := app_private.read_lane(l, p_minute, p_now);
     is_probe := coalesce(
         l.closed_by IS NOT NULL AND l.probe_prompt = prompt AND l.probe_at = p_granted_at, false);
     was_probe := is_probe AND l.closed_by = 'outage';
-    counts := p_verdict = 'unreadable';
     CASE p_verdict
     WHEN 'answered' THEN
         l := app_private.learn_success(l, is_probe, p_granted_at, p_now);
@@ -513,11 +524,10 @@ BEGIN
     END CASE;
     PERFORM app_private.keep_lane(l);
     successes := l.successes;
-    wait_seconds := CASE
-        WHEN p_verdict = 'answered' THEN 0
-        WHEN l.closed_by IS NOT NULL
-        THEN greatest(1, least(300, extract(epoch FROM l.closed_until - p_now)))
-        ELSE greatest(1, least(300, extract(epoch FROM l.due_at - p_now))) END;
+    IF p_verdict <> 'answered' THEN
+        wait_seconds := greatest(1, least(300, extract(epoch FROM CASE
+            WHEN l.closed_by IS NULL THEN l.due_at ELSE l.closed_until END - p_now)));
+    END IF;
 END $$;
 
 ALTER FUNCTION app.leave_lane(p_lane uuid, p_execution uuid, p_prompt integer, p_granted_at timestamp with time zone, p_verdict text, p_retry_after double precision, p_quota_value integer, p_successes_seen bigint, p_minute double precision, p_now timestamp with time zone, OUT counts boolean, OUT successes bigint, OUT wait_seconds double precision, OUT was_probe boolean) OWNER TO masstock_owner;
@@ -769,7 +779,7 @@ CREATE FUNCTION app_private.ask_for_probe(l app_private.lanes, p_prompt text, p_
     AS $$
     SELECT CASE
         WHEN l.closed_until > p_now THEN l.closed_until
-        WHEN l.closed_by = 'provider_limit' AND l.probe_at > p_now - interval '5 seconds'
+        WHEN l.closed_by = 'provider_limit' AND l.probe_at IS NOT NULL
         THEN p_now + interval '0.2 seconds'
         -- The longer the probe takes, the later it is worth asking again.
         WHEN l.closed_by = 'outage' AND l.probe_at > p_now - interval '240 seconds'
@@ -866,8 +876,8 @@ CREATE FUNCTION app_private.count_start(l app_private.lanes, p_at timestamp with
 DECLARE
     this_start bigint := floor(extract(epoch FROM p_at) * 60 / l.minute_seconds);
 BEGIN
-    FOR s IN greatest(l.last_start + 1, this_start - 59) .. this_start LOOP
-        l.starts[s % 60 + 1] := 0;
+    FOR ago IN 0 .. least(60, this_start - l.last_start)::integer - 1 LOOP
+        l.starts[(this_start - ago) % 60 + 1] := 0;
     END LOOP;
     l.last_start := greatest(l.last_start, this_start);
     IF this_start > l.last_start - 60 THEN
@@ -992,20 +1002,34 @@ BEGIN
         END IF;
         l.suspicion := 0;
         l.doubtful := '{}';
+        IF p_quota_value IS NULL AND p_delay IS NOT NULL AND accepted < 10 AND NOT p_is_probe
+           AND coalesce(l.learned_at < p_now - make_interval(secs => 3 * l.minute_seconds), true) THEN
+            -- Few calls say little about a limit. Only the delay is obeyed, and a probe follows.
+            l.learned_at := p_now;
+            l.closed_by := 'provider_limit';
+            l.closed_since := p_now;
+            l.closed_until := p_now + make_interval(secs => p_delay);
+            l.probe_at := NULL;
+            RETURN l;
+        END IF;
         l.learned_per_minute := coalesce(p_quota_value, greatest(1, accepted));
         l.refused_per_minute := l.learned_per_minute;
     ELSIF p_quota_value < l.learned_per_minute OR p_quota_value > l.refused_per_minute THEN
         l.learned_per_minute := p_quota_value;
         l.refused_per_minute := p_quota_value;
-    ELSIF p_is_probe OR p_delay IS NOT NULL THEN
-        -- Refused twice, or for a known time: there is a limit.
-        l.learned_per_minute := least(
-            l.learned_per_minute * CASE WHEN p_is_probe THEN 1 ELSE 0.98 END,
-            greatest(accepted, l.learned_per_minute / 2));
-        l.refused_per_minute := coalesce(p_quota_value, l.learned_per_minute);
     ELSE
-        l.refused_per_minute := l.learned_per_minute;
-        l.learned_per_minute := l.learned_per_minute * 0.97;
+        l.refused_per_minute := greatest(l.refused_per_minute, l.learned_per_minute);
+        IF NOT p_is_probe THEN
+            l.learned_per_minute := greatest(
+                0.97 * l.learned_per_minute, 0.85 * l.refused_per_minute);
+        END IF;
+        -- Refused twice in a row, or for a known time: this is a limit.
+        IF p_delay IS NOT NULL OR l.closed_until
+           <= l.closed_since + make_interval(secs => 1.01 * app_private.lane_step(l, p_now)) THEN
+            l.learned_per_minute := least(l.learned_per_minute, greatest(accepted,
+                l.learned_per_minute * CASE WHEN p_is_probe THEN 0.5 ELSE 0.85 END));
+            l.refused_per_minute := least(l.refused_per_minute, l.learned_per_minute / 0.85);
+        END IF;
     END IF;
     l.learned_at := p_now;
     l.probe_at := NULL;
@@ -1018,7 +1042,7 @@ BEGIN
         pause := extract(epoch FROM p_now - l.closed_since);
         l.closed_until := p_now + make_interval(secs => least(300, greatest(
             app_private.lane_step(l, p_now),
-            least(pause, greatest(l.minute_seconds, pause) / 6))));
+            least(pause, greatest(l.minute_seconds, pause) / 4))));
     END IF;
     RETURN l;
 END $$;
@@ -1048,12 +1072,13 @@ BEGIN
         l.doubtful := array_remove(l.doubtful, p_granted_at);
         l.suspicion := greatest(0, l.suspicion - 2);
     END IF;
-    IF l.learned_per_minute IS NOT NULL AND coalesce(p_granted_at > l.learned_at, true)
-       AND app_private.accepted_calls(l, p_now) >= 0.7 * l.learned_per_minute
-       AND (l.learned_per_minute < l.refused_per_minute OR coalesce(
-            l.learned_at < p_now - make_interval(secs => 5 * l.minute_seconds), true)) THEN
-        l.learned_per_minute := l.learned_per_minute
-            * (1 + least(0.25, greatest(0.005, 0.3 / l.learned_per_minute)));
+    IF coalesce(p_granted_at > l.learned_at, true)
+       AND app_private.accepted_calls(l, p_now) >= 0.7 * l.learned_per_minute THEN
+        l.learned_per_minute := l.learned_per_minute * CASE
+            WHEN coalesce(l.learned_at < p_now - make_interval(secs => 5 * l.minute_seconds), true)
+            THEN 1 + least(0.25, greatest(0.005, 0.3 / l.learned_per_minute))
+            WHEN l.learned_per_minute < l.refused_per_minute THEN 1.0005
+            ELSE 1 END;
     END IF;
     RETURN l;
 END $$;
@@ -1101,8 +1126,8 @@ BEGIN
     p_minute := CASE WHEN p_minute BETWEEN 1 AND 3600 THEN p_minute ELSE 60 END;
     this_start := floor(extract(epoch FROM p_now) * 60 / p_minute);
     IF l.minute_seconds IS DISTINCT FROM p_minute OR l.last_start IS NULL OR l.last_start > this_start
-       OR array_dims(l.starts) IS DISTINCT FROM '[1:60]' OR array_position(l.starts, NULL) IS NOT NULL
-    THEN
+       OR array_dims(l.starts) IS DISTINCT FROM '[1:60]'
+       OR (0 <= ALL (l.starts) AND 1000000 >= ALL (l.starts)) IS NOT TRUE THEN
         l.starts := array_fill(0, ARRAY[60]);
         l.last_start := this_start;
     END IF;
@@ -1232,6 +1257,38 @@ BEGIN
 END $$;
 
 ALTER FUNCTION app_private.set_key(p_id integer, p_key bytea) OWNER TO masstock_authz;
+
+CREATE FUNCTION app_private.start_on_open_lane(p_lane uuid, p_minute double precision, p_now timestamp with time zone) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+DECLARE
+    this_start bigint := floor(extract(epoch FROM p_now) * 60 / CASE
+        WHEN p_minute BETWEEN 1 AND 3600 THEN p_minute ELSE 60 END);
+    place integer := this_start % 60 + 1;
+BEGIN
+    UPDATE app_private.lanes l SET starts[place] = l.starts[place] + 1
+    WHERE id = p_lane AND limit_per_minute IS NULL AND learned_per_minute IS NULL
+      AND closed_by IS NULL AND suspicion = 0 AND minute_seconds = p_minute
+      AND last_success_at BETWEEN p_now - make_interval(secs => p_minute) AND p_now
+      AND last_start = this_start AND starts[place] BETWEEN 0 AND 999999;
+    RETURN FOUND;
+END $$;
+
+ALTER FUNCTION app_private.start_on_open_lane(p_lane uuid, p_minute double precision, p_now timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.succeed_on_open_lane(p_lane uuid, p_now timestamp with time zone) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    UPDATE app_private.lanes l SET successes = l.successes + 1, last_success_at = p_now
+    WHERE id = p_lane AND limit_per_minute IS NULL AND learned_per_minute IS NULL
+      AND closed_by IS NULL AND suspicion = 0 AND failed_prompts = '{}'
+      AND successes BETWEEN 0 AND 1000000000000000
+    RETURNING l.successes
+$$;
+
+ALTER FUNCTION app_private.succeed_on_open_lane(p_lane uuid, p_now timestamp with time zone) OWNER TO masstock_owner;
 
 CREATE FUNCTION app_private.take_turn(l app_private.lanes, p_step double precision, p_closed_until timestamp with time zone, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_now timestamp with time zone, OUT granted boolean, OUT return_at timestamp with time zone, OUT waits_since timestamp with time zone, OUT slot timestamp with time zone) RETURNS record
     LANGUAGE plpgsql
@@ -2311,6 +2368,10 @@ REVOKE ALL ON FUNCTION app_private.reserve_spend(p_client_id uuid, p_execution_i
 REVOKE ALL ON FUNCTION app_private.seal(p_sub text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.set_key(p_id integer, p_key bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.start_on_open_lane(p_lane uuid, p_minute double precision, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.succeed_on_open_lane(p_lane uuid, p_now timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.take_turn(l app_private.lanes, p_step double precision, p_closed_until timestamp with time zone, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_now timestamp with time zone, OUT granted boolean, OUT return_at timestamp with time zone, OUT waits_since timestamp with time zone, OUT slot timestamp with time zone) FROM PUBLIC;
 

@@ -92,8 +92,8 @@ BEGIN
     p_minute := CASE WHEN p_minute BETWEEN 1 AND 3600 THEN p_minute ELSE 60 END;
     this_start := floor(extract(epoch FROM p_now) * 60 / p_minute);
     IF l.minute_seconds IS DISTINCT FROM p_minute OR l.last_start IS NULL OR l.last_start > this_start
-       OR array_dims(l.starts) IS DISTINCT FROM '[1:60]' OR array_position(l.starts, NULL) IS NOT NULL
-    THEN
+       OR array_dims(l.starts) IS DISTINCT FROM '[1:60]'
+       OR (0 <= ALL (l.starts) AND 1000000 >= ALL (l.starts)) IS NOT TRUE THEN
         l.starts := array_fill(0, ARRAY[60]);
         l.last_start := this_start;
     END IF;
@@ -189,8 +189,8 @@ LANGUAGE plpgsql STABLE SET search_path = '' AS $$
 DECLARE
     this_start bigint := floor(extract(epoch FROM p_at) * 60 / l.minute_seconds);
 BEGIN
-    FOR s IN greatest(l.last_start + 1, this_start - 59) .. this_start LOOP
-        l.starts[s % 60 + 1] := 0;
+    FOR ago IN 0 .. least(60, this_start - l.last_start)::integer - 1 LOOP
+        l.starts[(this_start - ago) % 60 + 1] := 0;
     END LOOP;
     l.last_start := greatest(l.last_start, this_start);
     IF this_start > l.last_start - 60 THEN
@@ -229,199 +229,39 @@ BEGIN
     RETURN l;
 END $$;
 
--- Returns the first time from `p_from` that is at least `p_spacing` seconds from each taken one.
-CREATE FUNCTION app_private.first_gap(
-    p_taken timestamptz[], p_from timestamptz, p_spacing double precision) RETURNS timestamptz
-LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+-- Returns how a lane is now. `limited_by` is none for a lane whose pace nobody waits for. `opens_at` is
+-- when the next call is granted on a closed lane. The limits are in calls per minute.
+CREATE FUNCTION app.lane_state(
+    p_lane uuid, p_now timestamptz DEFAULT clock_timestamp(),
+    OUT limited_by text, OUT calls_per_minute double precision, OUT opens_at timestamptz,
+    OUT last_success_at timestamptz, OUT closed_since timestamptz, OUT waiting_executions integer,
+    OUT learned_per_minute double precision, OUT limit_per_minute integer, OUT successes bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
-    spacing interval := make_interval(secs => p_spacing);
-    almost interval := make_interval(secs => p_spacing * 0.99);
-    taken timestamptz;
+    l app_private.lanes;
 BEGIN
-    FOR taken IN SELECT t FROM unnest(p_taken) AS t ORDER BY t LOOP
-        EXIT WHEN taken >= p_from + almost;
-        IF taken > p_from - almost THEN
-            p_from := taken + spacing;
-        END IF;
-    END LOOP;
-    RETURN p_from;
-END $$;
-
--- Compares an execution with the others that asked the lane lately. `turns` and `client_turns` are
--- those of the execution, or what a newcomer begins with: nobody saves turns. The lane is shared
--- between `shares`: clients on the platform's lane, and executions of one client.
-CREATE FUNCTION app_private.compare_turns(
-    p_lane uuid, p_owner uuid, p_client uuid, p_execution uuid, p_now timestamptz,
-    OUT is_its_turn boolean, OUT shares double precision, OUT turns double precision,
-    OUT client_turns double precision)
-LANGUAGE sql STABLE SET search_path = '' AS $$
-    WITH lately AS (
-        SELECT t.turns, t.client_turns, t.client_id, t.execution_id = p_execution AS is_own,
-            p_owner IS NOT NULL OR t.client_id IS NOT DISTINCT FROM p_client AS is_same_client,
-            t.waits_until > p_now - interval '5 seconds' AS waits
-        FROM app_private.lane_turns t
-        WHERE t.lane_id = p_lane AND t.asked_at <= p_now
-          AND greatest(t.asked_at, t.waits_until)
-              BETWEEN p_now - interval '5 seconds' AND p_now + interval '1 hour'
-    ), others AS (
-        SELECT count(*) FILTER (WHERE is_same_client) AS executions,
-            count(DISTINCT client_id) FILTER (WHERE NOT is_same_client) AS clients,
-            min(l.turns) FILTER (WHERE is_same_client) AS turns,
-            min(l.turns) FILTER (WHERE is_same_client AND waits) AS waiting_turns,
-            min(l.client_turns) FILTER (WHERE NOT is_same_client) AS client_turns,
-            min(l.client_turns) FILTER (WHERE NOT is_same_client AND waits) AS waiting_client_turns
-        FROM lately l WHERE NOT is_own
-    ), own AS (
-        SELECT greatest((SELECT l.turns FROM lately l WHERE is_own), others.turns - 1) AS turns,
-            greatest((SELECT max(l.client_turns) FROM lately l WHERE is_same_client),
-                     others.client_turns - 1) AS client_turns
-        FROM others
-    )
-    SELECT coalesce(own.client_turns <= waiting_client_turns, true)
-            AND coalesce(own.turns <= waiting_turns, true),
-        (1 + clients) * (1 + executions)::double precision,
-        coalesce(own.turns, 0), coalesce(own.client_turns, 0)
-    FROM others, own
-$$;
-
--- Notes that a prompt asks a lane that grants one call every `p_step` seconds. Grants the call if one
--- is due and it is the execution's turn, or if the last slot stood unused. Else returns when to come
--- again, from `p_closed_until`: the prompts of an execution come one by one, twice as often as its
--- share is, so that no slot is lost if some are late.
-CREATE FUNCTION app_private.take_turn(
-    l app_private.lanes, p_step double precision, p_closed_until timestamptz, p_owner uuid,
-    p_client uuid, p_execution uuid, p_prompt integer, p_now timestamptz,
-    OUT granted boolean, OUT return_at timestamptz, OUT waits_since timestamptz,
-    OUT slot timestamptz)
-LANGUAGE plpgsql VOLATILE SET search_path = '' AS $$
-DECLARE
-    step interval := make_interval(secs => p_step);
-    mine record;
-    own app_private.lane_turns;
-    waiting integer[];
-    places timestamptz[];
-BEGIN
-    SELECT * INTO mine
-    FROM app_private.compare_turns(l.id, p_owner, p_client, p_execution, p_now);
-    SELECT * INTO own FROM app_private.lane_turns t
-    WHERE t.lane_id = l.id AND t.execution_id = p_execution;
-    waits_since := CASE
-        WHEN greatest(own.asked_at, own.waits_until)
-             BETWEEN p_now - interval '10 minutes' AND p_now + interval '1 hour'
-             AND own.waits_since <= p_now THEN own.waits_since ELSE p_now END;
-    SELECT coalesce(array_agg(w.prompt), '{}'), coalesce(array_agg(w.at), '{}') INTO waiting, places
-    FROM unnest(own.prompts, own.return_at) AS w (prompt, at)
-    WHERE w.prompt <> p_prompt
-      AND w.at BETWEEN p_now - interval '5 seconds' AND p_now + interval '1 hour';
-    slot := greatest(l.due_at, p_now - 2 * step);
-    granted := p_closed_until IS NULL AND slot <= p_now
-        AND (mine.is_its_turn OR slot + step <= p_now);
-    IF granted THEN
-        mine.turns := mine.turns + 1;
-        mine.client_turns := mine.client_turns + 1;
-        UPDATE app_private.lane_turns t SET client_turns = mine.client_turns
-        WHERE t.lane_id = l.id AND t.client_id = p_client AND t.execution_id <> p_execution
-          AND p_owner IS NULL;
-    ELSE
-        return_at := greatest(p_closed_until, slot, p_now + interval '20 milliseconds');
-        IF p_closed_until IS NULL AND NOT mine.is_its_turn THEN
-            return_at := greatest(return_at, slot + step);
-        END IF;
-        return_at := app_private.first_gap(places, return_at, p_step * mine.shares / 2);
-        waiting := waiting || p_prompt;
-        places := places || least(return_at, p_now + interval '1 hour');
+    SELECT * INTO l FROM app_private.lanes WHERE id = p_lane;
+    l := app_private.believe_accepted(app_private.read_lane(l, l.minute_seconds, p_now), p_now);
+    SELECT count(*) INTO waiting_executions
+    FROM app_private.lane_turns t
+    WHERE t.lane_id = p_lane AND t.waits_until
+          BETWEEN p_now - interval '5 seconds' AND p_now + interval '1 hour';
+    limited_by := app_private.lane_limited_by(l);
+    IF l.closed_by IS NULL AND waiting_executions = 0 THEN
+        limited_by := 'none';
     END IF;
-    INSERT INTO app_private.lane_turns AS t
-    VALUES (l.id, p_execution, p_client, mine.turns, mine.client_turns, waiting, places, p_now,
-            (SELECT max(at) FROM unnest(places) AS at), waits_since)
-    ON CONFLICT (lane_id, execution_id) DO UPDATE
-    SET client_id = excluded.client_id, turns = excluded.turns,
-        client_turns = excluded.client_turns, prompts = excluded.prompts,
-        return_at = excluded.return_at, asked_at = excluded.asked_at,
-        waits_until = excluded.waits_until, waits_since = excluded.waits_since;
-    IF own.lane_id IS NULL THEN
-        DELETE FROM app_private.lane_turns t
-        WHERE t.lane_id = l.id AND t.asked_at < p_now - interval '2 hours'
-          AND coalesce(t.waits_until < p_now - interval '10 minutes', true);
+    limit_per_minute := l.limit_per_minute;
+    learned_per_minute := l.learned_per_minute;
+    IF coalesce(l.limit_per_minute, l.learned_per_minute) IS NOT NULL THEN
+        calls_per_minute := 60 / app_private.lane_step(l, p_now);
+        opens_at := CASE WHEN l.due_at > p_now + interval '1 second' THEN l.due_at END;
     END IF;
-END $$;
-
--- Decides about a call while the lane is closed. NULL grants a probe: after `closed_until`, and again
--- if the invocation of the last one seems to be dead. Else no call is granted before the returned
--- time. In an outage the prompt of the last probe leaves the next one to another prompt.
-CREATE FUNCTION app_private.ask_for_probe(
-    l app_private.lanes, p_prompt text, p_now timestamptz) RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = '' AS $$
-    SELECT CASE
-        WHEN l.closed_until > p_now THEN l.closed_until
-        WHEN l.closed_by = 'provider_limit' AND l.probe_at > p_now - interval '5 seconds'
-        THEN p_now + interval '0.2 seconds'
-        -- The longer the probe takes, the later it is worth asking again.
-        WHEN l.closed_by = 'outage' AND l.probe_at > p_now - interval '240 seconds'
-        THEN p_now + greatest(interval '1 second', least(interval '30 seconds', p_now - l.probe_at))
-        WHEN l.closed_by = 'outage' AND l.probe_at IS NULL AND l.probe_prompt = p_prompt
-        THEN p_now + interval '1.5 seconds'
-    END
-$$;
-
--- Asks for one call of the model. `p_owner` is the client of a keyed or named lane, NULL for the
--- platform's. `p_minute` is the length of a minute in seconds. If the call is not granted, it is worth
--- asking again in `wait_seconds`: up to 60, or 300 while the lane is closed. `limited_by` is the
--- reason: none, provider_limit or outage. `gives_up` if the execution waits for 30 minutes on a
--- limited lane that had no success in this time.
-CREATE FUNCTION app.enter_lane(
-    p_lane uuid, p_provider text, p_model text, p_owner uuid, p_client uuid, p_execution uuid,
-    p_prompt integer, p_minute double precision DEFAULT 60,
-    p_now timestamptz DEFAULT clock_timestamp(),
-    OUT granted boolean, OUT wait_seconds double precision, OUT limited_by text,
-    OUT gives_up boolean, OUT granted_at timestamptz)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = '' AS $$
-DECLARE
-    l app_private.lanes := app_private.believe_accepted(app_private.lock_lane(
-        p_lane, p_provider, p_model, p_owner, p_minute, p_now), p_now);
-    step double precision := app_private.lane_step(l, p_now);
-    prompt text := p_execution || ' ' || p_prompt;
-    closed_until timestamptz;
-    is_probe boolean := false;
-    turn record;
-BEGIN
-    limited_by := 'none';
-    gives_up := false;
-    IF l.closed_by IS NOT NULL OR step IS NOT NULL THEN
-        IF l.closed_by IS NOT NULL THEN
-            step := coalesce(step, 0.25);
-            closed_until := app_private.ask_for_probe(l, prompt, p_now);
-            is_probe := closed_until IS NULL;
-            l.due_at := CASE WHEN is_probe THEN '-infinity' ELSE l.due_at END;
-        END IF;
-        SELECT * INTO turn FROM app_private.take_turn(
-            l, step, closed_until, p_owner, p_client, p_execution, p_prompt, p_now);
-        IF NOT turn.granted THEN
-            IF l.closed_by = 'outage' AND l.closed_until <= p_now AND l.probe_at IS NULL THEN
-                UPDATE app_private.lanes SET probe_prompt = NULL WHERE id = p_lane;
-            END IF;
-            granted := false;
-            limited_by := app_private.lane_limited_by(l);
-            gives_up := limited_by = 'provider_limit'
-                AND greatest(turn.waits_since, l.last_success_at) <= p_now - interval '30 minutes';
-            wait_seconds := least(extract(epoch FROM turn.return_at - p_now), CASE
-                WHEN l.closed_by IS NOT NULL OR l.due_at > p_now + interval '60 seconds' THEN 300
-                -- A lane without a success opens with its first one.
-                WHEN limited_by = 'none' THEN 0.2 ELSE 60 END);
-            RETURN;
-        END IF;
-        l.due_at := turn.slot + make_interval(secs => step);
-        IF is_probe THEN
-            l.probe_at := p_now;
-            l.probe_prompt := prompt;
-        ELSIF l.suspicion > 0 THEN
-            l.doubtful := l.doubtful || p_now;
-        END IF;
+    IF l.closed_by IS NOT NULL THEN
+        closed_since := l.closed_since;
+        opens_at := greatest(l.closed_until, p_now);
     END IF;
-    granted := true;
-    granted_at := p_now;
-    wait_seconds := 0;
-    PERFORM app_private.keep_lane(app_private.count_start(l, p_now, 1));
+    last_success_at := l.last_success_at;
+    successes := l.successes;
 END $$;
 
 REVOKE EXECUTE ON FUNCTION
@@ -433,16 +273,9 @@ REVOKE EXECUTE ON FUNCTION
     app_private.count_start(app_private.lanes, timestamptz, integer),
     app_private.accepted_calls(app_private.lanes, timestamptz),
     app_private.believe_accepted(app_private.lanes, timestamptz),
-    app_private.first_gap(timestamptz[], timestamptz, double precision),
-    app_private.compare_turns(uuid, uuid, uuid, uuid, timestamptz),
-    app_private.take_turn(app_private.lanes, double precision, timestamptz, uuid, uuid, uuid, integer,
-                          timestamptz),
-    app_private.ask_for_probe(app_private.lanes, text, timestamptz),
-    app.enter_lane(uuid, text, text, uuid, uuid, uuid, integer, double precision, timestamptz)
+    app.lane_state(uuid, timestamptz)
     FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION
-    app.enter_lane(uuid, text, text, uuid, uuid, uuid, integer, double precision, timestamptz)
-    TO masstock_worker;
+GRANT EXECUTE ON FUNCTION app.lane_state(uuid, timestamptz) TO masstock_worker;
 
 RESET ROLE;
 SET LOCAL ROLE masstock_authz;
