@@ -16,6 +16,7 @@ from masstock.database.tenants import TenantTransaction
 from masstock.errors import NotFound
 from masstock.schemas.engine import ExecutionRun
 from masstock.services.storage import StoredImage
+from tests.support.claims import claim_in_turn
 from tests.support.databases import Callers, Urls, connected
 from tests.support.demo_data import ACME, ADMIN, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
 
@@ -87,7 +88,7 @@ class Engine:
         self._connection.execute(*batch_results.lay_out_prompts(execution_id))
 
     def claim(self, execution_id: UUID, index: int, lease: float = 60) -> Claim:
-        claim = claims.claim_prompt(self, execution_id, index, lease)
+        claim = claim_in_turn(self, execution_id, index, lease)
         assert isinstance(claim, Claim)
         return claim
 
@@ -356,7 +357,7 @@ def test_the_database_refuses_claims_after_too_many_without_an_outcome(
     engine.start(execution_id)
     for _ in range(claims.MAX_FAILURES + 1):
         engine.claim(execution_id, 0, lease=-1)
-    assert claims.claim_prompt(engine, execution_id, 0, 60) is None
+    assert claim_in_turn(engine, execution_id, 0, 60) is None
 
 
 def test_a_lost_image_is_charged_once_and_keeps_its_reservation(

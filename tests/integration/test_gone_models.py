@@ -26,6 +26,7 @@ from masstock_generate import painting
 from masstock_generate.lease import Lease, lease_seconds
 from masstock_generate.providers import Painting, PaintRequest
 from tests.integration.test_preconditions import waiting_for_another
+from tests.support.claims import claim_in_turn
 from tests.support.databases import Urls, connected
 from tests.support.demo_data import ACME, JOHN_OF_ACME
 from tests.support.handler import REGION, RESULTS_BUCKET, UPLOADS_BUCKET
@@ -130,7 +131,7 @@ def fallback_run(database: Urls, worker: Worker, models: Models) -> ExecutionRun
 
 
 def claim(worker: Worker, run: ExecutionRun, index: int) -> Claim | None:
-    claimed = claims.claim_prompt(worker, run.execution_id, index, 60)
+    claimed = claim_in_turn(worker, run.execution_id, index, 60)
     assert not isinstance(claimed, claims.ClaimedElsewhere)
     return claimed
 
@@ -386,7 +387,7 @@ def test_an_invocation_that_dies_after_its_404_is_repeated(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(claims, "release_prompt", dying)
-        claimed = claims.claim_prompt(worker, fallback_run.execution_id, 0, -1)
+        claimed = claim_in_turn(worker, fallback_run.execution_id, 0, -1)
         assert isinstance(claimed, Claim)
         with pytest.raises(Died):
             settle(worker, claimed)

@@ -17,6 +17,7 @@ from masstock.services.lanes import lane_key
 from masstock.services.storage import StoredImage
 from masstock.settings import FanoutSettings
 from masstock_fanout.fan_out import fan_out
+from tests.support.claims import claim_in_turn
 from tests.support.databases import Urls, connected
 from tests.support.demo_data import ACME, GLOBEX, JOHN_OF_ACME, WORKFLOW
 from tests.support.handler import Api
@@ -159,7 +160,7 @@ def test_a_row_inserted_past_the_api_gets_at_most_72_hours(fresh_database: Urls)
 
 def paint_one(worker: Worker, execution_id: UUID) -> None:
     fan_out(worker, ExecutionRun(execution_id, 0), SETTINGS)
-    claim = claims.claim_prompt(worker, execution_id, 0, 60)
+    claim = claim_in_turn(worker, execution_id, 0, 60)
     assert isinstance(claim, Claim)
     image = StoredImage("k", "image/png", 1, "0", 1, 1000, claim.attempt, None)
     assert claims.complete_prompt(worker, claim, image, None)
