@@ -28,7 +28,12 @@ PROMPTS = 3
 # Enough for four leases, the pauses of all retries, and a new state-machine run from the sweep.
 END_SECONDS = 720
 # The model's behaviour that leads to the step.
-BEHAVIOUR = {"release": "unavailable", "fail": "content_blocked", "stop": "invalid_key"}
+BEHAVIOUR = {
+    "leave": "content_blocked",
+    "release": "unavailable",
+    "fail": "content_blocked",
+    "stop": "invalid_key",
+}
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,8 @@ def submit(stack: Stack, case: Case) -> str:
     body = {
         "workflow_id": WORKFLOW,
         "prompts": case.prompts,
-        "api_key": "demo-key-0123",
+        # A lane of its own: no case slows down another one.
+        "api_key": f"key of {case.prefix}",
         "webhook_url": stack.access["base_url"] + "/nobody-listens-here",
     }
     for _ in range(5):

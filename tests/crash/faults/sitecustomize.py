@@ -34,6 +34,7 @@ STEPS = {
         "paint": ("masstock_generate.providers.gemini", "paint"),
         "put": ("masstock.services.storage", "Results.put"),
         "complete": ("masstock.database.queries.claims", "complete_prompt"),
+        "leave": ("masstock.database.queries.claims", "leave_lane"),
         "release": ("masstock.database.queries.claims", "release_prompt"),
         "fail": ("masstock.database.queries.claims", "fail_prompt"),
         "stop": ("masstock.database.queries.executions", "stop_execution"),
