@@ -149,9 +149,7 @@ class World:
             self._lose(now, execution)
         elif said.granted:
             self._call(now, execution, prompt)
-        elif (
-            said.wait_seconds <= LONGEST_SLEEP_SECONDS and slept <= SLEEP_PER_INVOCATION_SECONDS
-        ):
+        elif said.wait_seconds <= LONGEST_SLEEP_SECONDS and slept <= SLEEP_PER_INVOCATION_SECONDS:
             pause = said.wait_seconds
             self._at(now + pause + 0.005, self._ask, execution, prompt, slept + pause)
         else:
