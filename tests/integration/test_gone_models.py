@@ -22,7 +22,7 @@ from masstock.services.storage import StoredImage
 from masstock.settings import FanoutSettings, GenerateSettings
 from masstock_fanout.fan_out import fan_out
 from masstock_finalize.ending import end_run
-from masstock_generate import painting
+from masstock_generate import pacing, painting
 from masstock_generate.lease import Lease, lease_seconds
 from masstock_generate.providers import Painting, PaintRequest
 from tests.integration.test_preconditions import waiting_for_another
@@ -401,3 +401,60 @@ class Died(BaseException):
 
 def dying(*_: object, **__: object) -> None:
     raise Died
+
+
+def close_lane(database: Urls, execution: ExecutionRun, fall_back_after: int | None) -> None:
+    """The provider of the execution's model has been down for two minutes."""
+    with connected(database.superuser) as connection:
+        connection.execute(
+            "INSERT INTO app_private.lanes (id, closed_by, closed_since, closed_until)"
+            " SELECT app.lane_id(lane_key, settings ->> 'model'), 'outage',"
+            " now() - interval '2 minutes', now() + interval '3 minutes'"
+            " FROM public.workflow_executions WHERE id = %s"
+            " ON CONFLICT (id) DO UPDATE SET closed_by = excluded.closed_by,"
+            " closed_since = excluded.closed_since, closed_until = excluded.closed_until",
+            [execution.execution_id],
+        )
+        connection.execute(
+            "UPDATE public.workflow_executions SET input_data = input_data ||"
+            " jsonb_build_object('fall_back_after_seconds', %s::integer) WHERE id = %s",
+            [fall_back_after, execution.execution_id],
+        )
+
+
+def open_lanes(database: Urls) -> None:
+    with connected(database.superuser) as connection:
+        connection.execute("DELETE FROM app_private.lanes")
+
+
+@pytest.mark.parametrize(("seconds", "falls_back"), [(60, True), (600, False), (None, False)])
+def test_a_long_outage_moves_the_execution_to_its_fallback_model(
+    database: Urls,
+    worker: Worker,
+    fallback_run: ExecutionRun,
+    seconds: int | None,
+    falls_back: bool,
+) -> None:
+    close_lane(database, fallback_run, seconds)
+    try:
+        claimed = pacing.claim(worker, fallback_run.execution_id, 0, Lease(60), GENERATE)
+    finally:
+        open_lanes(database)
+    if falls_back:
+        assert isinstance(claimed, Claim)
+        assert claimed.config["model"] == FALLBACK
+    else:
+        assert isinstance(claimed, claims.MustWait)
+        assert settings(database, fallback_run)["model"] == MODEL
+
+
+def test_without_a_fallback_model_an_outage_is_waited_out(
+    database: Urls, worker: Worker, run: ExecutionRun
+) -> None:
+    close_lane(database, run, 60)
+    try:
+        claimed = pacing.claim(worker, run.execution_id, 0, Lease(60), GENERATE)
+    finally:
+        open_lanes(database)
+    assert isinstance(claimed, claims.MustWait)
+    assert claimed.limited_by == "outage"

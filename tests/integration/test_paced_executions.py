@@ -236,3 +236,9 @@ def test_nobody_reads_the_pace_of_another_client(fresh_database: Urls, fresh_api
     assert answer.status_code == 404
     with connected(fresh_database.worker) as connection, pytest.raises(Exception, match="denied"):
         connection.execute("SELECT app.pace(%s)", [execution_id])
+
+
+def test_a_fallback_after_an_outage_needs_a_fallback_model(fresh_api: Api) -> None:
+    answer = submit(fresh_api, fall_back_after_seconds=600)
+    assert answer.status_code == 422
+    assert json.loads(answer.text)["errors"][0]["pointer"] == "/fall_back_after_seconds"

@@ -286,6 +286,9 @@ def find_mistakes(
         mistakes.append(FieldError("/api_key", "This workflow requires an api_key."))
     if submission.lane is not None and submission.api_key is None:
         mistakes.append(FieldError("/lane", "Name a lane only for an api_key of your own."))
+    if submission.fall_back_after_seconds is not None and config.fallback_model is None:
+        detail = "The workflow has no fallback_model."
+        mistakes.append(FieldError("/fall_back_after_seconds", detail))
     if submission.webhook_url is not None:
         try:
             check_url(submission.webhook_url, allow_private=allow_private_webhooks)
@@ -433,6 +436,8 @@ def input_data(
         stored["aspect_ratio"] = aspect_ratio
     if image_size is not None:
         stored["image_size"] = image_size
+    if submission.fall_back_after_seconds is not None:
+        stored["fall_back_after_seconds"] = submission.fall_back_after_seconds
     if submission.api_key is not None:
         stored["api_key"] = sealing.seal(submission.api_key, client_id, execution_id, sealing_keys)
     return stored

@@ -7,7 +7,7 @@ quota share them.
 import time
 from uuid import UUID
 
-from masstock.database.queries import claims
+from masstock.database.queries import claims, gone_models
 from masstock.database.queries.claims import Claim, ClaimedElsewhere, Left, MustWait, Verdict
 from masstock.database.worker import Worker
 from masstock.errors import (
@@ -21,7 +21,7 @@ from masstock.errors import (
     Recitation,
 )
 from masstock.settings import GenerateSettings
-from masstock.telemetry import emit_counts
+from masstock.telemetry import emit_counts, logger
 from masstock_generate.lease import Lease
 
 # Step Functions waits whole seconds. The function sleeps the rest, and shorter waits.
@@ -40,12 +40,17 @@ PROCESSED = (ContentBlocked, InvalidImage, InvalidRequest, NoImage, PromptBlocke
 def claim(
     worker: Worker, execution_id: UUID, batch_index: int, lease: Lease, settings: GenerateSettings
 ) -> Claim | ClaimedElsewhere | MustWait | None:
-    """Claims the prompt at the prompt's turn, if it comes within about a second."""
+    """Claims the prompt at the prompt's turn, if it comes within about a second. In a long outage
+    the execution goes on with its fallback model, on that model's lane."""
     slept = 0.0
     while True:
         claimed = claims.claim_prompt(
             worker, execution_id, batch_index, lease.seconds, settings.pace_minute_seconds
         )
+        model_down = claimed.model_down if isinstance(claimed, MustWait) else None
+        if model_down and gone_models.fall_back(worker, execution_id, model_down):
+            logger.warning("the execution goes on with its fallback model", model=model_down)
+            continue
         if (
             not isinstance(claimed, MustWait)
             or claimed.gives_up

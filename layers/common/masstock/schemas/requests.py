@@ -140,10 +140,12 @@ class ClientUpdate(RequestBody):
 class LaneUpdate(RequestBody):
     """Changes of a lane."""
 
-    limit_per_minute: Annotated[int, Field(ge=1, le=1_000_000), WHOLE] | None = Field(
-        default=UNSET,
-        description="Calls per minute that the provider allows; null lets the lane find out.",
-    )
+    limit_per_minute: Annotated[
+        Annotated[int, Field(ge=1, le=1_000_000), WHOLE] | None,
+        Field(
+            description="Calls per minute that the provider allows; null lets the lane find out."
+        ),
+    ] = UNSET
 
 
 class WorkflowCreate(RequestBody):
@@ -262,10 +264,15 @@ class ExecutionCreate(RequestBody):
         description="Your own name for the quota of `api_key`. Executions with the same name share "
         "one pace. Use it if several keys belong to one project of the provider.",
     )
-    deadline_seconds: int | None = Field(
+    fall_back_after_seconds: Annotated[int, Field(ge=60, le=MAX_DEADLINE_SECONDS), WHOLE] | None = (
+        Field(
+            default=None,
+            description="If the provider is down for so long, what is unfinished goes on with the "
+            "workflow's `fallback_model`. By default it waits.",
+        )
+    )
+    deadline_seconds: Annotated[int, Field(ge=60, le=MAX_DEADLINE_SECONDS), WHOLE] | None = Field(
         default=None,
-        ge=60,
-        le=MAX_DEADLINE_SECONDS,
         description="Ends the execution this long after its submission, with the images that it "
         "has. By default it ends six hours after its provider last painted, at most 72 hours.",
     )

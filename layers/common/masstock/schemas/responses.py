@@ -146,6 +146,7 @@ class InputData(Resource):
     )
     aspect_ratio: str | None = None
     image_size: str | None = None
+    fall_back_after_seconds: int | None = None
 
 
 class OutputData(Resource):

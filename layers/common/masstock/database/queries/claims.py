@@ -74,11 +74,13 @@ class Left:
 @dataclass(frozen=True, slots=True)
 class MustWait:
     """The lane grants no call now; it is worth asking again in `seconds`. `gives_up`: it did not
-    grant a call that succeeded for so long that the execution should end."""
+    grant a call that succeeded for so long that the execution should end. `model_down`: the model
+    whose outage lasts so long that the execution should go on with its fallback model."""
 
     seconds: float
     limited_by: str
     gives_up: bool
+    model_down: str | None
 
 
 # FOR SHARE: a cancellation waits for claims that began before it. The lane is locked last, because
@@ -119,7 +121,13 @@ _CLAIM: LiteralString = """
             r.lane_successes, r.probes, lane.granted_at, e.client_id, e.input_settings,
             e.spend_month, e.reserved_microusd, e.config, e.lane_id, e.seconds_left
     )
-    SELECT claimed.*, lane.wait_seconds, lane.limited_by, lane.gives_up,
+    SELECT claimed.*, lane.wait_seconds, lane.limited_by, lane.gives_up, (
+        SELECT f.config ->> 'model' FROM free f, LATERAL app.lane_state(f.lane_id) AS state
+        WHERE lane.limited_by = 'outage' AND jsonb_typeof(f.config -> 'fallback_model') = 'string'
+          AND state.closed_since < now() - make_interval(secs =>
+              CASE jsonb_typeof(f.input_settings -> 'fall_back_after_seconds') WHEN 'number'
+              THEN (f.input_settings ->> 'fall_back_after_seconds')::float8 END)
+    ) AS model_down,
         ceil(extract(epoch FROM (
         SELECT r.claimed_until - now()
         FROM public.workflow_batch_results r, execution e
@@ -152,7 +160,7 @@ def claim_prompt(
     if row["attempts"] is not None:
         return _claim_of(execution_id, batch_index, row)
     if row["wait_seconds"] is not None:
-        return MustWait(row["wait_seconds"], row["limited_by"], row["gives_up"])
+        return MustWait(row["wait_seconds"], row["limited_by"], row["gives_up"], row["model_down"])
     if row["held_seconds"] is None:
         return None
     return ClaimedElsewhere(max(1, row["held_seconds"]))
