@@ -18,7 +18,7 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_send_task_events=False,
     task_ignore_result=True,
-    worker_timer_precision=0.05,
+    worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
 )
 http = urllib3.PoolManager(maxsize=CONCURRENCY)
