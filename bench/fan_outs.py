@@ -9,8 +9,8 @@ from uuid import UUID
 from bench.big_database import SMALL_CLIENT, BigDatabase, client, named, user_of
 from bench.measure import CannotRun, Row, Sample, compare, interleave, timed
 from masstock.database.connection import BEGIN, COMMIT, Statement
-from masstock.database.queries import batch_results
-from masstock.database.queries.batch_results import Claim
+from masstock.database.queries import batch_results, claims
+from masstock.database.queries.claims import Claim
 from masstock.services.storage import StoredImage
 
 PROMPTS = [f"a fox reading newspaper number {number}" for number in range(10_000)]
@@ -102,7 +102,7 @@ def _paint(database: BigDatabase, execution_id: UUID) -> dict[str, Any]:
 
     def paint() -> None:
         for index in range(PAINTED):
-            claim = batch_results.claim_prompt(database.worker, execution_id, index, 900)
+            claim = claims.claim_prompt(database.worker, execution_id, index, 900)
             if not isinstance(claim, Claim):
                 raise CannotRun("a prompt could not be claimed")
             image = StoredImage(
@@ -114,7 +114,7 @@ def _paint(database: BigDatabase, execution_id: UUID) -> dict[str, Any]:
                 cost_microusd=39_000,
                 attempt=claim.attempt,
             )
-            batch_results.complete_prompt(database.worker, claim, image, None)
+            claims.complete_prompt(database.worker, claim, image, None)
 
     painted = timed(paint)
     # A backend reports its statistics only after it has been idle for a second.

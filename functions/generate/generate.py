@@ -10,7 +10,7 @@ from uuid import UUID
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from masstock.catalogue.image_models import DEFAULT_PROVIDER
-from masstock.database.queries import batch_results
+from masstock.database.queries import claims
 from masstock.database.worker import worker_of
 from masstock.engine_step import step
 from masstock.schemas.engine import WaitSeconds
@@ -33,8 +33,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> WaitSeconds
     worker = worker_of(settings.database_secret_id)
     lease = Lease(lease_seconds(settings.model_timeout_seconds))
     with lease.watched():
-        claim = batch_results.claim_prompt(worker, execution_id, batch_index, lease.seconds)
-        if isinstance(claim, batch_results.ClaimedElsewhere):
+        claim = claims.claim_prompt(worker, execution_id, batch_index, lease.seconds)
+        if isinstance(claim, claims.ClaimedElsewhere):
             # An earlier invocation may still be painting.
             return {"wait_seconds": claim.seconds}
         if claim is None:

@@ -11,12 +11,12 @@ from typing import Any
 from local.image_model.errors import invalid_argument
 from masstock.catalogue.image_models import (
     ASPECT_RATIOS,
-    DEFAULT_SIZE,
     LONG_RATIOS,
     MODELS,
     ImageModel,
     prompt_tokens,
 )
+from masstock.catalogue.image_sizes import DEFAULT_SIZE
 
 # A model that the catalogue does not list paints every size and ratio, as PNG.
 UNLISTED = ImageModel(

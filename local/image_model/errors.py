@@ -14,14 +14,21 @@ type Json = dict[str, Any]
 
 
 class GoogleError(Exception):
-    """An error answer: a status and a google.rpc.Status as the body."""
+    """An error answer: a status, a google.rpc.Status as the body, and HTTP headers."""
 
     def __init__(self, code: int, status: str, message: str, details: Sequence[Json] = ()) -> None:
         super().__init__(message)
         self.code = code
+        self.headers: dict[str, str] = {}
         self.body: Json = {"error": {"code": code, "message": message, "status": status}}
         if details:
             self.body["error"]["details"] = list(details)
+
+    def add_retry_info(self, seconds: float) -> None:
+        """Add a RetryInfo, with up to nine decimals as protobuf writes a Duration."""
+        text = f"{seconds:.9f}".rstrip("0").rstrip(".")
+        detail = {"@type": TYPE + "RetryInfo", "retryDelay": f"{text}s"}
+        self.body["error"].setdefault("details", []).append(detail)
 
 
 def invalid_argument(message: str, details: Sequence[Json] = ()) -> GoogleError:
@@ -49,8 +56,16 @@ def _error_info(reason: str, **metadata: str) -> Json:
 # 429: quotas and money
 
 
+def limited(model: str, quotas: Sequence[int]) -> GoogleError:
+    """The answer above limits per minute. It names `quotas`; without any, it names no limit."""
+    if quotas:
+        return _exhausted(model, "GenerateRequestsPerMinutePerProjectPerModel", *map(str, quotas))
+    message = "Resource has been exhausted (e.g. check quota)."
+    return GoogleError(429, "RESOURCE_EXHAUSTED", message)
+
+
 def _throttle(model: str) -> GoogleError:
-    return _exhausted(model, "GenerateRequestsPerMinutePerProjectPerModel", "10")
+    return limited(model, [10])
 
 
 def _quota(model: str) -> GoogleError:
@@ -62,20 +77,25 @@ def _limit_zero(model: str) -> GoogleError:
     return _exhausted(model, "GenerateRequestsPerMinutePerProjectPerModel-FreeTier", "0")
 
 
-def _exhausted(model: str, quota_id: str, quota_value: str) -> GoogleError:
-    violation = {
-        "quotaMetric": f"{SERVICE}/generate_content_free_tier_requests",
-        "quotaId": quota_id,
-        "quotaDimensions": {"location": "global", "model": model},
-        "quotaValue": quota_value,
-    }
+def _exhausted(model: str, quota_id: str, *quota_values: str) -> GoogleError:
+    is_free = quota_id.endswith("-FreeTier")
+    name = "generate_content_free_tier_requests" if is_free else "generate_requests_per_model"
+    metric = f"{SERVICE}/{name}"
+    violations = [
+        {
+            "quotaMetric": metric,
+            "quotaId": quota_id,
+            "quotaDimensions": {"location": "global", "model": model},
+            "quotaValue": quota_value,
+        }
+        for quota_value in quota_values
+    ]
     return GoogleError(
         429,
         "RESOURCE_EXHAUSTED",
         "You exceeded your current quota, please check your plan and billing details."
-        f" * Quota exceeded for metric: {violation['quotaMetric']}, limit: {quota_value},"
-        f" model: {model}",
-        [{"@type": TYPE + "QuotaFailure", "violations": [violation]}],
+        f" * Quota exceeded for metric: {metric}, limit: {quota_values[0]}, model: {model}",
+        [{"@type": TYPE + "QuotaFailure", "violations": violations}],
     )
 
 
@@ -170,7 +190,7 @@ def _not_found(model: str) -> GoogleError:
     )
 
 
-# 409, 499, 503: passing failures
+# 409, 499, 5xx: passing failures
 
 
 def _conflict(_model: str) -> GoogleError:
@@ -181,9 +201,35 @@ def _cancelled(_model: str) -> GoogleError:
     return GoogleError(499, "CANCELLED", "The operation was cancelled.")
 
 
-def unavailable(_model: str) -> GoogleError:
+def unavailable(_model: str = "") -> GoogleError:
     message = "The model is overloaded. Please try again later."
     return GoogleError(503, "UNAVAILABLE", message)
+
+
+def _internal() -> GoogleError:
+    message = (
+        "An internal error has occurred. Please retry or report in"
+        " https://developers.generativeai.google/guide/troubleshooting"
+    )
+    return GoogleError(500, "INTERNAL", message)
+
+
+def _bad_gateway() -> GoogleError:
+    return GoogleError(502, "UNAVAILABLE", "Bad Gateway")
+
+
+def _deadline_exceeded() -> GoogleError:
+    message = "Deadline expired before operation could complete."
+    return GoogleError(504, "DEADLINE_EXCEEDED", message)
+
+
+# Status of an outage → its error answer.
+FAILURES: Mapping[int, Callable[[], GoogleError]] = {
+    500: _internal,
+    502: _bad_gateway,
+    503: unavailable,
+    504: _deadline_exceeded,
+}
 
 
 # Behaviour → the error answer to a call for a model.

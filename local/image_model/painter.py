@@ -19,7 +19,7 @@ from local.image_model import compositions
 from local.image_model.encoding import digest_of, encode, prompt_of
 from local.image_model.lettering import LEADING, fit_caption, printable, type_face, write
 from local.image_model.shapes import SCALES, pixels
-from masstock.catalogue.image_models import DEFAULT_SIZE
+from masstock.catalogue.image_sizes import DEFAULT_SIZE
 
 __all__ = ["paint", "prompt_of"]
 

@@ -9,16 +9,16 @@ import random
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from urllib.parse import urlencode
 
 from PIL import Image
 
 from local.image_model.asks import Ask, check
-from local.image_model.errors import ERRORS, TYPE, GoogleError, Json, unavailable
+from local.image_model.errors import ERRORS, GoogleError, Json, unavailable
 from local.image_model.painter import paint
-from masstock.catalogue.image_models import DEFAULT_SIZE
+from masstock.catalogue.image_sizes import DEFAULT_SIZE
 
 JSON_TYPE = "application/json; charset=UTF-8"
 # The redirect's target. It paints, so a client that follows the redirect is found out.
@@ -33,12 +33,12 @@ PNG = "image/png"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete HTTP answer. `location` is a path of the stand-in."""
+    """A complete HTTP answer."""
 
     body: bytes
     code: int = 200
     content_type: str = JSON_TYPE
-    location: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 # Images
@@ -244,7 +244,7 @@ def _redirect(ask: Ask) -> Answer:
     query = urlencode(
         {"model": ask.model, "prompt": ask.prompt[:FOLLOWED_PROMPT]}, errors="replace"
     )
-    return Answer(b"", 302, location=f"{FOLLOWED_PATH}?{query}")
+    return Answer(b"", 302, headers={"Location": f"{FOLLOWED_PATH}?{query}"})
 
 
 def _error_in_200(ask: Ask) -> Answer:
@@ -302,8 +302,7 @@ def answer(ask: Ask, behave: str, retry_delay_s: float | None = None) -> Answer:
     if behave in ERRORS:
         error = ERRORS[behave](ask.model)
         if retry_delay_s is not None:
-            delay = {"@type": TYPE + "RetryInfo", "retryDelay": f"{retry_delay_s:g}s"}
-            error.body["error"].setdefault("details", []).append(delay)
+            error.add_retry_info(retry_delay_s)
         raise error
     check(ask)
     if ask.seed is None:
@@ -314,4 +313,4 @@ def answer(ask: Ask, behave: str, retry_delay_s: float | None = None) -> Answer:
 
 
 def error_answer(error: GoogleError) -> Answer:
-    return json_answer(error.body, error.code)
+    return replace(json_answer(error.body, error.code), headers=error.headers)

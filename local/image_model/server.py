@@ -2,10 +2,9 @@
 
 `python -m local.image_model --port 8081` serves
     POST /v1/models/{model}:generateContent   (and /v1beta/…), as Gemini does
-    POST /_control   {"rules": [{"match", "behave", "times"?, "delay_ms"?, "retry_delay_s"?}]}
+    POST /_control   replaces the rules, the limits or the outages
     GET  /_calls     every call since the start, oldest first
-A rule applies to a prompt if its regular expression is found in it. The first such rule with
-`times` left decides the answer. Without one, the answer is an image.
+docs/stand-in-model.md describes both. Without a control, the answer is an image.
 """
 
 import argparse
@@ -21,8 +20,10 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from local.image_model.asks import Ask, read_ask
+from local.image_model.control import read_control
 from local.image_model.errors import GoogleError, unregistered
-from local.image_model.painter import paint
+from local.image_model.members import ControlError
+from local.image_model.model import Model
 from local.image_model.replies import (
     FOLLOWED_PATH,
     SILENCES,
@@ -31,9 +32,7 @@ from local.image_model.replies import (
     error_answer,
     json_answer,
 )
-from local.image_model.rules import Model, Rule, RuleError, read_rules
-
-__all__ = ["Model", "ModelServer", "Rule", "main", "paint"]
+from local.image_model.rules import Rule
 
 GENERATE = re.compile(r"/v1(?:beta)?/models/([^/:]+):generateContent")
 LARGEST_BODY = 64 * 1024 * 1024
@@ -105,12 +104,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _control(self, body: bytes) -> None:
         try:
-            rules = read_rules(body)
-        except RuleError as error:
+            control = read_control(body)
+        except ControlError as error:
             self._send(json_answer({"error": str(error)}, 400))
             return
-        self.model.replace_rules(rules)
-        self._send(json_answer({"rules": len(rules)}))
+        self._send(json_answer(self.model.replace(control)))
 
     def _generate(self, model_name: str, body: bytes) -> None:
         api_key = self._api_key()
@@ -123,20 +121,23 @@ class Handler(BaseHTTPRequestHandler):
             self.model.log("", model_name, api_key, behave)
             self._send(error_answer(error))
             return
-        rule = self.model.admit(ask.prompt, model_name, api_key)
-        if rule.behave != "dribble":
-            time.sleep(rule.delay_s)
-        if rule.behave in SILENCES:
-            if rule.behave == "stall":
-                self._wait_for_hang_up()
-            self.close_connection = True
-            return
         try:
-            reply = answer(ask, rule.behave, rule.retry_delay_s)
+            self._follow(self.model.admit(ask.prompt, model_name, api_key), ask)
         except GoogleError as error:
             self._send(error_answer(error))
+
+    def _follow(self, rule: Rule, ask: Ask) -> None:
+        """Answer as the rule says; GoogleError for an error answer."""
+        if rule.behave == "dribble":
+            self._send(answer(ask, rule.behave), seconds=rule.delay_s)
             return
-        self._send(reply, seconds=rule.delay_s if rule.behave == "dribble" else 0)
+        time.sleep(rule.delay_s)
+        if rule.behave not in SILENCES:
+            self._send(answer(ask, rule.behave, rule.retry_delay_s))
+            return
+        if rule.behave == "stall":
+            self._wait_for_hang_up()
+        self.close_connection = True
 
     def _paint_for_a_follower(self) -> None:
         """Answer a client that followed the redirect, and log that it did."""
@@ -179,8 +180,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(reply.code, phrase)
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body)))
-        if reply.location:
-            self.send_header("Location", reply.location)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()

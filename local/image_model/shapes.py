@@ -3,7 +3,7 @@
 Source of the table: https://ai.google.dev/gemini-api/docs/image-generation#aspect-ratios
 """
 
-from masstock.catalogue.image_models import DEFAULT_SIZE
+from masstock.catalogue.image_sizes import DEFAULT_SIZE
 
 # Width and height at 1K. 2K and 4K have twice and four times these sides, 512 has half of them.
 PIXELS = {

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from masstock.database.queries import batch_results, clients, executions
-from masstock.database.queries.batch_results import Claim
+from masstock.database.queries import batch_results, claims, clients, executions
+from masstock.database.queries.claims import Claim
 from masstock.database.tenants import TenantTransaction
 from masstock.errors import NotFound
 from masstock.schemas.engine import ExecutionRun
@@ -81,13 +81,13 @@ class Engine:
         self._connection.execute(*batch_results.lay_out_prompts(execution_id))
 
     def claim(self, execution_id: UUID, index: int, lease: float = 60) -> Claim:
-        claim = batch_results.claim_prompt(self, execution_id, index, lease)
+        claim = claims.claim_prompt(self, execution_id, index, lease)
         assert isinstance(claim, Claim)
         return claim
 
     def paint(self, claim: Claim, cost: int | None, *, attempt: int | None = None) -> bool:
         image = StoredImage("k", "image/png", 1, "0", 1, cost, attempt or claim.attempt, None)
-        return batch_results.complete_prompt(self, claim, image, None)
+        return claims.complete_prompt(self, claim, image, None)
 
     def end(self, execution_id: UUID, run: int = 0) -> dict:
         [row] = self._connection.execute(*executions.end_execution(ExecutionRun(execution_id, run)))
@@ -338,8 +338,8 @@ def test_claims_without_an_outcome_count_as_failures(fresh_database: Urls, engin
     # An outcome ends the claim, so the next claim does not count it as lost.
     released = engine.claim(execution_id, 0)
     assert released.failures == 3
-    batch_results.release_prompt(engine, released, counts_as="throttle")
-    batch_results.release_prompt(engine, engine.claim(execution_id, 0), counts_as=None)
+    claims.release_prompt(engine, released, counts_as="throttle")
+    claims.release_prompt(engine, engine.claim(execution_id, 0), counts_as=None)
     assert engine.claim(execution_id, 0).failures == 3
 
 
@@ -348,9 +348,9 @@ def test_the_database_refuses_claims_after_too_many_without_an_outcome(
 ) -> None:
     execution_id = submit(fresh_database.superuser, 1)
     engine.start(execution_id)
-    for _ in range(batch_results.MAX_FAILURES + 1):
+    for _ in range(claims.MAX_FAILURES + 1):
         engine.claim(execution_id, 0, lease=-1)
-    assert batch_results.claim_prompt(engine, execution_id, 0, 60) is None
+    assert claims.claim_prompt(engine, execution_id, 0, 60) is None
 
 
 def test_a_lost_image_is_charged_once_and_keeps_its_reservation(
@@ -360,8 +360,8 @@ def test_a_lost_image_is_charged_once_and_keeps_its_reservation(
     engine.start(execution_id)
     claim = engine.claim(execution_id, 0)
     for _ in range(2):
-        batch_results.charge_lost_image(engine, claim, claim.attempt, 700)
-    batch_results.charge_lost_image(engine, claim, claim.attempt, None)
+        claims.charge_lost_image(engine, claim, claim.attempt, 700)
+    claims.charge_lost_image(engine, claim, claim.attempt, None)
     assert used(fresh_database.superuser) == EACH + 700
     fail_rest(fresh_database.superuser, execution_id)
     engine.end(execution_id)

@@ -10,8 +10,8 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from masstock.database.connection import Database
-from masstock.database.queries import batch_results, executions
-from masstock.database.queries.batch_results import Claim
+from masstock.database.queries import claims, executions
+from masstock.database.queries.claims import Claim
 from masstock.database.worker import Worker
 from masstock.errors import InvalidApiKey, NotFinished, ReferenceGone
 from masstock.schemas.engine import ExecutionRun
@@ -66,7 +66,7 @@ def fan_out(worker: Worker, run: ExecutionRun) -> list[int]:
 
 def claim_first(worker: Worker, run: ExecutionRun) -> Claim:
     assert fan_out(worker, run)[0] == 0
-    claim = batch_results.claim_prompt(worker, run.execution_id, 0, 60)
+    claim = claims.claim_prompt(worker, run.execution_id, 0, 60)
     assert isinstance(claim, Claim)
     return claim
 
@@ -246,7 +246,7 @@ def test_a_workflow_of_unknown_type_fails_without_a_call_to_a_model(
     run = insert(database, {"prompts": ["a fox", "a whale", "a tree"]}, workflow_id)
     claim = claim_first(worker, run)
     assert settle(worker, claim, GenerateSettings(ENVIRONMENT), Lease(60)) == {"wait_seconds": 0}
-    assert batch_results.claim_prompt(worker, run.execution_id, 1, 60) is None
+    assert claims.claim_prompt(worker, run.execution_id, 1, 60) is None
     assert end_run(worker, run, NotFinished()) == ("failed", False)
     assert ended(database, run.execution_id)[:2] == ("failed", "unknown_workflow_type")
     results = {(row["status"], row["error_code"]) for row in rows(database, run.execution_id)}

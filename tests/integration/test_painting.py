@@ -16,8 +16,8 @@ from psycopg.types.json import Jsonb
 
 from masstock.catalogue.image_models import Usage
 from masstock.database.connection import Database
-from masstock.database.queries import batch_results
-from masstock.database.queries.batch_results import Claim
+from masstock.database.queries import claims
+from masstock.database.queries.claims import Claim
 from masstock.database.worker import Worker
 from masstock.errors import (
     DatabaseUnavailable,
@@ -146,7 +146,7 @@ def run(database: Urls, worker: Worker, settings: GenerateSettings) -> Execution
 
 
 def claim(worker: Worker, run: ExecutionRun, lease_seconds: float = 60) -> Claim:
-    claimed = batch_results.claim_prompt(worker, run.execution_id, 0, lease_seconds)
+    claimed = claims.claim_prompt(worker, run.execution_id, 0, lease_seconds)
     assert isinstance(claimed, Claim)
     return claimed
 
@@ -254,7 +254,7 @@ def test_a_stored_image_is_used_however_many_claims_were_lost(
 ) -> None:
     claimed = claim(worker, run, lease_seconds=-1)
     with monkeypatch.context() as patch:
-        patch.setattr(batch_results, "complete_prompt", _unavailable)
+        patch.setattr(claims, "complete_prompt", _unavailable)
         with pytest.raises(DatabaseUnavailable):
             settle(worker, claimed, settings)
     for _ in range(5):
@@ -280,7 +280,7 @@ def test_a_stored_image_that_no_row_can_have_is_charged(
     def broken(*_: object) -> None:
         raise ValueError("a mistake of ours")
 
-    monkeypatch.setattr(batch_results, "complete_prompt", broken)
+    monkeypatch.setattr(claims, "complete_prompt", broken)
     for _ in range(3):
         with pytest.raises(NotFinished):
             settle(worker, claim(worker, run), settings)
@@ -427,7 +427,7 @@ def test_an_image_of_a_lost_attempt_keeps_its_measures(
     model.answer = Painting(picture((800, 600)), USAGE, None, 3)
     claimed = claim(worker, run, lease_seconds=-1)
     with monkeypatch.context() as patch:
-        patch.setattr(batch_results, "complete_prompt", _unavailable)
+        patch.setattr(claims, "complete_prompt", _unavailable)
         with pytest.raises(DatabaseUnavailable):
             settle(worker, claimed, settings)
     assert settle(worker, claim(worker, run), settings) == SETTLED

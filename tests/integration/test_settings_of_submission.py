@@ -12,8 +12,8 @@ from werkzeug.test import TestResponse
 
 from masstock.catalogue.image_models import MODELS
 from masstock.database.connection import Database
-from masstock.database.queries import batch_results
-from masstock.database.queries.batch_results import Claim
+from masstock.database.queries import claims
+from masstock.database.queries.claims import Claim
 from masstock.database.worker import Worker
 from masstock.errors import NoImage, NotFinished
 from masstock.schemas.engine import ExecutionRun
@@ -85,7 +85,7 @@ def created(answer: TestResponse, status: int = 202) -> str:
 
 
 def claim(worker: Worker, run: ExecutionRun, index: int) -> Claim:
-    claimed = batch_results.claim_prompt(worker, run.execution_id, index, 60)
+    claimed = claims.claim_prompt(worker, run.execution_id, index, 60)
     assert isinstance(claimed, Claim)
     return claimed
 
@@ -96,7 +96,7 @@ def retry(api: Api, run: ExecutionRun, **body: Any) -> TestResponse:
 
 def fail_all(worker: Worker, run: ExecutionRun) -> None:
     for index in fan_out(worker, run, SETTINGS)["indices"]:
-        batch_results.fail_prompt(worker, claim(worker, run, index), NoImage())
+        claims.fail_prompt(worker, claim(worker, run, index), NoImage())
     end_run(worker, run, NotFinished())
 
 
@@ -273,9 +273,9 @@ def test_results_and_executions_say_what_the_model_answered(fresh_api: Api, work
     fan_out(worker, run, SETTINGS)
     details = ImageDetails("gemini-2.5-flash-image-001", 1376, 768, False, 2, True)
     image = StoredImage("k/0_1.png", "image/png", 1, "0", 1, 5, 1, details)
-    assert batch_results.complete_prompt(worker, claim(worker, run, 0), image, None)
+    assert claims.complete_prompt(worker, claim(worker, run, 0), image, None)
     refusal = NoImage(provider_message="I would rather not.")
-    batch_results.fail_prompt(worker, claim(worker, run, 1), refusal)
+    claims.fail_prompt(worker, claim(worker, run, 1), refusal)
     path = f"/v1/executions/{run.execution_id}/results"
     first, second = json.loads(fresh_api.call("client_a", "GET", path).text)["items"]
     expected = {

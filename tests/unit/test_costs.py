@@ -9,13 +9,13 @@ from masstock.catalogue.image_models import (
     MAX_COST_MICROUSD,
     MAX_TOKENS,
     MODELS,
-    SIZES,
     Usage,
     cost_microusd,
     halved,
     list_price,
     own_price,
 )
+from masstock.catalogue.image_sizes import SIZES
 from masstock_generate.providers.gemini_answers import read_usage
 
 MODEL = "gemini-2.5-flash-image"

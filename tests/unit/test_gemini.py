@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from local.image_model.control import Control
 from local.image_model.painter import prompt_of
 from local.image_model.replies import BEHAVIOURS
-from local.image_model.server import ModelServer, Rule
+from local.image_model.rules import Rule
+from local.image_model.server import ModelServer
 from masstock import errors
 from masstock.catalogue.image_models import MODELS, Usage, cost_microusd
 from masstock.errors import Outcome, ProviderThrottled
@@ -91,7 +93,7 @@ class StandIn:
         self._earlier = len(json.loads(server.model.calls_json()))
 
     def behave(self, behave: str, **options: Any) -> None:
-        self._model.replace_rules([Rule(re.compile(""), behave, **options)])
+        self._model.replace(Control(rules=[Rule(re.compile(""), behave, **options)]))
 
     def calls(self) -> list[dict[str, Any]]:
         return json.loads(self._model.calls_json())[self._earlier :]

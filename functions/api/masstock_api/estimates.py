@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from masstock.catalogue.image_models import (
-    DEFAULT_SIZE,
     MODELS,
     Usage,
     halved,
     own_price,
     prompt_tokens,
 )
+from masstock.catalogue.image_sizes import DEFAULT_SIZE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from masstock.catalogue.image_models import DEFAULT_SIZE, MODELS, list_price
+from masstock.catalogue.image_models import MODELS, list_price
+from masstock.catalogue.image_sizes import DEFAULT_SIZE
 from masstock.database.connection import Row
 from masstock.database.queries import clients, executions, workflows
 from masstock.database.tenants import TenantTransaction

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from masstock.catalogue.image_models import SIZES
+from masstock.catalogue.image_sizes import SIZES
 from masstock.errors import InvalidImage
 
 # An image of more pixels is refused from its header: decoding it would take over 256 MB.

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from masstock.catalogue.image_models import (
-    DEFAULT_SIZE,
     MODELS,
     Usage,
     cost_microusd,
     provider_of,
 )
-from masstock.database.queries import batch_results, executions
-from masstock.database.queries.batch_results import Claim
+from masstock.catalogue.image_sizes import DEFAULT_SIZE
+from masstock.database.queries import claims, executions
+from masstock.database.queries.claims import Claim
 from masstock.database.worker import Worker
 from masstock.errors import (
     ApiKeyUnreadable,
@@ -73,15 +73,15 @@ def settle(worker: Worker, claim: Claim, settings: GenerateSettings, lease: Leas
         _charge_answer(worker, claim, outcome)
         return _settle_failure(worker, claim, outcome)
     except ImageLost as lost:
-        batch_results.charge_lost_image(worker, claim, claim.attempt, lost.cost_microusd)
-        batch_results.release_prompt(worker, claim, counts_as="failure")
+        claims.charge_lost_image(worker, claim, claim.attempt, lost.cost_microusd)
+        claims.release_prompt(worker, claim, counts_as="failure")
         raise StorageUnavailable from lost
     except DatabaseUnavailable:
         raise
     except StorageUnavailable:
         # Released, so that the next attempt does not wait for the end of the lease. Nothing was
         # paid, so it does not count: the machine bounds these retries.
-        batch_results.release_prompt(worker, claim, counts_as=None)
+        claims.release_prompt(worker, claim, counts_as=None)
         raise
     except Exception:  # a mistake of ours must not lose the prompt or a paid image
         logger.exception("an attempt failed unexpectedly")
@@ -104,7 +104,7 @@ def _complete(
 ) -> WaitSeconds:
     results = Results(settings.results_bucket)
     result_url = results.public_url(image.key) if settings.images_are_public else None
-    if not batch_results.complete_prompt(worker, claim, image, result_url):
+    if not claims.complete_prompt(worker, claim, image, result_url):
         logger.warning("the claim is outdated; the image is stored under the same key")
         return SETTLED
     emit_counts(ImagesGenerated=1)
@@ -138,7 +138,7 @@ def _paint_nano_banana(
     try:
         facts = inspect_image(painting.content, settings.max_image_bytes)
     except Exception:  # for any reason: the image is paid
-        batch_results.charge_lost_image(worker, claim, claim.attempt, cost)
+        claims.charge_lost_image(worker, claim, claim.attempt, cost)
         raise
     details = ImageDetails(
         model=model,
@@ -245,7 +245,7 @@ def _charge_answer(worker: Worker, claim: Claim, outcome: Outcome) -> None:
     model = MODELS.get(str(claim.config.get("model")))
     if model is not None and outcome.usage is not None:
         cost = model.cost_of(outcome.usage)
-        batch_results.charge_lost_image(worker, claim, claim.attempt, cost)
+        claims.charge_lost_image(worker, claim, claim.attempt, cost)
 
 
 def _settle_failure(
@@ -258,15 +258,15 @@ def _settle_failure(
     earlier = claim.throttles if throttled else claim.failures
     if earlier < outcome.max_retries:
         counts_as = "throttle" if throttled else "failure"
-        batch_results.release_prompt(worker, claim, counts_as=counts_as)
+        claims.release_prompt(worker, claim, counts_as=counts_as)
         logger.info("attempt failed, another follows", error_code=outcome.code)
         if isinstance(outcome, ProviderThrottled) and outcome.retry_after is not None:
             # A Retry of the state machine cannot wait for a given time; its Wait state can.
             return {"wait_seconds": min(MAX_WAIT_SECONDS, max(1, math.ceil(outcome.retry_after)))}
         raise outcome
     if image is not None:
-        batch_results.charge_lost_image(worker, claim, image.attempt, image.cost_microusd)
-    batch_results.fail_prompt(worker, claim, outcome)
+        claims.charge_lost_image(worker, claim, image.attempt, image.cost_microusd)
+    claims.fail_prompt(worker, claim, outcome)
     if outcome.stops_execution:
         executions.stop_execution(worker, claim.execution_id, outcome.code, outcome.detail)
     logger.info("prompt failed", error_code=outcome.code)

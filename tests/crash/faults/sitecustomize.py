@@ -30,12 +30,12 @@ STEPS = {
         "fan_out": ("fanout", "fan_out"),
     },
     "generate": {
-        "claim": ("masstock.database.queries.batch_results", "claim_prompt"),
+        "claim": ("masstock.database.queries.claims", "claim_prompt"),
         "paint": ("masstock_generate.providers.gemini", "paint"),
         "put": ("masstock.services.storage", "Results.put"),
-        "complete": ("masstock.database.queries.batch_results", "complete_prompt"),
-        "release": ("masstock.database.queries.batch_results", "release_prompt"),
-        "fail": ("masstock.database.queries.batch_results", "fail_prompt"),
+        "complete": ("masstock.database.queries.claims", "complete_prompt"),
+        "release": ("masstock.database.queries.claims", "release_prompt"),
+        "fail": ("masstock.database.queries.claims", "fail_prompt"),
         "stop": ("masstock.database.queries.executions", "stop_execution"),
     },
     "finalize": {

@@ -12,8 +12,6 @@ from decimal import ROUND_HALF_UP, Decimal
 
 # The provider of the models that are not listed.
 DEFAULT_PROVIDER = "gemini"
-DEFAULT_SIZE = "1K"
-SIZES = ("512", "1K", "2K", "4K")
 # https://ai.google.dev/gemini-api/docs/image-generation#aspect-ratios
 ASPECT_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 LONG_RATIOS = ("1:4", "4:1", "1:8", "8:1")

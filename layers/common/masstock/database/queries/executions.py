@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from masstock.catalogue.image_models import DEFAULT_SIZE
+from masstock.catalogue.image_sizes import DEFAULT_SIZE
 from masstock.database.connection import Executor, Statement
 from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound

@@ -1,0 +1,254 @@
+"""The claim of one prompt, and the statements that end it. Only generate imports this module."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import date, datetime
+from itertools import chain, repeat
+from typing import Any, Literal, cast
+from uuid import UUID
+
+from masstock.database.connection import Executor, Row
+from masstock.errors import Outcome
+from masstock.services.storage import ImageDetails, StoredImage
+
+# Painting stops earlier, after NotFinished.max_retries. The claims between the two only look for a
+# stored image. The database alone enforces this limit, so it holds even if each claim is killed at
+# once; finalize settles the prompt.
+MAX_FAILURES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to paint one prompt until the lease ends. `attempt` is the fence of its writes."""
+
+    execution_id: UUID
+    batch_index: int
+    attempt: int
+    failures: int
+    throttles: int
+    created_at: datetime
+    client_id: UUID
+    prompt: str
+    # (key, ETag) of the reference images.
+    references: list[tuple[str, str]]
+    api_key: str | None
+    aspect_ratio: str | None
+    image_size: str | None
+    config: dict[str, Any]
+    # The month whose budget pays, and the reservation for this prompt.
+    spend_month: date
+    reserved_microusd: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedElsewhere:
+    """Another invocation has the claim; its lease ends in `seconds`."""
+
+    seconds: int
+
+
+def claim_prompt(
+    tx: Executor, execution_id: UUID, batch_index: int, lease_seconds: float
+) -> Claim | ClaimedElsewhere | None:
+    """Claims a prompt for `lease_seconds`. None if the prompt is settled or has MAX_FAILURES, or if
+    its execution has ended or was stopped. A claim that ended without an outcome counts as a
+    failure: its invocation was killed, or could not reach the database."""
+    # FOR SHARE: a cancellation waits for claims that began before it.
+    [row] = tx.fetch_all(
+        """
+        WITH execution AS (
+            SELECT e.id, e.client_id, e.workflow_id, e.input_settings, e.settings, e.spend_month,
+                coalesce(e.estimate_microusd / nullif(e.prompt_count, 0), 0) AS reserved_microusd
+            FROM public.workflow_executions e
+            WHERE e.id = %(execution_id)s AND e.status = 'processing' AND e.error_code IS NULL
+            FOR SHARE
+        ), claimed AS (
+            UPDATE public.workflow_batch_results r
+            SET attempts = r.attempts + 1,
+                -- A recorded outcome sets claimed_until to NULL.
+                failures = r.failures + (r.claimed_until IS NOT NULL)::integer,
+                claimed_until = now() + make_interval(secs => %(lease_seconds)s)
+            FROM execution e, public.workflows w
+            WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s
+              AND r.status = 'processing'
+              AND (r.claimed_until IS NULL OR r.claimed_until <= now())
+              AND r.failures < %(max_failures)s
+              AND w.id = e.workflow_id
+            RETURNING r.attempts, r.failures, r.throttles, r.created_at, r.prompt_text,
+                e.client_id, e.input_settings, e.spend_month, e.reserved_microusd,
+                coalesce(e.settings, w.config) AS config
+        )
+        SELECT claimed.*, ceil(extract(epoch FROM (
+            SELECT r.claimed_until - now()
+            FROM public.workflow_batch_results r, execution e
+            WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s
+              AND r.status = 'processing' AND r.claimed_until > now()
+        )))::integer AS held_seconds
+        FROM (SELECT) AS always LEFT JOIN claimed ON true
+        """,
+        execution_id=execution_id,
+        batch_index=batch_index,
+        lease_seconds=lease_seconds,
+        max_failures=MAX_FAILURES,
+    )
+    if row["attempts"] is not None:
+        return _claim_of(execution_id, batch_index, row)
+    if row["held_seconds"] is None:
+        return None
+    return ClaimedElsewhere(max(1, row["held_seconds"]))
+
+
+def _claim_of(execution_id: UUID, batch_index: int, row: Row) -> Claim:
+    settings = row["input_settings"]
+    return Claim(
+        execution_id=execution_id,
+        batch_index=batch_index,
+        attempt=row["attempts"],
+        failures=row["failures"],
+        throttles=row["throttles"],
+        created_at=row["created_at"],
+        client_id=row["client_id"],
+        prompt=row["prompt_text"],
+        references=_references(settings),
+        api_key=_text(settings.get("api_key")),
+        aspect_ratio=_text(settings.get("aspect_ratio")),
+        image_size=_text(settings.get("image_size")),
+        config=row["config"],
+        spend_month=row["spend_month"],
+        reserved_microusd=row["reserved_microusd"],
+    )
+
+
+def _references(settings: Mapping[str, object]) -> list[tuple[str, str]]:
+    """(key, ETag) of each reference image. A missing ETag becomes '', which no object has."""
+    keys, etags = _list(settings.get("reference_images")), _list(settings.get("reference_etags"))
+    pairs = zip(keys, chain(etags, repeat("")), strict=False)
+    return [(str(key), str(etag)) for key, etag in pairs]
+
+
+# Values of an execution that was inserted without the api may be any JSON.
+
+
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: str | None) -> bool:
+    """Records the image and charges its cost instead of the reservation. If the fence is
+    outdated or the prompt is settled, records nothing, still charges the cost and returns False.
+    An attempt is charged at most once."""
+    rows = tx.fetch_all(
+        """
+        WITH completed AS (
+        UPDATE public.workflow_batch_results
+        SET status = 'completed', completed_at = now(), claimed_until = NULL,
+            result_storage_path = %(key)s, result_url = %(result_url)s,
+            mime_type = %(mime_type)s, size_bytes = %(size_bytes)s, image_sha256 = %(sha256)s,
+            processing_time_ms = %(processing_time_ms)s, cost_microusd = %(cost)s,
+            model = %(model)s, width = %(width)s, height = %(height)s, as_asked = %(as_asked)s,
+            images_in_answer = %(images_in_answer)s, has_provenance = %(has_provenance)s,
+            error_code = NULL, error_message = NULL, provider_message = NULL
+        WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
+          AND attempts = %(attempt)s AND status = 'processing'
+        RETURNING batch_index
+        ), charged AS (
+            INSERT INTO public.spend_ledger (client_id, execution_id, batch_index, attempt, month,
+                charged_microusd, reserved_microusd)
+            SELECT %(client_id)s, %(execution_id)s, %(batch_index)s, %(paid_attempt)s,
+                %(spend_month)s, %(cost)s,
+                CASE WHEN EXISTS (SELECT FROM completed) THEN -%(reserved)s::bigint ELSE 0 END
+            WHERE %(cost)s::bigint IS NOT NULL
+            ON CONFLICT DO NOTHING
+        )
+        SELECT batch_index FROM completed
+        """,
+        client_id=claim.client_id,
+        spend_month=claim.spend_month,
+        reserved=claim.reserved_microusd,
+        paid_attempt=image.attempt,
+        key=image.key,
+        result_url=result_url,
+        mime_type=image.mime_type,
+        size_bytes=image.size_bytes,
+        sha256=image.sha256,
+        processing_time_ms=image.processing_time_ms,
+        cost=image.cost_microusd,
+        **_details(image),
+        execution_id=claim.execution_id,
+        batch_index=claim.batch_index,
+        attempt=claim.attempt,
+    )
+    return bool(rows)
+
+
+def _details(image: StoredImage) -> Mapping[str, object]:
+    """The columns of ImageDetails; NULL for an image of an earlier release."""
+    if image.details is None:
+        return dict.fromkeys(field.name for field in fields(ImageDetails))
+    return asdict(image.details)
+
+
+def fail_prompt(tx: Executor, claim: Claim, outcome: Outcome) -> None:
+    """Marks the prompt as failed for the reason `outcome`."""
+    tx.fetch_all(
+        """
+        UPDATE public.workflow_batch_results
+        SET status = 'failed', completed_at = now(), claimed_until = NULL,
+            error_code = %(code)s, error_message = %(message)s,
+            provider_message = %(provider_message)s
+        WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
+          AND attempts = %(attempt)s AND status = 'processing'
+        """,
+        code=outcome.code,
+        message=outcome.detail,
+        provider_message=outcome.provider_message,
+        execution_id=claim.execution_id,
+        batch_index=claim.batch_index,
+        attempt=claim.attempt,
+    )
+
+
+def release_prompt(
+    tx: Executor, claim: Claim, *, counts_as: Literal["failure", "throttle"] | None
+) -> None:
+    """Ends the claim early so that another attempt can follow, and counts why."""
+    tx.fetch_all(
+        """
+        UPDATE public.workflow_batch_results
+        SET claimed_until = NULL,
+            throttles = throttles + %(throttle)s::boolean::integer,
+            failures = failures + %(failure)s::boolean::integer
+        WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
+          AND attempts = %(attempt)s AND status = 'processing'
+        """,
+        throttle=counts_as == "throttle",
+        failure=counts_as == "failure",
+        execution_id=claim.execution_id,
+        batch_index=claim.batch_index,
+        attempt=claim.attempt,
+    )
+
+
+def charge_lost_image(tx: Executor, claim: Claim, attempt: int, cost_microusd: int | None) -> None:
+    """Charges an image that `attempt` paid for and that no row will have. The reservation stays
+    until the execution ends. A second call changes nothing."""
+    tx.fetch_all(
+        """
+        INSERT INTO public.spend_ledger
+            (client_id, execution_id, batch_index, attempt, month, charged_microusd)
+        SELECT %(client_id)s, %(execution_id)s, %(batch_index)s, %(attempt)s, %(spend_month)s,
+            %(cost)s
+        WHERE %(cost)s::bigint IS NOT NULL
+        ON CONFLICT DO NOTHING
+        """,
+        client_id=claim.client_id,
+        execution_id=claim.execution_id,
+        batch_index=claim.batch_index,
+        attempt=attempt,
+        spend_month=claim.spend_month,
+        cost=cost_microusd,
+    )
