@@ -47,8 +47,9 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that arrived at the model. `time` is in seconds since 1970. `behave` is `ok` for an
-    image, `limited` for a refused call and `outage` for a failed one."""
+    """A call that arrived at the model. `time` is in seconds since 1970. `behave` says how it was
+    answered: `ok` with an image, `limited` by the limit, `exhausted` by a rule, `outage` by a
+    failure."""
 
     prompt: str
     time: float
@@ -58,6 +59,11 @@ class Call:
 def control(model_url: str, **members: Any) -> None:
     """Replaces these members of the model's behaviour: `rules`, `limits`, `outages`."""
     _fetch(f"{model_url}/_control", json.dumps(members).encode())
+
+
+def reset(model_url: str) -> None:
+    """Ends every rule, limit and outage."""
+    control(model_url, rules=[], limits=[], outages=[])
 
 
 def take(model_url: str, seconds: float) -> None:

@@ -40,8 +40,8 @@ class Run:
 
     @property
     def refused(self) -> int:
-        """How many calls the limit refused."""
-        return self._count("limited")
+        """How many calls were answered with 429, by the limit or by a rule."""
+        return self._count("limited") + self._count("exhausted")
 
     @property
     def failed(self) -> int:
