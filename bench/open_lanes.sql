@@ -1,5 +1,5 @@
--- Lanes that grant every call at once, learn nothing and write nothing. Their signatures are those of
--- sql/migrations/0031_pace_lanes.sql and 0032_learn_from_calls.sql.
+-- Lanes that grant every call at once, learn nothing and write nothing. A signature that differs from
+-- that of the migrations makes another function, so the row fails.
 CREATE OR REPLACE FUNCTION app.enter_lane(
     p_lane uuid, p_provider text, p_model text, p_owner uuid, p_client uuid, p_execution uuid,
     p_prompt integer, p_minute double precision DEFAULT 60,
