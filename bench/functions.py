@@ -135,9 +135,23 @@ def fastapi(scene: Stage) -> Function:
 
 def calls_alone(scene: Stage) -> Function:
     """One call of google-genai and one of boto3, with the packages of generate."""
+    return _beside_generate(scene, "genai_and_put")
+
+
+def decoding(scene: Stage) -> Function:
+    """Pillow alone, with the packages of generate."""
+    return _beside_generate(scene, "decoding")
+
+
+def without_decoding(scene: Stage) -> Function:
+    """Our generate without the decoding of its images."""
+    return _beside_generate(scene, "generate_without_decoding")
+
+
+def _beside_generate(scene: Stage, module: str) -> Function:
     generate = ours(scene, "GenerateFunction")
     path = f"{PEERS}:{generate.variables['PYTHONPATH']}"
-    return Function("genai_and_put", {**generate.variables, "PYTHONPATH": path})
+    return Function(module, {**generate.variables, "PYTHONPATH": path})
 
 
 def _schemas() -> Path:

@@ -1,37 +1,45 @@
 """One warm execution environment of generate: the CPU of one image, and the memory of the largest.
 
-The reference for the CPU is the two calls that every image needs: one to the model, one to S3. The
-function is the built one and its database is Postgres. The model, S3 and Secrets Manager are
-stand-ins in this process that answer immediately.
+The reference for the CPU is the two calls that every image needs: one to the model, one to S3. One
+row measures our function without the decoding of the image, the other row the function as it is,
+against the two calls and the decoding alone. The function is the built one and its database is
+Postgres. The model, S3 and Secrets Manager are stand-ins in this process that answer immediately.
 """
 
 import base64
+import io
 import json
 import random
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice, repeat
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from bench import functions, stage
-from bench.functions import Warm
+from PIL import Image
+
+from bench import environment, functions, stage
+from bench.functions import Function, Warm
 from bench.measure import CannotRun, Row, Sample, compare, interleave
 from bench.stage import PROMPTS, Event, Stage
 
 MEGABYTE = 1_000_000
-# The largest image that generate stores.
+# The largest image that generate stores: a PNG of this many pixels a side is a little smaller.
 LARGEST = 10 * 1024 * 1024
-PNG = b"\x89PNG\r\n\x1a\n"
+LARGEST_SIDE = 1868
+# A JPEG of noise, 1K in size, has about a megabyte at this quality.
+SIDE, QUALITY = 1024, 92
 QUICK_ROUNDS, FULL_ROUNDS = 58, 198
 WARM_UP = 2
 # Images per round. The processes alternate, so each round starts with cold processor caches.
 IMAGES = 5
 MEMORY_ROUNDS, LARGE_IMAGES = 3, 5
 FLOOR = "google-genai + boto3 put"
+DECODED_FLOOR = "the same, and Pillow alone"
+CPU_ROWS = ("generate_cpu", "generate_cpu_decoded")
 IDLE = "the same process, idle"
 
 
@@ -45,10 +53,9 @@ class Model(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.answer = b""
 
-    def paint(self, size: int) -> None:
-        """Sets the size of the image, in bytes."""
-        image = PNG + random.Random(0).randbytes(size - len(PNG))
-        part = {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(image).decode()}}
+    def paint(self, image: bytes, mime_type: str) -> None:
+        """Sets the image."""
+        part = {"inlineData": {"mimeType": mime_type, "data": base64.b64encode(image).decode()}}
         self.answer = json.dumps(
             {
                 "candidates": [
@@ -58,6 +65,23 @@ class Model(ThreadingHTTPServer):
                 "modelVersion": "gemini-2.5-flash-image",
             }
         ).encode()
+
+
+def _usual_image() -> bytes:
+    stream = io.BytesIO()
+    _noise(SIDE).save(stream, "JPEG", quality=QUALITY)
+    return stream.getvalue()
+
+
+def _largest_image() -> bytes:
+    stream = io.BytesIO()
+    _noise(LARGEST_SIDE).save(stream, "PNG", compress_level=0)
+    assert len(stream.getvalue()) <= LARGEST
+    return stream.getvalue()
+
+
+def _noise(side: int) -> Image.Image:
+    return Image.frombytes("RGB", (side, side), random.Random(0).randbytes(side * side * 3))
 
 
 class _ModelHandler(BaseHTTPRequestHandler):
@@ -80,14 +104,12 @@ class _ModelHandler(BaseHTTPRequestHandler):
 
 
 def run(names: list[str], *, full: bool) -> Iterator[Row]:
-    """The rows `generate_cpu` and `memory`."""
+    """The rows `generate_cpu` and `generate_cpu_decoded`, measured together, and `memory`."""
     with stage.set_up("painting") as scene, _model() as model:
-        for name in names:
-            match name:
-                case "generate_cpu":
-                    yield _cpu(scene, model, FULL_ROUNDS if full else QUICK_ROUNDS)
-                case "memory":
-                    yield _memory(scene, model)
+        if not {*CPU_ROWS}.isdisjoint(names):
+            yield from _cpu(scene, model, FULL_ROUNDS if full else QUICK_ROUNDS)
+        if "memory" in names:
+            yield _memory(scene, model)
 
 
 @contextmanager
@@ -98,40 +120,68 @@ def _model() -> Iterator[Model]:
         model.shutdown()
 
 
-def _cpu(scene: Stage, model: Model, rounds: int) -> Row:
-    model.paint(MEGABYTE)
+def _cpu(scene: Stage, model: Model, rounds: int) -> list[Row]:
+    image = _usual_image()
+    model.paint(image, "image/jpeg")
+    file = environment.SCRATCH / "painting" / "usual.jpg"
+    file.write_bytes(image)
     images = (rounds + WARM_UP) * IMAGES
-    events = _prompts(scene, images)
-    ours = functions.ours(scene, "GenerateFunction").with_variables(
-        GOOGLE_GEMINI_BASE_URL=model.url
-    )
-    calls_alone = functions.calls_alone(scene).with_variables(GOOGLE_GEMINI_BASE_URL=model.url)
     with (
-        _all_painted(scene, images),
-        ours.stay(events) as generate,
-        calls_alone.stay([{"prompt": "a cat"}]) as floor,
+        _all_painted(scene, 2 * images),
+        _warm(functions.ours(scene, "GenerateFunction"), model, _prompts(scene, images)) as ours,
+        _warm(functions.without_decoding(scene), model, _prompts(scene, images)) as without,
+        _warm(functions.calls_alone(scene), model, [{"prompt": "a cat"}]) as floor,
+        _warm(functions.decoding(scene), model, [{"path": str(file)}]) as decoding,
     ):
-        positions = iter(range(len(events)))
-
-        def paint(process: Warm, prompts: Iterable[int]) -> Sample:
-            found = [process.call(1, prompt) for prompt in prompts]
-            return Sample(fmean(one.wall for one in found), fmean(one.cpu for one in found))
-
+        ours_next, without_next = iter(range(images)), iter(range(images))
         samples = interleave(
             rounds,
             {
-                "ours": lambda: paint(generate, islice(positions, IMAGES)),
-                "floor": lambda: paint(floor, repeat(0, IMAGES)),
+                "ours": lambda: _mean(ours, islice(ours_next, IMAGES)),
+                "without": lambda: _mean(without, islice(without_next, IMAGES)),
+                "floor": lambda: _mean(floor, repeat(0, IMAGES)),
+                "decoding": lambda: _mean(decoding, repeat(0, IMAGES)),
             },
             warm_up=WARM_UP,
         )
-    return compare("generate_cpu", samples["ours"], samples["floor"], FLOOR, clock="cpu")
+    both = [
+        Sample(calls.wall + decoded.wall, calls.cpu + decoded.cpu)
+        for calls, decoded in zip(samples["floor"], samples["decoding"], strict=True)
+    ]
+    return [
+        compare("generate_cpu", samples["without"], samples["floor"], FLOOR, clock="cpu"),
+        compare(
+            "generate_cpu_decoded",
+            samples["ours"],
+            both,
+            DECODED_FLOOR,
+            clock="cpu",
+            decoding_ms_cpu=_milliseconds(samples["decoding"]),
+            without_decoding_ms_cpu=_milliseconds(samples["without"]),
+        ),
+    ]
+
+
+def _warm(
+    function: Function, model: Model, events: Sequence[Event]
+) -> AbstractContextManager[Warm]:
+    return function.with_variables(GOOGLE_GEMINI_BASE_URL=model.url).stay(events)
+
+
+def _mean(process: Warm, positions: Iterable[int]) -> Sample:
+    found = [process.call(1, position) for position in positions]
+    return Sample(fmean(one.wall for one in found), fmean(one.cpu for one in found))
+
+
+def _milliseconds(samples: Sequence[Sample]) -> float:
+    return round(median(sample.cpu for sample in samples) * 1000, 3)
 
 
 def _memory(scene: Stage, model: Model) -> Row:
     ours = functions.ours(scene, "GenerateFunction").with_variables(
         GOOGLE_GEMINI_BASE_URL=model.url
     )
+    usual, largest = _usual_image(), _largest_image()
     idle: list[float] = []
     peak: list[float] = []
     after: list[float] = []
@@ -140,10 +190,10 @@ def _memory(scene: Stage, model: Model) -> Row:
             _all_painted(scene, 1 + LARGE_IMAGES),
             ours.stay(_prompts(scene, PROMPTS)) as generate,
         ):
-            model.paint(MEGABYTE)
+            model.paint(usual, "image/jpeg")
             generate.call(1, 0)
             idle.append(_resident(generate))
-            model.paint(LARGEST)
+            model.paint(largest, "image/png")
             for position in range(1, LARGE_IMAGES + 1):
                 generate.call(1, position)
             peak.append(_resident(generate, "VmHWM"))

@@ -32,6 +32,8 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 INHERITED = (
     # tests/crash kills functions: FAULTS_DIR is put on their path.
     *("FAULTS_DIR", "FAULTS_PLANS"),
+    # Tests and benches shorten a lane's minute.
+    "PACE_MINUTE_SECONDS",
     *("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     *PROXIES,
     *map(str.lower, PROXIES),

@@ -83,6 +83,16 @@ END $$;
 
 ALTER FUNCTION app.client_id() OWNER TO masstock_authz;
 
+CREATE FUNCTION app.count_closed_lanes() RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT count(*) FROM app_private.lanes_shown v
+    WHERE v.closed_since < now() - interval '10 minutes' AND v.waiting_executions > 0
+$$;
+
+ALTER FUNCTION app.count_closed_lanes() OWNER TO masstock_owner;
+
 CREATE FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) RETURNS TABLE(role text, client_id uuid, last_login timestamp with time zone)
     LANGUAGE plpgsql
     AS $$
@@ -101,6 +111,100 @@ END $$;
 
 ALTER FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) OWNER TO masstock_authz;
 
+CREATE FUNCTION app.enter_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_minute double precision DEFAULT 60, p_now timestamp with time zone DEFAULT clock_timestamp(), OUT granted boolean, OUT wait_seconds double precision, OUT limited_by text, OUT gives_up boolean, OUT granted_at timestamp with time zone) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    l app_private.lanes;
+    step double precision;
+    prompt text := p_execution || ' ' || p_prompt;
+    closed_until timestamptz;
+    is_probe boolean := false;
+    turn record;
+BEGIN
+    granted := true;
+    granted_at := p_now;
+    wait_seconds := 0;
+    limited_by := 'none';
+    gives_up := false;
+    IF app_private.start_on_open_lane(p_lane, p_minute, p_now) THEN
+        RETURN;
+    END IF;
+    l := app_private.believe_accepted(app_private.lock_lane(
+        p_lane, p_provider, p_model, p_owner, p_minute, p_now), p_now);
+    step := app_private.lane_step(l, p_now);
+    IF l.closed_by IS NOT NULL OR step IS NOT NULL THEN
+        IF l.closed_by IS NOT NULL THEN
+            step := coalesce(step, 0.25);
+            closed_until := app_private.ask_for_probe(l, prompt, p_now);
+            is_probe := closed_until IS NULL;
+            l.due_at := CASE WHEN is_probe THEN '-infinity' ELSE l.due_at END;
+        END IF;
+        SELECT * INTO turn FROM app_private.take_turn(
+            l, step, closed_until, p_owner, p_client, p_execution, p_prompt, p_now);
+        IF NOT turn.granted THEN
+            IF l.closed_by = 'outage' AND l.closed_until <= p_now AND l.probe_at IS NULL THEN
+                UPDATE app_private.lanes SET probe_prompt = NULL WHERE id = p_lane;
+            END IF;
+            granted := false;
+            granted_at := NULL;
+            limited_by := app_private.lane_limited_by(l);
+            gives_up := limited_by = 'provider_limit'
+                AND greatest(turn.waits_since, l.last_success_at) <= p_now - interval '30 minutes';
+            wait_seconds := least(extract(epoch FROM turn.return_at - p_now), CASE
+                WHEN l.closed_by IS NOT NULL OR l.due_at > p_now + interval '60 seconds' THEN 300
+                -- A lane without a success opens with its first one.
+                WHEN limited_by = 'none' THEN 0.2 ELSE 60 END);
+            RETURN;
+        END IF;
+        l.due_at := turn.slot + make_interval(secs => step);
+        IF is_probe THEN
+            l.probe_at := p_now;
+            l.probe_prompt := prompt;
+        ELSIF l.suspicion > 0 THEN
+            l.doubtful := l.doubtful || p_now;
+        END IF;
+    END IF;
+    PERFORM app_private.keep_lane(app_private.count_start(l, p_now, 1));
+END $$;
+
+ALTER FUNCTION app.enter_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_minute double precision, p_now timestamp with time zone, OUT granted boolean, OUT wait_seconds double precision, OUT limited_by text, OUT gives_up boolean, OUT granted_at timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.extend_deadline(p_id uuid, p_idle_seconds double precision) RETURNS timestamp with time zone
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    UPDATE public.workflow_executions e
+    SET deadline_at = least(
+        coalesce(e.working_since, e.created_at) + interval '72 hours',
+        l.last_success_at + make_interval(secs => p_idle_seconds))
+    FROM app_private.lanes l
+    WHERE e.id = p_id AND NOT e.deadline_is_fixed AND e.status IN ('pending', 'processing')
+      AND l.id = app.lane_id(e.lane_key, e.settings ->> 'model')
+      AND least(coalesce(e.working_since, e.created_at) + interval '72 hours',
+                l.last_success_at + make_interval(secs => p_idle_seconds)) > now()
+    RETURNING e.deadline_at
+$$;
+
+ALTER FUNCTION app.extend_deadline(p_id uuid, p_idle_seconds double precision) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.fall_back(p_execution_id uuid, p_model text) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    UPDATE public.workflow_executions e
+    SET settings = (e.settings - 'fallback_model')
+            || jsonb_build_object('model', e.settings -> 'fallback_model'),
+        model_missed_at = NULL
+    WHERE e.id = p_execution_id AND e.status = 'processing' AND e.error_code IS NULL
+      AND e.settings ->> 'model' = p_model
+      AND jsonb_typeof(e.settings -> 'fallback_model') = 'string'
+    RETURNING true
+$$;
+
+ALTER FUNCTION app.fall_back(p_execution_id uuid, p_model text) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.fetch_budget(p_client_id uuid) RETURNS TABLE(monthly_budget_microusd bigint, spent_microusd bigint, reserved_microusd bigint)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -115,6 +219,128 @@ CREATE FUNCTION app.fetch_budget(p_client_id uuid) RETURNS TABLE(monthly_budget_
 $$;
 
 ALTER FUNCTION app.fetch_budget(p_client_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.lane_state(p_lane uuid, p_now timestamp with time zone DEFAULT clock_timestamp(), OUT limited_by text, OUT calls_per_minute double precision, OUT opens_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT closed_since timestamp with time zone, OUT waiting_executions integer, OUT learned_per_minute double precision, OUT limit_per_minute integer, OUT successes bigint) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    l app_private.lanes;
+BEGIN
+    SELECT * INTO l FROM app_private.lanes WHERE id = p_lane;
+    l := app_private.believe_accepted(app_private.read_lane(l, l.minute_seconds, p_now), p_now);
+    SELECT count(*) INTO waiting_executions
+    FROM app_private.lane_turns t
+    WHERE t.lane_id = p_lane AND t.waits_until
+          BETWEEN p_now - interval '5 seconds' AND p_now + interval '1 hour';
+    limited_by := app_private.lane_limited_by(l);
+    IF l.closed_by IS NULL AND waiting_executions = 0 THEN
+        limited_by := 'none';
+    END IF;
+    limit_per_minute := l.limit_per_minute;
+    learned_per_minute := l.learned_per_minute;
+    IF coalesce(l.limit_per_minute, l.learned_per_minute) IS NOT NULL THEN
+        calls_per_minute := 60 / app_private.lane_step(l, p_now);
+        opens_at := CASE WHEN l.due_at > p_now + interval '1 second' THEN l.due_at END;
+    END IF;
+    IF l.closed_by IS NOT NULL THEN
+        closed_since := l.closed_since;
+        opens_at := greatest(l.closed_until, p_now);
+    END IF;
+    last_success_at := l.last_success_at;
+    successes := l.successes;
+END $$;
+
+ALTER FUNCTION app.lane_state(p_lane uuid, p_now timestamp with time zone, OUT limited_by text, OUT calls_per_minute double precision, OUT opens_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT closed_since timestamp with time zone, OUT waiting_executions integer, OUT learned_per_minute double precision, OUT limit_per_minute integer, OUT successes bigint) OWNER TO masstock_owner;
+
+CREATE TABLE app_private.lanes (
+    id uuid NOT NULL,
+    provider text,
+    model text,
+    client_id uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    minute_seconds double precision,
+    limit_per_minute integer,
+    learned_per_minute double precision,
+    refused_per_minute double precision,
+    learned_at timestamp with time zone,
+    due_at timestamp with time zone,
+    starts integer[],
+    last_start bigint,
+    suspicion integer,
+    doubtful timestamp with time zone[],
+    refusal_seconds double precision,
+    closed_by text,
+    closed_since timestamp with time zone,
+    closed_until timestamp with time zone,
+    probe_at timestamp with time zone,
+    probe_prompt text,
+    failed_prompts text[],
+    failed_at timestamp with time zone,
+    successes bigint,
+    last_success_at timestamp with time zone
+)
+WITH (fillfactor='50', autovacuum_vacuum_threshold='500', autovacuum_vacuum_scale_factor='0');
+
+ALTER TABLE app_private.lanes OWNER TO masstock_owner;
+
+COMMENT ON TABLE app_private.lanes IS 'The pace of each quota of a provider.';
+
+COMMENT ON COLUMN app_private.lanes.client_id IS 'The client whose key or name the lane is for. NULL: the platform''s lane.';
+
+COMMENT ON COLUMN app_private.lanes.minute_seconds IS 'The length of a minute. Only tests shorten it.';
+
+COMMENT ON COLUMN app_private.lanes.limit_per_minute IS 'Calls per minute that an administrator knows to be allowed. It wins over what is learned.';
+
+COMMENT ON COLUMN app_private.lanes.learned_per_minute IS 'Calls per minute that refusals taught. NULL if the lane knows no limit and is open.';
+
+COMMENT ON COLUMN app_private.lanes.refused_per_minute IS 'The learned limit at the latest refusal. The lane does not grow beyond it for five minutes.';
+
+COMMENT ON COLUMN app_private.lanes.learned_at IS 'When a refusal taught the lane last. Refusals of calls that were granted before teach nothing.';
+
+COMMENT ON COLUMN app_private.lanes.starts IS 'Accepted calls by sixtieth of a minute. The sixtieth n since 1970 has the subscript n % 60 + 1.';
+
+COMMENT ON COLUMN app_private.lanes.suspicion IS 'Evidence that an open lane has a limit: up by one for a refusal, down by two for acceptance.';
+
+COMMENT ON COLUMN app_private.lanes.doubtful IS 'Calls of a suspected lane that were granted and may still be refused.';
+
+COMMENT ON COLUMN app_private.lanes.refusal_seconds IS 'How long a call takes until it is refused. A call that lasts much longer was accepted.';
+
+COMMENT ON COLUMN app_private.lanes.closed_by IS 'provider_limit or outage: only one probe at a time is granted after closed_until.';
+
+COMMENT ON COLUMN app_private.lanes.failed_prompts IS 'Up to three prompts that failed without a success. failed_at: the first grant of these calls.';
+
+CREATE VIEW app_private.lanes_shown AS
+ SELECT l.id,
+    l.model,
+    l.client_id,
+    s.limited_by,
+    s.calls_per_minute,
+    l.limit_per_minute,
+    s.opens_at,
+    s.closed_since,
+    s.last_success_at,
+    s.waiting_executions,
+    l.created_at
+   FROM app_private.lanes l,
+    LATERAL app.lane_state(l.id, clock_timestamp()) s(limited_by, calls_per_minute, opens_at, last_success_at, closed_since, waiting_executions, learned_per_minute, limit_per_minute, successes);
+
+ALTER VIEW app_private.lanes_shown OWNER TO masstock_owner;
+
+CREATE FUNCTION app.fetch_lane(p_id uuid, p_for_update boolean) RETURNS SETOF app_private.lanes_shown
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF NOT app.is_admin() THEN
+        RETURN;
+    ELSIF p_for_update THEN
+        PERFORM FROM app_private.lanes WHERE id = p_id FOR UPDATE;
+    END IF;
+    RETURN QUERY SELECT * FROM app_private.lanes_shown v WHERE v.id = p_id;
+END $$;
+
+ALTER FUNCTION app.fetch_lane(p_id uuid, p_for_update boolean) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.fetch_sweep_places() RETURNS TABLE(kind text, at timestamp with time zone, id uuid)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -156,6 +382,19 @@ CREATE FUNCTION app.forget_deleted_execution(p_id uuid) RETURNS void
 $$;
 
 ALTER FUNCTION app.forget_deleted_execution(p_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.forget_idle_lanes() RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    DELETE FROM app_private.lane_turns t
+    WHERE coalesce(t.asked_at < now() - interval '1 day', true);
+    DELETE FROM app_private.lanes l
+    WHERE l.limit_per_minute IS NULL AND l.created_at < now() - interval '1 week'
+      AND coalesce(l.last_success_at < now() - interval '1 week', true)
+$$;
+
+ALTER FUNCTION app.forget_idle_lanes() OWNER TO masstock_owner;
 
 CREATE FUNCTION app.is_active() RETURNS boolean
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
@@ -230,6 +469,69 @@ $$;
 
 ALTER FUNCTION app.keep_sweep_place(p_kind text, p_at timestamp with time zone, p_id uuid) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.lane_id(p_lane_key uuid, p_model text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT pg_catalog.md5(coalesce(p_lane_key::text, 'platform') || '|' || coalesce(p_model, ''))::uuid
+$$;
+
+ALTER FUNCTION app.lane_id(p_lane_key uuid, p_model text) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.leave_lane(p_lane uuid, p_execution uuid, p_prompt integer, p_granted_at timestamp with time zone, p_verdict text, p_retry_after double precision, p_quota_value integer, p_successes_seen bigint, p_minute double precision DEFAULT 60, p_now timestamp with time zone DEFAULT clock_timestamp(), OUT counts boolean, OUT successes bigint, OUT wait_seconds double precision, OUT was_probe boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    l app_private.lanes;
+    prompt text := p_execution || ' ' || p_prompt;
+    is_probe boolean;
+BEGIN
+    counts := p_verdict IN ('failed', 'unreadable');
+    was_probe := false;
+    wait_seconds := CASE p_verdict WHEN 'answered' THEN 0 ELSE 1 END;
+    IF p_verdict = 'answered' THEN
+        successes := app_private.succeed_on_open_lane(p_lane, p_now);
+        IF successes IS NOT NULL THEN
+            RETURN;
+        END IF;
+    END IF;
+    SELECT * INTO l FROM app_private.lanes WHERE id = p_lane FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        successes := 0;
+        RETURN;
+    END IF;
+    l := app_private.read_lane(l, p_minute, p_now);
+    is_probe := coalesce(
+        l.closed_by IS NOT NULL AND l.probe_prompt = prompt AND l.probe_at = p_granted_at, false);
+    was_probe := is_probe AND l.closed_by = 'outage';
+    CASE p_verdict
+    WHEN 'answered' THEN
+        l := app_private.learn_success(l, is_probe, p_granted_at, p_now);
+    WHEN 'refused' THEN
+        counts := coalesce(l.successes - p_successes_seen >= 3, false);
+        l := app_private.learn_refusal(l, is_probe, p_granted_at,
+            CASE WHEN p_retry_after BETWEEN 0 AND 3600 THEN p_retry_after END,
+            CASE WHEN p_quota_value > 0 THEN p_quota_value END, p_now);
+    WHEN 'failed' THEN
+        l := app_private.learn_failure(l, is_probe, prompt, p_granted_at, p_now);
+        counts := NOT is_probe AND l.closed_by IS DISTINCT FROM 'outage';
+    ELSE
+        IF is_probe THEN
+            l.probe_at := NULL;
+            l.closed_until := p_now + interval '1 second';
+        END IF;
+    END CASE;
+    PERFORM app_private.keep_lane(l);
+    successes := l.successes;
+    IF p_verdict <> 'answered' THEN
+        wait_seconds := greatest(1, least(300, extract(epoch FROM CASE
+            WHEN l.closed_by IS NULL THEN l.due_at ELSE l.closed_until END - p_now)));
+    END IF;
+END $$;
+
+ALTER FUNCTION app.leave_lane(p_lane uuid, p_execution uuid, p_prompt integer, p_granted_at timestamp with time zone, p_verdict text, p_retry_after double precision, p_quota_value integer, p_successes_seen bigint, p_minute double precision, p_now timestamp with time zone, OUT counts boolean, OUT successes bigint, OUT wait_seconds double precision, OUT was_probe boolean) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.list_deleted_executions(p_limit integer) RETURNS SETOF uuid
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
@@ -244,6 +546,22 @@ CREATE FUNCTION app.list_deleted_executions(p_limit integer) RETURNS SETOF uuid
 $$;
 
 ALTER FUNCTION app.list_deleted_executions(p_limit integer) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.list_lanes(p_from timestamp with time zone, p_to timestamp with time zone, p_before_created_at timestamp with time zone, p_before_id uuid, p_limit integer) RETURNS SETOF app_private.lanes_shown
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT shown.* FROM (
+        SELECT l.id, l.created_at FROM app_private.lanes l
+        WHERE (SELECT app.is_admin())
+          AND (p_from IS NULL OR l.created_at >= p_from) AND (p_to IS NULL OR l.created_at < p_to)
+          AND (l.created_at, l.id) < (p_before_created_at, p_before_id)
+        ORDER BY l.created_at DESC, l.id DESC LIMIT p_limit
+    ) AS page, LATERAL (SELECT * FROM app_private.lanes_shown v WHERE v.id = page.id) AS shown
+    ORDER BY page.created_at DESC, page.id DESC
+$$;
+
+ALTER FUNCTION app.list_lanes(p_from timestamp with time zone, p_to timestamp with time zone, p_before_created_at timestamp with time zone, p_before_id uuid, p_limit integer) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.lock_execution(p_id uuid) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -289,6 +607,46 @@ BEGIN
 END $$;
 
 ALTER FUNCTION app.note_deleted_execution() OWNER TO masstock_owner;
+
+CREATE FUNCTION app.pace(p_id uuid) RETURNS json
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    WITH execution AS (
+        SELECT e.status, e.lane_key, e.settings, e.prompt_count,
+            coalesce(e.working_since, e.started_at, e.created_at) AS since
+        FROM public.workflow_executions e
+        WHERE e.id = p_id AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+    ), prompts AS (
+        SELECT count(*) FILTER (WHERE r.status = 'processing') AS unfinished,
+            count(*) FILTER (WHERE r.claimed_until > now()) AS claimed,
+            count(*) FILTER (WHERE r.status = 'completed'
+                             AND r.completed_at > now() - interval '1 minute') AS painted,
+            count(*) AS laid_out
+        FROM public.workflow_batch_results r WHERE r.execution_id = p_id
+    ), measured AS (
+        SELECT e.status = 'processing' AS is_running, l.limited_by, l.opens_at,
+            CASE WHEN l.limited_by = 'none' AND p.claimed >= nullif(CASE
+                     jsonb_typeof(e.settings -> 'max_concurrency')
+                     WHEN 'number' THEN (e.settings ->> 'max_concurrency')::numeric END, 0)
+                 THEN 'concurrency' ELSE l.limited_by END AS reason,
+            p.unfinished + greatest(0, e.prompt_count - p.laid_out) AS unfinished,
+            coalesce(nullif(p.painted * 60.0 / greatest(1, least(60,
+                         extract(epoch FROM now() - e.since))), 0),
+                     l.calls_per_minute / greatest(1, l.waiting_executions)) AS rate
+        FROM execution e, prompts p,
+            LATERAL app.lane_state(app.lane_id(e.lane_key, e.settings ->> 'model'), now()) AS l
+    )
+    SELECT json_build_object(
+        'limited_by', CASE WHEN is_running THEN reason ELSE 'none' END,
+        'images_per_minute', CASE WHEN is_running THEN round(rate::numeric, 1) END,
+        'opens_at', CASE WHEN is_running THEN opens_at END,
+        'expected_end_at', CASE WHEN is_running AND unfinished > 0 AND rate > 0 THEN
+            greatest(now(), opens_at) + make_interval(secs => unfinished * 60.0 / rate) END)
+    FROM measured
+$$;
+
+ALTER FUNCTION app.pace(p_id uuid) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.record_login() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -343,7 +701,8 @@ BEGIN
     END IF;
     UPDATE public.workflow_batch_results
     SET status = 'processing', error_code = NULL, error_message = NULL, completed_at = NULL,
-        failures = 0, throttles = 0, claimed_until = NULL
+        failures = 0, throttles = 0, claimed_until = NULL,
+        lane_successes = NULL, probes = 0
     WHERE execution_id = p_id AND status = 'failed'
       AND (p_codes IS NULL OR error_code = ANY (p_codes));
     GET DIAGNOSTICS reopened = ROW_COUNT;
@@ -359,12 +718,22 @@ BEGIN
         earlier_seconds = coalesce(duration_seconds, 0), working_since = now(),
         duration_seconds = NULL,
         spend_month = this_month, estimate_microusd = p_microusd_per_image * prompt_count,
-        deadline_at = now() + make_interval(secs => p_deadline_seconds)
+        deadline_at = now() + make_interval(secs => p_deadline_seconds), deadline_is_fixed = false
     WHERE id = p_id;
     RETURN execution.run + 1;
 END $$;
 
 ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.set_lane_limit(p_id uuid, p_limit integer) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    UPDATE app_private.lanes SET limit_per_minute = p_limit
+    WHERE id = p_id AND (SELECT app.is_admin())
+$$;
+
+ALTER FUNCTION app.set_lane_limit(p_id uuid, p_limit integer) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.uid() RETURNS uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
@@ -393,6 +762,93 @@ END $$;
 
 ALTER FUNCTION app.uid() OWNER TO masstock_authz;
 
+CREATE FUNCTION app_private.accepted_calls(l app_private.lanes, p_now timestamp with time zone) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    SELECT coalesce(sum(greatest(0, l.starts[s % 60 + 1])), 0)
+    FROM generate_series(floor(extract(epoch FROM p_now) * 60 / l.minute_seconds)::bigint - 59,
+                         l.last_start) AS s
+$$;
+
+ALTER FUNCTION app_private.accepted_calls(l app_private.lanes, p_now timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.ask_for_probe(l app_private.lanes, p_prompt text, p_now timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    SELECT CASE
+        WHEN l.closed_until > p_now THEN l.closed_until
+        WHEN l.closed_by = 'provider_limit' AND l.probe_at IS NOT NULL
+        THEN p_now + interval '0.2 seconds'
+        -- The longer the probe takes, the later it is worth asking again.
+        WHEN l.closed_by = 'outage' AND l.probe_at > p_now - interval '240 seconds'
+        THEN p_now + greatest(interval '1 second', least(interval '30 seconds', p_now - l.probe_at))
+        WHEN l.closed_by = 'outage' AND l.probe_at IS NULL AND l.probe_prompt = p_prompt
+        THEN p_now + interval '1.5 seconds'
+    END
+$$;
+
+ALTER FUNCTION app_private.ask_for_probe(l app_private.lanes, p_prompt text, p_now timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.believe_accepted(l app_private.lanes, p_now timestamp with time zone) RETURNS app_private.lanes
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+DECLARE
+    before timestamptz := p_now - make_interval(secs => 2 * l.refusal_seconds + 0.1);
+    undecided timestamptz[];
+BEGIN
+    IF l.closed_by = 'provider_limit' AND l.probe_at <= before THEN
+        l.closed_by := NULL;
+        l.due_at := l.probe_at + make_interval(secs => app_private.lane_step(l, p_now));
+        l.probe_at := NULL;
+    END IF;
+    IF l.suspicion > 0 THEN
+        undecided := ARRAY(SELECT at FROM unnest(l.doubtful) AS at WHERE at > before);
+        l.suspicion := greatest(0, l.suspicion - 2 * (cardinality(l.doubtful) - cardinality(undecided)));
+        l.doubtful := CASE WHEN l.suspicion > 0 THEN undecided ELSE '{}' END;
+    END IF;
+    RETURN l;
+END $$;
+
+ALTER FUNCTION app_private.believe_accepted(l app_private.lanes, p_now timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.compare_turns(p_lane uuid, p_owner uuid, p_client uuid, p_execution uuid, p_now timestamp with time zone, OUT is_its_turn boolean, OUT shares double precision, OUT turns double precision, OUT client_turns double precision) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    WITH lately AS (
+        SELECT t.turns, t.client_turns, t.client_id, t.execution_id = p_execution AS is_own,
+            p_owner IS NOT NULL OR t.client_id IS NOT DISTINCT FROM p_client AS is_same_client,
+            t.waits_until > p_now - interval '5 seconds' AS waits
+        FROM app_private.lane_turns t
+        WHERE t.lane_id = p_lane AND t.asked_at <= p_now
+          AND greatest(t.asked_at, t.waits_until)
+              BETWEEN p_now - interval '5 seconds' AND p_now + interval '1 hour'
+    ), others AS (
+        SELECT count(*) FILTER (WHERE is_same_client) AS executions,
+            count(DISTINCT client_id) FILTER (WHERE NOT is_same_client) AS clients,
+            min(l.turns) FILTER (WHERE is_same_client) AS turns,
+            min(l.turns) FILTER (WHERE is_same_client AND waits) AS waiting_turns,
+            min(l.client_turns) FILTER (WHERE NOT is_same_client) AS client_turns,
+            min(l.client_turns) FILTER (WHERE NOT is_same_client AND waits) AS waiting_client_turns
+        FROM lately l WHERE NOT is_own
+    ), own AS (
+        SELECT greatest((SELECT l.turns FROM lately l WHERE is_own), others.turns - 1) AS turns,
+            greatest((SELECT max(l.client_turns) FROM lately l WHERE is_same_client),
+                     others.client_turns - 1) AS client_turns
+        FROM others
+    )
+    SELECT coalesce(own.client_turns <= waiting_client_turns, true)
+            AND coalesce(own.turns <= waiting_turns, true),
+        (1 + clients) * (1 + executions)::double precision,
+        coalesce(own.turns, 0), coalesce(own.client_turns, 0)
+    FROM others, own
+$$;
+
+ALTER FUNCTION app_private.compare_turns(p_lane uuid, p_owner uuid, p_client uuid, p_execution uuid, p_now timestamp with time zone, OUT is_its_turn boolean, OUT shares double precision, OUT turns double precision, OUT client_turns double precision) OWNER TO masstock_owner;
+
 CREATE FUNCTION app_private.count_executions() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -413,6 +869,240 @@ END $$;
 
 ALTER FUNCTION app_private.count_executions() OWNER TO masstock_owner;
 
+CREATE FUNCTION app_private.count_start(l app_private.lanes, p_at timestamp with time zone, p_calls integer) RETURNS app_private.lanes
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+DECLARE
+    this_start bigint := floor(extract(epoch FROM p_at) * 60 / l.minute_seconds);
+BEGIN
+    FOR ago IN 0 .. least(60, this_start - l.last_start)::integer - 1 LOOP
+        l.starts[(this_start - ago) % 60 + 1] := 0;
+    END LOOP;
+    l.last_start := greatest(l.last_start, this_start);
+    IF this_start > l.last_start - 60 THEN
+        l.starts[this_start % 60 + 1] := greatest(0, l.starts[this_start % 60 + 1] + p_calls);
+    END IF;
+    RETURN l;
+END $$;
+
+ALTER FUNCTION app_private.count_start(l app_private.lanes, p_at timestamp with time zone, p_calls integer) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.first_gap(p_taken timestamp with time zone[], p_from timestamp with time zone, p_spacing double precision) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+DECLARE
+    spacing interval := make_interval(secs => p_spacing);
+    almost interval := make_interval(secs => p_spacing * 0.99);
+    taken timestamptz;
+BEGIN
+    FOR taken IN SELECT t FROM unnest(p_taken) AS t ORDER BY t LOOP
+        EXIT WHEN taken >= p_from + almost;
+        IF taken > p_from - almost THEN
+            p_from := taken + spacing;
+        END IF;
+    END LOOP;
+    RETURN p_from;
+END $$;
+
+ALTER FUNCTION app_private.first_gap(p_taken timestamp with time zone[], p_from timestamp with time zone, p_spacing double precision) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.keep_lane(l app_private.lanes) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    UPDATE app_private.lanes SET
+        minute_seconds = l.minute_seconds, learned_per_minute = l.learned_per_minute,
+        refused_per_minute = l.refused_per_minute, learned_at = l.learned_at, due_at = l.due_at,
+        starts = l.starts, last_start = l.last_start, suspicion = l.suspicion,
+        doubtful = l.doubtful, refusal_seconds = l.refusal_seconds, closed_by = l.closed_by,
+        closed_since = l.closed_since, closed_until = l.closed_until, probe_at = l.probe_at,
+        probe_prompt = l.probe_prompt, failed_prompts = l.failed_prompts, failed_at = l.failed_at,
+        successes = l.successes, last_success_at = l.last_success_at
+    WHERE id = l.id;
+END $$;
+
+ALTER FUNCTION app_private.keep_lane(l app_private.lanes) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.lane_limited_by(l app_private.lanes) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    SELECT CASE
+        WHEN l.closed_by IS NOT NULL THEN l.closed_by
+        WHEN l.limit_per_minute IS NOT NULL OR l.learned_per_minute IS NOT NULL OR l.suspicion > 0
+        THEN 'provider_limit' ELSE 'none' END
+$$;
+
+ALTER FUNCTION app_private.lane_limited_by(l app_private.lanes) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.lane_step(l app_private.lanes, p_now timestamp with time zone) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    SELECT CASE
+        WHEN coalesce(l.limit_per_minute, l.learned_per_minute) IS NOT NULL
+        THEN least(l.minute_seconds,
+                   l.minute_seconds / (0.97 * coalesce(l.limit_per_minute, l.learned_per_minute)))
+        WHEN l.suspicion > 0 THEN least(1, greatest(0.1, l.refusal_seconds))
+        WHEN l.last_success_at >= p_now - make_interval(secs => l.minute_seconds) THEN NULL
+        ELSE 0.05 END
+$$;
+
+ALTER FUNCTION app_private.lane_step(l app_private.lanes, p_now timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.learn_failure(l app_private.lanes, p_is_probe boolean, p_prompt text, p_granted_at timestamp with time zone, p_now timestamp with time zone) RETURNS app_private.lanes
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF cardinality(l.failed_prompts) < 3 AND array_position(l.failed_prompts, p_prompt) IS NULL THEN
+        l.failed_prompts := l.failed_prompts || p_prompt;
+        l.failed_at := least(l.failed_at, p_granted_at);
+    END IF;
+    IF cardinality(l.failed_prompts) >= 3 AND l.closed_by IS DISTINCT FROM 'outage' THEN
+        l.closed_by := 'outage';
+        l.closed_since := p_now;
+        l.closed_until := p_now + interval '5 seconds';
+        l.probe_at := NULL;
+        l.probe_prompt := p_prompt;
+    ELSIF p_is_probe THEN
+        l.closed_until := p_now + greatest(interval '5 seconds',
+            least(interval '300 seconds', p_now - l.closed_since));
+        l.probe_at := NULL;
+    END IF;
+    RETURN l;
+END $$;
+
+ALTER FUNCTION app_private.learn_failure(l app_private.lanes, p_is_probe boolean, p_prompt text, p_granted_at timestamp with time zone, p_now timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.learn_refusal(l app_private.lanes, p_is_probe boolean, p_granted_at timestamp with time zone, p_delay double precision, p_quota_value integer, p_now timestamp with time zone) RETURNS app_private.lanes
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+DECLARE
+    accepted double precision;
+    pause double precision;
+BEGIN
+    l.refusal_seconds := greatest(0.9 * l.refusal_seconds,
+        least(2, extract(epoch FROM p_now - p_granted_at)));
+    l := app_private.count_start(l, p_granted_at, -1);
+    accepted := app_private.accepted_calls(l, p_now);
+    IF p_granted_at <= l.learned_at AND NOT p_is_probe THEN
+        RETURN l;
+    ELSIF l.learned_per_minute IS NULL AND l.limit_per_minute IS NULL THEN
+        IF p_delay IS NULL AND p_quota_value IS NULL THEN
+            l.doubtful := array_remove(l.doubtful, p_granted_at);
+            l.suspicion := l.suspicion + 1;
+            IF l.suspicion < 8 THEN
+                RETURN l;
+            END IF;
+        END IF;
+        l.suspicion := 0;
+        l.doubtful := '{}';
+        IF p_quota_value IS NULL AND p_delay IS NOT NULL AND accepted < 10 AND NOT p_is_probe
+           AND coalesce(l.learned_at < p_now - make_interval(secs => 3 * l.minute_seconds), true) THEN
+            -- Few calls say little about a limit. Only the delay is obeyed, and a probe follows.
+            l.learned_at := p_now;
+            l.closed_by := 'provider_limit';
+            l.closed_since := p_now;
+            l.closed_until := p_now + make_interval(secs => p_delay);
+            l.probe_at := NULL;
+            RETURN l;
+        END IF;
+        l.learned_per_minute := coalesce(p_quota_value, greatest(1, accepted));
+        l.refused_per_minute := l.learned_per_minute;
+    ELSIF p_quota_value < l.learned_per_minute OR p_quota_value > l.refused_per_minute THEN
+        l.learned_per_minute := p_quota_value;
+        l.refused_per_minute := p_quota_value;
+    ELSE
+        l.refused_per_minute := greatest(l.refused_per_minute, l.learned_per_minute);
+        IF NOT p_is_probe THEN
+            l.learned_per_minute := greatest(
+                0.97 * l.learned_per_minute, 0.85 * l.refused_per_minute);
+        END IF;
+        -- Refused twice in a row, or for a known time: this is a limit.
+        IF p_delay IS NOT NULL OR l.closed_until
+           <= l.closed_since + make_interval(secs => 1.01 * app_private.lane_step(l, p_now)) THEN
+            l.learned_per_minute := least(l.learned_per_minute, greatest(accepted,
+                l.learned_per_minute * CASE WHEN p_is_probe THEN 0.5 ELSE 0.85 END));
+            l.refused_per_minute := least(l.refused_per_minute, l.learned_per_minute / 0.85);
+        END IF;
+    END IF;
+    l.learned_at := p_now;
+    l.probe_at := NULL;
+    IF p_delay IS NOT NULL THEN
+        l.closed_by := NULL;
+        l.due_at := p_now + make_interval(secs => p_delay);
+    ELSE
+        l.closed_since := CASE WHEN l.closed_by IS NULL THEN p_now ELSE l.closed_since END;
+        l.closed_by := 'provider_limit';
+        pause := extract(epoch FROM p_now - l.closed_since);
+        l.closed_until := p_now + make_interval(secs => least(300, greatest(
+            app_private.lane_step(l, p_now),
+            least(pause, greatest(l.minute_seconds, pause) / 4))));
+    END IF;
+    RETURN l;
+END $$;
+
+ALTER FUNCTION app_private.learn_refusal(l app_private.lanes, p_is_probe boolean, p_granted_at timestamp with time zone, p_delay double precision, p_quota_value integer, p_now timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.learn_success(l app_private.lanes, p_is_probe boolean, p_granted_at timestamp with time zone, p_now timestamp with time zone) RETURNS app_private.lanes
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+BEGIN
+    l.successes := l.successes + 1;
+    l.last_success_at := p_now;
+    IF coalesce(p_granted_at >= l.failed_at, true) THEN
+        IF l.closed_by = 'outage' THEN
+            p_is_probe := true;
+        END IF;
+        l.failed_prompts := '{}';
+        l.failed_at := NULL;
+    END IF;
+    IF p_is_probe THEN
+        l.closed_by := NULL;
+        l.probe_at := NULL;
+        l.due_at := greatest(l.due_at, p_granted_at);
+    END IF;
+    IF p_granted_at = ANY (l.doubtful) THEN
+        l.doubtful := array_remove(l.doubtful, p_granted_at);
+        l.suspicion := greatest(0, l.suspicion - 2);
+    END IF;
+    IF coalesce(p_granted_at > l.learned_at, true)
+       AND app_private.accepted_calls(l, p_now) >= 0.7 * l.learned_per_minute THEN
+        l.learned_per_minute := l.learned_per_minute * CASE
+            WHEN coalesce(l.learned_at < p_now - make_interval(secs => 5 * l.minute_seconds), true)
+            THEN 1 + least(0.25, greatest(0.005, 0.3 / l.learned_per_minute))
+            WHEN l.learned_per_minute < l.refused_per_minute THEN 1.0005
+            ELSE 1 END;
+    END IF;
+    RETURN l;
+END $$;
+
+ALTER FUNCTION app_private.learn_success(l app_private.lanes, p_is_probe boolean, p_granted_at timestamp with time zone, p_now timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.lock_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_minute double precision, p_now timestamp with time zone) RETURNS app_private.lanes
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+DECLARE
+    l app_private.lanes;
+BEGIN
+    LOOP
+        SELECT * INTO l FROM app_private.lanes WHERE id = p_lane FOR NO KEY UPDATE;
+        EXIT WHEN FOUND;
+        INSERT INTO app_private.lanes (id, provider, model, client_id)
+        VALUES (p_lane, p_provider, p_model, p_owner) ON CONFLICT DO NOTHING;
+    END LOOP;
+    RETURN app_private.read_lane(l, p_minute, p_now);
+END $$;
+
+ALTER FUNCTION app_private.lock_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_minute double precision, p_now timestamp with time zone) OWNER TO masstock_owner;
+
 CREATE FUNCTION app_private.mac(p_id integer, p_message text) RETURNS text
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path TO ''
@@ -425,6 +1115,52 @@ BEGIN
 END $$;
 
 ALTER FUNCTION app_private.mac(p_id integer, p_message text) OWNER TO masstock_authz;
+
+CREATE FUNCTION app_private.read_lane(l app_private.lanes, p_minute double precision, p_now timestamp with time zone) RETURNS app_private.lanes
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+DECLARE
+    this_start bigint;
+BEGIN
+    p_minute := CASE WHEN p_minute BETWEEN 1 AND 3600 THEN p_minute ELSE 60 END;
+    this_start := floor(extract(epoch FROM p_now) * 60 / p_minute);
+    IF l.minute_seconds IS DISTINCT FROM p_minute OR l.last_start IS NULL OR l.last_start > this_start
+       OR array_dims(l.starts) IS DISTINCT FROM '[1:60]'
+       OR (0 <= ALL (l.starts) AND 1000000 >= ALL (l.starts)) IS NOT TRUE THEN
+        l.starts := array_fill(0, ARRAY[60]);
+        l.last_start := this_start;
+    END IF;
+    l.minute_seconds := p_minute;
+    l.limit_per_minute := CASE WHEN l.limit_per_minute > 0 THEN l.limit_per_minute END;
+    -- NaN is greater than every number.
+    l.learned_per_minute := CASE WHEN l.learned_per_minute > 0 AND l.learned_per_minute <= 1000000
+                                 THEN greatest(l.learned_per_minute, 0.5) END;
+    l.refused_per_minute := CASE WHEN l.refused_per_minute > 0 AND l.refused_per_minute <= 1000000
+                                 THEN l.refused_per_minute END;
+    l.learned_at := CASE WHEN l.learned_at <= p_now THEN l.learned_at END;
+    l.due_at := CASE WHEN l.due_at <= p_now + interval '1 hour'
+                     THEN greatest(l.due_at, p_now - interval '1 hour') ELSE p_now END;
+    l.suspicion := CASE WHEN l.suspicion BETWEEN 0 AND 20 THEN l.suspicion ELSE 0 END;
+    l.doubtful := CASE WHEN l.suspicion > 0 AND cardinality(l.doubtful) BETWEEN 1 AND 100
+                       THEN l.doubtful ELSE '{}' END;
+    l.refusal_seconds := CASE WHEN l.refusal_seconds BETWEEN 0.01 AND 2 THEN l.refusal_seconds
+                              ELSE 0.1 END;
+    l.closed_by := CASE WHEN l.closed_by IN ('provider_limit', 'outage') THEN l.closed_by END;
+    l.closed_since := CASE WHEN l.closed_since <= p_now
+                           THEN greatest(l.closed_since, p_now - interval '1 day') ELSE p_now END;
+    l.closed_until := CASE WHEN l.closed_until <= p_now + interval '300 seconds'
+                           THEN greatest(l.closed_until, p_now - interval '1 day') ELSE p_now END;
+    l.probe_at := CASE WHEN l.probe_at BETWEEN p_now - interval '1 day' AND p_now THEN l.probe_at END;
+    l.failed_prompts := CASE WHEN cardinality(l.failed_prompts) <= 3 THEN l.failed_prompts
+                             ELSE '{}' END;
+    l.failed_at := CASE WHEN l.failed_at <= p_now THEN l.failed_at END;
+    l.successes := CASE WHEN l.successes BETWEEN 0 AND 1000000000000000 THEN l.successes ELSE 0 END;
+    l.last_success_at := CASE WHEN l.last_success_at <= p_now THEN l.last_success_at END;
+    RETURN l;
+END $$;
+
+ALTER FUNCTION app_private.read_lane(l app_private.lanes, p_minute double precision, p_now timestamp with time zone) OWNER TO masstock_owner;
 
 CREATE FUNCTION app_private.release_for_execution() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -522,6 +1258,108 @@ END $$;
 
 ALTER FUNCTION app_private.set_key(p_id integer, p_key bytea) OWNER TO masstock_authz;
 
+CREATE FUNCTION app_private.start_on_open_lane(p_lane uuid, p_minute double precision, p_now timestamp with time zone) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+DECLARE
+    this_start bigint := floor(extract(epoch FROM p_now) * 60 / CASE
+        WHEN p_minute BETWEEN 1 AND 3600 THEN p_minute ELSE 60 END);
+    place integer := this_start % 60 + 1;
+BEGIN
+    UPDATE app_private.lanes l SET starts[place] = l.starts[place] + 1
+    WHERE id = p_lane AND limit_per_minute IS NULL AND learned_per_minute IS NULL
+      AND closed_by IS NULL AND suspicion = 0 AND minute_seconds = p_minute
+      AND last_success_at BETWEEN p_now - make_interval(secs => p_minute) AND p_now
+      AND last_start = this_start AND starts[place] BETWEEN 0 AND 999999;
+    RETURN FOUND;
+END $$;
+
+ALTER FUNCTION app_private.start_on_open_lane(p_lane uuid, p_minute double precision, p_now timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.succeed_on_open_lane(p_lane uuid, p_now timestamp with time zone) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    UPDATE app_private.lanes l SET successes = l.successes + 1, last_success_at = p_now
+    WHERE id = p_lane AND limit_per_minute IS NULL AND learned_per_minute IS NULL
+      AND closed_by IS NULL AND suspicion = 0 AND failed_prompts = '{}'
+      AND successes BETWEEN 0 AND 1000000000000000
+    RETURNING l.successes
+$$;
+
+ALTER FUNCTION app_private.succeed_on_open_lane(p_lane uuid, p_now timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.take_turn(l app_private.lanes, p_step double precision, p_closed_until timestamp with time zone, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_now timestamp with time zone, OUT granted boolean, OUT return_at timestamp with time zone, OUT waits_since timestamp with time zone, OUT slot timestamp with time zone) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+DECLARE
+    step interval := make_interval(secs => p_step);
+    mine record;
+    own app_private.lane_turns;
+    waiting integer[];
+    places timestamptz[];
+BEGIN
+    SELECT * INTO mine
+    FROM app_private.compare_turns(l.id, p_owner, p_client, p_execution, p_now);
+    SELECT * INTO own FROM app_private.lane_turns t
+    WHERE t.lane_id = l.id AND t.execution_id = p_execution;
+    waits_since := CASE
+        WHEN greatest(own.asked_at, own.waits_until)
+             BETWEEN p_now - interval '10 minutes' AND p_now + interval '1 hour'
+             AND own.waits_since <= p_now THEN own.waits_since ELSE p_now END;
+    SELECT coalesce(array_agg(w.prompt), '{}'), coalesce(array_agg(w.at), '{}') INTO waiting, places
+    FROM unnest(own.prompts, own.return_at) AS w (prompt, at)
+    WHERE w.prompt <> p_prompt
+      AND w.at BETWEEN p_now - interval '5 seconds' AND p_now + interval '1 hour';
+    slot := greatest(l.due_at, p_now - 2 * step);
+    granted := p_closed_until IS NULL AND slot <= p_now
+        AND (mine.is_its_turn OR slot + step <= p_now);
+    IF granted THEN
+        mine.turns := mine.turns + 1;
+        mine.client_turns := mine.client_turns + 1;
+        UPDATE app_private.lane_turns t SET client_turns = mine.client_turns
+        WHERE t.lane_id = l.id AND t.client_id = p_client AND t.execution_id <> p_execution
+          AND p_owner IS NULL;
+    ELSE
+        return_at := greatest(p_closed_until, slot, p_now + interval '20 milliseconds');
+        IF p_closed_until IS NULL AND NOT mine.is_its_turn THEN
+            return_at := greatest(return_at, slot + step);
+        END IF;
+        return_at := app_private.first_gap(places, return_at, p_step * mine.shares / 2);
+        waiting := waiting || p_prompt;
+        places := places || least(return_at, p_now + interval '1 hour');
+    END IF;
+    INSERT INTO app_private.lane_turns AS t
+    VALUES (l.id, p_execution, p_client, mine.turns, mine.client_turns, waiting, places, p_now,
+            (SELECT max(at) FROM unnest(places) AS at), waits_since)
+    ON CONFLICT (lane_id, execution_id) DO UPDATE
+    SET client_id = excluded.client_id, turns = excluded.turns,
+        client_turns = excluded.client_turns, prompts = excluded.prompts,
+        return_at = excluded.return_at, asked_at = excluded.asked_at,
+        waits_until = excluded.waits_until, waits_since = excluded.waits_since;
+    IF own.lane_id IS NULL THEN
+        DELETE FROM app_private.lane_turns t
+        WHERE t.lane_id = l.id AND t.asked_at < p_now - interval '2 hours'
+          AND coalesce(t.waits_until < p_now - interval '10 minutes', true);
+    END IF;
+END $$;
+
+ALTER FUNCTION app_private.take_turn(l app_private.lanes, p_step double precision, p_closed_until timestamp with time zone, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_now timestamp with time zone, OUT granted boolean, OUT return_at timestamp with time zone, OUT waits_since timestamp with time zone, OUT slot timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION public.bound_deadline() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    NEW.deadline_at := least(coalesce(NEW.deadline_at, now() + interval '6 hours'),
+                             now() + interval '72 hours');
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.bound_deadline() OWNER TO masstock_owner;
+
 CREATE FUNCTION public.copy_execution_client() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -544,6 +1382,17 @@ BEGIN
 END $$;
 
 ALTER FUNCTION public.copy_workflow_settings() OWNER TO masstock_owner;
+
+CREATE FUNCTION public.note_stop() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    NEW.stopped_at := CASE WHEN NEW.error_code IS NOT NULL THEN now() END;
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.note_stop() OWNER TO masstock_owner;
 
 CREATE FUNCTION public.touch_updated_at() RETURNS trigger
     LANGUAGE plpgsql
@@ -686,6 +1535,32 @@ CREATE TABLE app_private.keys (
 );
 
 ALTER TABLE app_private.keys OWNER TO masstock_authz;
+
+CREATE TABLE app_private.lane_turns (
+    lane_id uuid NOT NULL,
+    execution_id uuid NOT NULL,
+    client_id uuid,
+    turns double precision,
+    client_turns double precision,
+    prompts integer[],
+    return_at timestamp with time zone[],
+    asked_at timestamp with time zone,
+    waits_until timestamp with time zone,
+    waits_since timestamp with time zone
+)
+WITH (fillfactor='50', autovacuum_vacuum_threshold='500', autovacuum_vacuum_scale_factor='0');
+
+ALTER TABLE app_private.lane_turns OWNER TO masstock_owner;
+
+COMMENT ON TABLE app_private.lane_turns IS 'Whose turn it is on a paced lane.';
+
+COMMENT ON COLUMN app_private.lane_turns.turns IS 'Calls granted to the execution, and to its client. Newcomers begin with the others'' number.';
+
+COMMENT ON COLUMN app_private.lane_turns.return_at IS 'When each of the waiting prompts was told to ask again.';
+
+COMMENT ON COLUMN app_private.lane_turns.waits_until IS 'The last of these times. A cancelled execution no longer counts soon after it.';
+
+COMMENT ON COLUMN app_private.lane_turns.waits_since IS 'When the execution began to wait.';
 
 CREATE TABLE app_private.sweep_places (
     kind text NOT NULL,
@@ -833,6 +1708,8 @@ CREATE TABLE public.workflow_batch_results (
     images_in_answer integer,
     has_provenance boolean,
     provider_message text,
+    lane_successes bigint,
+    probes integer DEFAULT 0 NOT NULL,
     CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
     CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -857,6 +1734,10 @@ COMMENT ON COLUMN public.workflow_batch_results.as_asked IS 'False if the image 
 COMMENT ON COLUMN public.workflow_batch_results.has_provenance IS 'True if the file carries a C2PA manifest.';
 
 COMMENT ON COLUMN public.workflow_batch_results.provider_message IS 'The provider''s own words about an answer without an image.';
+
+COMMENT ON COLUMN public.workflow_batch_results.lane_successes IS 'How many calls of the lane had succeeded at the prompt''s last refusal.';
+
+COMMENT ON COLUMN public.workflow_batch_results.probes IS 'How often the prompt asked in vain whether a closed lane is open again.';
 
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -889,6 +1770,10 @@ END) STORED,
     working_since timestamp with time zone,
     earlier_seconds integer DEFAULT 0 NOT NULL,
     settings jsonb,
+    lane_key uuid,
+    deadline_is_fixed boolean DEFAULT false NOT NULL,
+    stopped_at timestamp with time zone,
+    model_missed_at timestamp with time zone,
     CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
     CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -914,7 +1799,15 @@ COMMENT ON COLUMN public.workflow_executions.working_since IS 'When the work sin
 
 COMMENT ON COLUMN public.workflow_executions.earlier_seconds IS 'Working time before the latest retry.';
 
-COMMENT ON COLUMN public.workflow_executions.settings IS 'config of the workflow at submission. NULL for rows of earlier releases, which use the workflow''s present config.';
+COMMENT ON COLUMN public.workflow_executions.settings IS 'config of the workflow at submission. After a fallback, `model` is the former `fallback_model`. NULL for rows of earlier releases, which use the workflow''s present config.';
+
+COMMENT ON COLUMN public.workflow_executions.lane_key IS 'Whose quota the execution uses: a keyed hash of its API key, or of its client and the name of its lane. NULL: the platform''s. With the model it makes the id of the lane.';
+
+COMMENT ON COLUMN public.workflow_executions.deadline_is_fixed IS 'True if the caller gave the deadline. Otherwise the sweep extends it while the lane paints.';
+
+COMMENT ON COLUMN public.workflow_executions.stopped_at IS 'When the execution was cancelled or stopped, so that no prompt is claimed any more.';
+
+COMMENT ON COLUMN public.workflow_executions.model_missed_at IS 'When the present image model last answered 404.';
 
 CREATE TABLE public.workflow_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -943,6 +1836,12 @@ ALTER TABLE ONLY app_private.executions_by_workflow
 
 ALTER TABLE ONLY app_private.keys
     ADD CONSTRAINT keys_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY app_private.lane_turns
+    ADD CONSTRAINT lane_turns_pkey PRIMARY KEY (lane_id, execution_id);
+
+ALTER TABLE ONLY app_private.lanes
+    ADD CONSTRAINT lanes_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY app_private.sweep_places
     ADD CONSTRAINT sweep_places_pkey PRIMARY KEY (kind);
@@ -1076,6 +1975,8 @@ CREATE INDEX idx_workflows_status ON public.workflows USING btree (status);
 
 CREATE INDEX idx_workflows_updated_at ON public.workflows USING btree (updated_at DESC);
 
+CREATE TRIGGER bound_deadline BEFORE INSERT ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION public.bound_deadline();
+
 CREATE TRIGGER copy_execution_client BEFORE INSERT ON public.workflow_batch_results FOR EACH ROW WHEN ((new.client_id IS NULL)) EXECUTE FUNCTION public.copy_execution_client();
 
 CREATE TRIGGER copy_workflow_settings BEFORE INSERT ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION public.copy_workflow_settings();
@@ -1091,6 +1992,8 @@ CREATE TRIGGER keep_changed_emails_apart BEFORE UPDATE OF email ON public.users 
 CREATE TRIGGER keep_emails_apart BEFORE INSERT ON public.users FOR EACH ROW EXECUTE FUNCTION app.keep_emails_apart();
 
 CREATE TRIGGER note_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app.note_deleted_execution();
+
+CREATE TRIGGER note_stop BEFORE UPDATE OF error_code ON public.workflow_executions FOR EACH ROW WHEN ((old.error_code IS DISTINCT FROM new.error_code)) EXECUTE FUNCTION public.note_stop();
 
 CREATE TRIGGER release_for_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW WHEN ((old.status = ANY (ARRAY['pending'::text, 'processing'::text]))) EXECUTE FUNCTION app_private.release_for_execution();
 
@@ -1311,13 +2214,31 @@ GRANT ALL ON FUNCTION app.client_id() TO masstock_admin;
 GRANT ALL ON FUNCTION app.client_id() TO authenticated;
 GRANT ALL ON FUNCTION app.client_id() TO masstock_owner;
 
+REVOKE ALL ON FUNCTION app.count_closed_lanes() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.count_closed_lanes() TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;
 GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.enter_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_minute double precision, p_now timestamp with time zone, OUT granted boolean, OUT wait_seconds double precision, OUT limited_by text, OUT gives_up boolean, OUT granted_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.enter_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_minute double precision, p_now timestamp with time zone, OUT granted boolean, OUT wait_seconds double precision, OUT limited_by text, OUT gives_up boolean, OUT granted_at timestamp with time zone) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.extend_deadline(p_id uuid, p_idle_seconds double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.extend_deadline(p_id uuid, p_idle_seconds double precision) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.fall_back(p_execution_id uuid, p_model text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.fall_back(p_execution_id uuid, p_model text) TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.fetch_budget(p_client_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.fetch_budget(p_client_id uuid) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.lane_state(p_lane uuid, p_now timestamp with time zone, OUT limited_by text, OUT calls_per_minute double precision, OUT opens_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT closed_since timestamp with time zone, OUT waiting_executions integer, OUT learned_per_minute double precision, OUT limit_per_minute integer, OUT successes bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.lane_state(p_lane uuid, p_now timestamp with time zone, OUT limited_by text, OUT calls_per_minute double precision, OUT opens_at timestamp with time zone, OUT last_success_at timestamp with time zone, OUT closed_since timestamp with time zone, OUT waiting_executions integer, OUT learned_per_minute double precision, OUT limit_per_minute integer, OUT successes bigint) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.fetch_lane(p_id uuid, p_for_update boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.fetch_lane(p_id uuid, p_for_update boolean) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.fetch_sweep_places() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.fetch_sweep_places() TO masstock_worker;
@@ -1327,6 +2248,9 @@ GRANT ALL ON FUNCTION app.fold_execution_counts() TO masstock_worker;
 
 REVOKE ALL ON FUNCTION app.forget_deleted_execution(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.forget_deleted_execution(p_id uuid) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.forget_idle_lanes() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.forget_idle_lanes() TO masstock_worker;
 
 REVOKE ALL ON FUNCTION app.is_active() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.is_active() TO masstock_api;
@@ -1346,8 +2270,17 @@ REVOKE ALL ON FUNCTION app.keep_emails_apart() FROM PUBLIC;
 REVOKE ALL ON FUNCTION app.keep_sweep_place(p_kind text, p_at timestamp with time zone, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.keep_sweep_place(p_kind text, p_at timestamp with time zone, p_id uuid) TO masstock_worker;
 
+REVOKE ALL ON FUNCTION app.lane_id(p_lane_key uuid, p_model text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.lane_id(p_lane_key uuid, p_model text) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.leave_lane(p_lane uuid, p_execution uuid, p_prompt integer, p_granted_at timestamp with time zone, p_verdict text, p_retry_after double precision, p_quota_value integer, p_successes_seen bigint, p_minute double precision, p_now timestamp with time zone, OUT counts boolean, OUT successes bigint, OUT wait_seconds double precision, OUT was_probe boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.leave_lane(p_lane uuid, p_execution uuid, p_prompt integer, p_granted_at timestamp with time zone, p_verdict text, p_retry_after double precision, p_quota_value integer, p_successes_seen bigint, p_minute double precision, p_now timestamp with time zone, OUT counts boolean, OUT successes bigint, OUT wait_seconds double precision, OUT was_probe boolean) TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.list_deleted_executions(p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.list_deleted_executions(p_limit integer) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.list_lanes(p_from timestamp with time zone, p_to timestamp with time zone, p_before_created_at timestamp with time zone, p_before_id uuid, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.list_lanes(p_from timestamp with time zone, p_to timestamp with time zone, p_before_created_at timestamp with time zone, p_before_id uuid, p_limit integer) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.lock_execution(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.lock_execution(p_id uuid) TO masstock_api;
@@ -1362,6 +2295,10 @@ GRANT ALL ON FUNCTION app.lock_ticket(p_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.lock_ticket(p_id uuid) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.note_deleted_execution() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app.pace(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.pace(p_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.pace(p_id uuid) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.record_login() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.record_login() TO masstock_api;
@@ -1380,14 +2317,45 @@ REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_s
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) TO masstock_api;
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.set_lane_limit(p_id uuid, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.set_lane_limit(p_id uuid, p_limit integer) TO masstock_admin;
+
 REVOKE ALL ON FUNCTION app.uid() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.uid() TO masstock_api;
 GRANT ALL ON FUNCTION app.uid() TO masstock_admin;
 GRANT ALL ON FUNCTION app.uid() TO authenticated;
 
+REVOKE ALL ON FUNCTION app_private.accepted_calls(l app_private.lanes, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.ask_for_probe(l app_private.lanes, p_prompt text, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.believe_accepted(l app_private.lanes, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.compare_turns(p_lane uuid, p_owner uuid, p_client uuid, p_execution uuid, p_now timestamp with time zone, OUT is_its_turn boolean, OUT shares double precision, OUT turns double precision, OUT client_turns double precision) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION app_private.count_executions() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION app_private.count_start(l app_private.lanes, p_at timestamp with time zone, p_calls integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.first_gap(p_taken timestamp with time zone[], p_from timestamp with time zone, p_spacing double precision) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.keep_lane(l app_private.lanes) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.lane_limited_by(l app_private.lanes) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.lane_step(l app_private.lanes, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.learn_failure(l app_private.lanes, p_is_probe boolean, p_prompt text, p_granted_at timestamp with time zone, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.learn_refusal(l app_private.lanes, p_is_probe boolean, p_granted_at timestamp with time zone, p_delay double precision, p_quota_value integer, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.learn_success(l app_private.lanes, p_is_probe boolean, p_granted_at timestamp with time zone, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.lock_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_minute double precision, p_now timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION app_private.mac(p_id integer, p_message text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.read_lane(l app_private.lanes, p_minute double precision, p_now timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.release_for_execution() FROM PUBLIC;
 
@@ -1401,9 +2369,19 @@ REVOKE ALL ON FUNCTION app_private.seal(p_sub text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.set_key(p_id integer, p_key bytea) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION app_private.start_on_open_lane(p_lane uuid, p_minute double precision, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.succeed_on_open_lane(p_lane uuid, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.take_turn(l app_private.lanes, p_step double precision, p_closed_until timestamp with time zone, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_now timestamp with time zone, OUT granted boolean, OUT return_at timestamp with time zone, OUT waits_since timestamp with time zone, OUT slot timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.bound_deadline() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.copy_execution_client() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.copy_workflow_settings() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.note_stop() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.touch_updated_at() FROM PUBLIC;
 
@@ -1589,6 +2567,10 @@ GRANT UPDATE(has_provenance) ON TABLE public.workflow_batch_results TO masstock_
 
 GRANT UPDATE(provider_message) ON TABLE public.workflow_batch_results TO masstock_worker;
 
+GRANT UPDATE(lane_successes) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(probes) ON TABLE public.workflow_batch_results TO masstock_worker;
+
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.workflow_executions TO masstock_admin;
@@ -1636,6 +2618,12 @@ GRANT INSERT(webhook_url) ON TABLE public.workflow_executions TO masstock_api;
 GRANT INSERT(webhook_secret_version) ON TABLE public.workflow_executions TO masstock_api;
 
 GRANT UPDATE(working_since) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT INSERT(lane_key) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT INSERT(deadline_is_fixed) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT UPDATE(model_missed_at) ON TABLE public.workflow_executions TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO authenticated;

@@ -3,7 +3,7 @@
 - `run`            the command: reads the prompts, starts the stack, runs one execution
 - `prompts`        reads the file of prompts
 - `execution`      submits, waits for the end, downloads the images
-- `progress_bar`   shows the progress meanwhile
+- `progress_bar`   shows the progress meanwhile; `pace` says how fast it paints and why
 - `output`         writes images, contact sheet and summary.json
 - `report`         prints the results
 - `contact_sheet`  one picture of all images

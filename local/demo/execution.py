@@ -5,11 +5,13 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from local.demo.api_client import ApiClient, ApiError
 from local.demo.contact_sheet import Tile
+from local.demo.pace import is_closed
 from local.errors import DemoError
 
 NO_PROGRESS_SECONDS = 600.0
@@ -34,23 +36,23 @@ def submit(api: ApiClient, workflow_id: str, prompts: Sequence[str], api_key: st
     return api.post("/v1/executions", body, str(uuid.uuid4())).json()["id"]
 
 
-def wait_for_end(api: ApiClient, execution_id: str, show: Callable[[str, Json], None]) -> Json:
+def wait_for_end(api: ApiClient, execution_id: str, show: Callable[[Json], None]) -> Json:
     """Poll until the execution ends and return it; DemoError after 600 s without progress.
 
-    Calls `show` with status and progress after every change.
+    The time in which the provider is closed does not count: the execution waits for it. Calls
+    `show` with the execution after every poll.
     """
     seen: tuple[object, ...] = ()
     moved = time.monotonic()
     while True:
         answer = api.get(f"/v1/executions/{execution_id}")
         execution = answer.json()
-        progress = execution.get("progress") or {}
-        now = (execution["status"], *sorted(progress.items()))
-        if now != seen:
-            seen, moved = now, time.monotonic()
-            show(execution["status"], progress)
+        show(execution)
         if execution["status"] not in ("pending", "processing"):
             return execution
+        now = (execution["status"], *sorted((execution.get("progress") or {}).items()))
+        if now != seen or is_closed(execution.get("pace"), datetime.now(UTC)):
+            seen, moved = now, time.monotonic()
         idle = time.monotonic() - moved
         if idle > NO_PROGRESS_SECONDS:
             raise DemoError(

@@ -51,6 +51,19 @@ def encode(picture: Image.Image, format: str, prompt: str, source: str) -> bytes
             raise ValueError(f"format {format!r} is none of PNG, JPEG and WEBP")
 
 
+def with_manifest(content: bytes) -> bytes:
+    """Insert a chunk like a C2PA manifest into a PNG or a JPEG. Its content is not a manifest."""
+    manifest = b"JP: a stand-in for a manifest"
+    if content.startswith(b"\x89PNG"):
+        chunk = b"caBX" + manifest
+        framed = len(manifest).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4)
+        # After the signature and IHDR.
+        return content[:33] + framed + content[33:]
+    # APP11, after the first segment.
+    at = 4 + int.from_bytes(content[4:6])
+    return content[:at] + b"\xff\xeb" + (len(manifest) + 2).to_bytes(2) + manifest + content[at:]
+
+
 def prompt_of(content: bytes) -> str:
     """Return the prompt that a picture of the stand-in was painted from.
 

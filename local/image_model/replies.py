@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from PIL import Image
 
 from local.image_model.asks import Ask, check
+from local.image_model.encoding import with_manifest
 from local.image_model.errors import ERRORS, GoogleError, Json, unavailable
 from local.image_model.painter import paint
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
@@ -59,6 +60,12 @@ def _thought_draft(ask: Ask) -> Json:
     return _image_reply(ask, parts, thoughts=ask.facts.thinking_tokens or THOUGHT_TOKENS)
 
 
+def _thought_only(ask: Ask) -> Json:
+    """The only image is among the thoughts."""
+    part = {**_image_part(ask, _picture(ask)), "thought": True}
+    return _image_reply(ask, [part], thoughts=ask.facts.thinking_tokens or THOUGHT_TOKENS)
+
+
 def _two_images(ask: Ask) -> Json:
     first = _picture(replace(ask, seed=_next_seed(ask)))
     parts = [_image_part(ask, first), _image_part(ask, _picture(ask))]
@@ -73,6 +80,10 @@ def _truncated(ask: Ask) -> Json:
 def _wrong_shape(ask: Ask) -> Json:
     square = replace(ask, aspect_ratio=None, size=DEFAULT_SIZE)
     return _image_reply(square, [_image_part(ask, _picture(square))])
+
+
+def _provenance(ask: Ask) -> Json:
+    return _image_reply(ask, [_image_part(ask, with_manifest(_picture(ask)))])
 
 
 def _garbage(ask: Ask) -> Json:
@@ -240,6 +251,10 @@ def _created_201(ask: Ask) -> Answer:
     return json_answer(_ok(ask), 201)
 
 
+def _no_content_204(_ask: Ask) -> Answer:
+    return Answer(b"", 204)
+
+
 def _redirect(ask: Ask) -> Answer:
     query = urlencode(
         {"model": ask.model, "prompt": ask.prompt[:FOLLOWED_PROMPT]}, errors="replace"
@@ -267,9 +282,11 @@ REPLIES: Mapping[str, Callable[[Ask], Json]] = {
     # Rules give this one a delay.
     "slow": _ok,
     "thought_draft": _thought_draft,
+    "thought_only": _thought_only,
     "two_images": _two_images,
     "truncated": _truncated,
     "wrong_shape": _wrong_shape,
+    "provenance": _provenance,
     "jpeg": _jpeg,
     "webp": _webp,
     "garbage": _garbage,
@@ -285,6 +302,7 @@ REPLIES: Mapping[str, Callable[[Ask], Json]] = {
 }
 OTHERS: Mapping[str, Callable[[Ask], Answer]] = {
     "created_201": _created_201,
+    "no_content_204": _no_content_204,
     "redirect": _redirect,
     "error_in_200": _error_in_200,
     "html": _html,

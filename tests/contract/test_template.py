@@ -494,6 +494,7 @@ def test_every_alarm_notifies_the_topic_and_is_in_the_runbook(stack: Stack) -> N
         "api-latency",
         "machine-failures",
         "executions-stuck",
+        "lanes-closed",
         "generate-errors",
         "dead-letters",
     }

@@ -80,6 +80,7 @@ class Things:
             "ended execution": lambda: {"execution_id": self._ended[-1], "batch_index": "0"},
             "failed execution": lambda: {"execution_id": self._failed[-1], "batch_index": "0"},
             "live execution": lambda: {"execution_id": self._live_execution()},
+            "lane": lambda: {"lane_id": self._lane()},
             "asset": lambda: {"asset": "start.js"},
         }
         return makers[kind]()
@@ -120,6 +121,9 @@ class Things:
     def _ticket(self) -> str:
         body = {"client_id": str(ACME), "subject": "S", "description": "D"}
         return self._created("/v1/support-tickets", body)
+
+    def _lane(self) -> str:
+        return self._stack.call("admin", "GET", "/v1/lanes").json()["items"][0]["id"]
 
     def _spare_client(self, who: str) -> str:
         if who != "admin":

@@ -1,6 +1,7 @@
 """The spend ledger and the monthly budget, tested in the database."""
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
@@ -8,12 +9,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from masstock.database.connection import Statement
 from masstock.database.queries import batch_results, claims, clients, executions
 from masstock.database.queries.claims import Claim
 from masstock.database.tenants import TenantTransaction
 from masstock.errors import NotFound
 from masstock.schemas.engine import ExecutionRun
 from masstock.services.storage import StoredImage
+from tests.support.claims import claim_in_turn
 from tests.support.databases import Callers, Urls, connected
 from tests.support.demo_data import ACME, ADMIN, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
 
@@ -76,12 +79,16 @@ class Engine:
         cursor = self._connection.execute(query, values)
         return cursor.fetchall() if cursor.description else []
 
+    def fetch_together(self, statements: Sequence[Statement]) -> list[list[dict]]:
+        with self._connection.transaction():
+            return [self.fetch_all(query, **values) for query, values in statements]
+
     def start(self, execution_id: UUID, run: int = 0) -> None:
         executions.start_execution(self, ExecutionRun(execution_id, run))
         self._connection.execute(*batch_results.lay_out_prompts(execution_id))
 
     def claim(self, execution_id: UUID, index: int, lease: float = 60) -> Claim:
-        claim = claims.claim_prompt(self, execution_id, index, lease)
+        claim = claim_in_turn(self, execution_id, index, lease)
         assert isinstance(claim, Claim)
         return claim
 
@@ -350,7 +357,7 @@ def test_the_database_refuses_claims_after_too_many_without_an_outcome(
     engine.start(execution_id)
     for _ in range(claims.MAX_FAILURES + 1):
         engine.claim(execution_id, 0, lease=-1)
-    assert claims.claim_prompt(engine, execution_id, 0, 60) is None
+    assert claim_in_turn(engine, execution_id, 0, 60) is None
 
 
 def test_a_lost_image_is_charged_once_and_keeps_its_reservation(

@@ -190,3 +190,42 @@ def test_a_name_that_an_object_has_twice_is_malformed(
     headers = {"Content-Type": "application/json"}
     answer = api.call(who, "POST", path, data=body, headers=headers)
     assert code(answer) == (400, "malformed_json")
+
+
+CONFIG = {"workflow_type": "nano_banana", "model": "gemini-2.5-flash-image"}
+
+
+@pytest.mark.parametrize("name", ["aspectRatio", "max_prompt", "model_name"])
+def test_a_config_name_that_resembles_a_setting_is_refused(fresh_api: Api, name: str) -> None:
+    config = {**CONFIG, name: "1:1", "mine": [1]}
+    made = fresh_api.call("admin", "POST", "/v1/workflows", json={"name": "x", "config": config})
+    path = f"/v1/workflows/{WORKFLOW}"
+    changed = fresh_api.call("admin", "PATCH", path, json={"config": config})
+    for answer in (made, changed):
+        assert code(answer) == (422, "validation_failed")
+        assert answer.json is not None
+        assert [error["pointer"] for error in answer.json["errors"]] == [f"/config/{name}"]
+    refused = fresh_api.call("client_a", "PATCH", path, json={"config": config})
+    assert code(refused) == (403, "forbidden")
+
+
+def test_other_config_names_and_image_size_are_kept(fresh_api: Api) -> None:
+    config = {**CONFIG, "image_size": "1K", "mine": {"a": [1]}}
+    made = fresh_api.call("admin", "POST", "/v1/workflows", json={"name": "x", "config": config})
+    assert made.status_code == 201, made.text
+    assert made.json is not None
+    assert made.json["config"] == config
+
+
+def test_a_stored_workflow_with_a_misspelt_setting_stays_valid(
+    fresh_api: Api, superuser: psycopg.Connection
+) -> None:
+    superuser.execute(
+        'UPDATE public.workflows SET config = config || \'{"aspectRatio": "1:1"}\' WHERE id = %s',
+        [WORKFLOW],
+    )
+    body = {"workflow_id": str(WORKFLOW), "prompts": ["x"], "api_key": "a-key-of-mine"}
+    answer = fresh_api.call("client_a", "POST", "/v1/executions?dry_run=true", json=body)
+    assert answer.status_code == 200, answer.text
+    path = f"/v1/workflows/{WORKFLOW}"
+    assert fresh_api.call("admin", "PATCH", path, json={"name": "New"}).status_code == 200

@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from masstock.database.connection import Database
-from masstock.database.queries import claims, executions
+from masstock.database.queries import executions
 from masstock.database.queries.claims import Claim
 from masstock.database.worker import Worker
 from masstock.errors import InvalidApiKey, NotFinished, ReferenceGone
@@ -20,6 +20,7 @@ from masstock_fanout import fan_out as lay_out
 from masstock_finalize.ending import end_run
 from masstock_generate.lease import Lease
 from masstock_generate.painting import settle
+from tests.support.claims import claim_in_turn
 from tests.support.databases import Callers, Urls, connected
 from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
 
@@ -66,7 +67,7 @@ def fan_out(worker: Worker, run: ExecutionRun) -> list[int]:
 
 def claim_first(worker: Worker, run: ExecutionRun) -> Claim:
     assert fan_out(worker, run)[0] == 0
-    claim = claims.claim_prompt(worker, run.execution_id, 0, 60)
+    claim = claim_in_turn(worker, run.execution_id, 0, 60)
     assert isinstance(claim, Claim)
     return claim
 
@@ -170,7 +171,7 @@ def test_a_repeated_custom_id_is_inserted_once(
     assert fan_out(worker, run) == [0, 2]
     assert end_run(worker, run, NotFinished()) == ("failed", False)
     assert ended(database, run.execution_id)[3] == "2"
-    seen = executions.fetch_execution(callers.reading(JOHN_OF_ACME), run.execution_id)
+    seen = executions.fetch_execution(callers.reading(JOHN_OF_ACME), run.execution_id).version
     assert '"processing" : 0' in seen
 
 
@@ -222,7 +223,7 @@ def test_an_unvalidated_execution_does_not_use_the_platforms_key(
     monkeypatch.setattr("masstock_generate.painting.read_secret", vault.__getitem__)
     run = insert(database, {"prompts": ["x"], **settings})
     claim = claim_first(worker, run)
-    assert settle(worker, claim, GenerateSettings(ENVIRONMENT), Lease(60)) == {"wait_seconds": 0}
+    assert settle(worker, claim, GenerateSettings(ENVIRONMENT), Lease(60)) == 0
     [row] = rows(database, run.execution_id)
     assert (row["status"], row["error_code"]) == ("failed", code)
     assert end_run(worker, run, NotFinished())[0] == "failed"
@@ -245,8 +246,8 @@ def test_a_workflow_of_unknown_type_fails_without_a_call_to_a_model(
         )
     run = insert(database, {"prompts": ["a fox", "a whale", "a tree"]}, workflow_id)
     claim = claim_first(worker, run)
-    assert settle(worker, claim, GenerateSettings(ENVIRONMENT), Lease(60)) == {"wait_seconds": 0}
-    assert claims.claim_prompt(worker, run.execution_id, 1, 60) is None
+    assert settle(worker, claim, GenerateSettings(ENVIRONMENT), Lease(60)) == 0
+    assert claim_in_turn(worker, run.execution_id, 1, 60) is None
     assert end_run(worker, run, NotFinished()) == ("failed", False)
     assert ended(database, run.execution_id)[:2] == ("failed", "unknown_workflow_type")
     results = {(row["status"], row["error_code"]) for row in rows(database, run.execution_id)}

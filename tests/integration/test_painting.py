@@ -34,6 +34,7 @@ from masstock_fanout import fan_out
 from masstock_generate import painting
 from masstock_generate.lease import MARGIN_SECONDS, RECORD_SECONDS, Lease, lease_seconds
 from masstock_generate.providers import Painting, PaintRequest
+from tests.support.claims import claim_in_turn
 from tests.support.databases import Urls, connected
 from tests.support.demo_data import ACME, JOHN_OF_ACME
 from tests.support.handler import REGION
@@ -50,7 +51,7 @@ PNG = picture()
 USAGE = Usage(7, 1290, 0)
 MODEL = "gemini-2.5-flash-image"
 LIST_PRICE = 38_700
-SETTLED = {"wait_seconds": 0}
+SETTLED = 0
 MODEL_SECONDS = 1
 LONG = lease_seconds(MODEL_SECONDS)
 
@@ -146,7 +147,7 @@ def run(database: Urls, worker: Worker, settings: GenerateSettings) -> Execution
 
 
 def claim(worker: Worker, run: ExecutionRun, lease_seconds: float = 60) -> Claim:
-    claimed = claims.claim_prompt(worker, run.execution_id, 0, lease_seconds)
+    claimed = claim_in_turn(worker, run.execution_id, 0, lease_seconds)
     assert isinstance(claimed, Claim)
     return claimed
 

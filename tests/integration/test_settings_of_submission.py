@@ -21,6 +21,7 @@ from masstock.services.storage import ImageDetails, StoredImage
 from masstock.settings import FanoutSettings
 from masstock_fanout.fan_out import fan_out
 from masstock_finalize.ending import end_run
+from tests.support.claims import claim_in_turn
 from tests.support.databases import Urls, connected
 from tests.support.demo_data import ACME, DEMO_EXECUTION, JOHN_OF_ACME
 from tests.support.handler import Api
@@ -85,7 +86,7 @@ def created(answer: TestResponse, status: int = 202) -> str:
 
 
 def claim(worker: Worker, run: ExecutionRun, index: int) -> Claim:
-    claimed = claims.claim_prompt(worker, run.execution_id, index, 60)
+    claimed = claim_in_turn(worker, run.execution_id, index, 60)
     assert isinstance(claimed, Claim)
     return claimed
 

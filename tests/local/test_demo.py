@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class FakeApi(ThreadingHTTPServer):
         self.polls = 0
         self.polls_until_done = 2
         self.temporary_errors = 0
+        self.pace: dict[str, Any] | None = None
 
     @property
     def url(self) -> str:
@@ -88,6 +90,7 @@ class FakeApi(ThreadingHTTPServer):
             "status": status,
             "progress": progress,
             "output_data": output if done else None,
+            **({"pace": self.pace} if self.pace else {}),
         }
 
 
@@ -330,6 +333,20 @@ def test_an_execution_without_progress_ends_the_demo(
     assert demo.main([], stack) == 1
     assert "made no progress" in capsys.readouterr().err
     assert stack.downs == 1
+
+
+def test_the_demo_waits_while_the_provider_is_closed(
+    api: FakeApi,
+    stack: FakeStack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(execution, "NO_PROGRESS_SECONDS", 0.3)
+    opens = datetime.now(UTC) + timedelta(minutes=1)
+    api.pace = {"limited_by": "outage", "opens_at": opens.isoformat()}
+    api.polls_until_done = 10
+    assert demo.main([], stack) == 0
+    assert "the provider is down · next call at " in capsys.readouterr().out
 
 
 def test_an_unreachable_api_ends_the_demo(

@@ -16,6 +16,8 @@ from google.genai import errors, types
 from local.image_model.errors import ERRORS
 from local.image_model.painter import paint, prompt_of
 from local.image_model.replies import oversize_image
+from masstock.services.storage import MAX_IMAGE_BYTES
+from masstock_generate.images import inspect_image
 from tests.local.model_calls import (
     KEY,
     SDK_TIMEOUT_MS,
@@ -219,6 +221,26 @@ def test_a_draft_among_the_thoughts_comes_before_the_image(url: str) -> None:
     assert reply.usage_metadata.thoughts_token_count > 0
 
 
+def test_the_only_image_is_a_thought(url: str) -> None:
+    control(url, {"match": ".", "behave": "thought_only"})
+    (part,) = ask_sdk(url, "a kite", seed=7).candidates[0].content.parts
+    assert part.thought
+    assert part.inline_data.data == paint("a kite", seed=7)
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash-image", "gemini-3-pro-image"])
+def test_an_image_with_a_manifest_is_otherwise_the_same(url: str, model: str) -> None:
+    control(url, {"match": ".", "behave": "provenance"})
+    (image,) = images_in(generate(url, "a kite", model=model, config={"seed": 7})[1])
+    control(url)
+    (plain,) = images_in(generate(url, "a kite", model=model, config={"seed": 7})[1])
+    assert len(image) > len(plain)
+    assert decode(image).tobytes() == decode(plain).tobytes()
+    assert prompt_of(image) == "a kite"
+    assert inspect_image(image, MAX_IMAGE_BYTES).has_provenance
+    assert not inspect_image(plain, MAX_IMAGE_BYTES).has_provenance
+
+
 def test_two_images_differ_and_both_are_counted(url: str) -> None:
     control(url, {"match": ".", "behave": "two_images"})
     _, reply = generate(url, "a kite", config={"seed": 7})
@@ -262,6 +284,12 @@ def test_an_image_with_status_201(url: str) -> None:
     status, reply = generate(url, "a kite")
     assert status == 201
     assert prompt_of(images_in(reply)[0]) == "a kite"
+    with pytest.raises(errors.APIError):
+        ask_sdk(url, "a kite")
+
+
+def test_an_answer_without_content(url: str) -> None:
+    control(url, {"match": ".", "behave": "no_content_204"})
     with pytest.raises(errors.APIError):
         ask_sdk(url, "a kite")
 

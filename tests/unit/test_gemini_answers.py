@@ -5,11 +5,18 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masstock import errors
-from masstock.catalogue.image_models import MODELS, Usage, cost_microusd, halved
+from masstock.catalogue.image_models import (
+    MAX_COST_MICROUSD,
+    MODELS,
+    Usage,
+    cost_microusd,
+    halved,
+)
+from masstock.catalogue.image_sizes import SIZES
 from masstock.errors import Outcome, ProviderThrottled
 from masstock_generate.providers import Painting
 from masstock_generate.providers.gemini_answers import read_answer, read_usage
@@ -72,6 +79,24 @@ def test_result_is_the_last_image_that_is_not_a_thought(
 ) -> None:
     painting = read(answer(candidate(*parts)))
     assert (painting.content, painting.images_in_answer) == (expected, count)
+
+
+@given(
+    st.binary(min_size=1, max_size=300),
+    st.sampled_from([base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes]),
+    st.booleans(),
+)
+def test_image_is_decoded_whatever_the_form_of_its_base64(
+    content: bytes, encode: Any, padded: bool
+) -> None:
+    text = encode(content).decode()
+    data = text if padded else text.replace("=", "")
+    assert read(answer(candidate({"inlineData": {"data": data}}))).content == content
+
+
+def test_image_in_both_alphabets_at_once_is_decoded() -> None:
+    data = "-_+/"
+    assert read(answer(candidate({"inlineData": {"data": data}}))).content == b"\xfb\xff\xbf"
 
 
 def test_model_that_answered_is_recorded() -> None:
@@ -278,74 +303,116 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
     max_leaves=8,
 )
-parts = st.lists(
-    anything
-    | st.fixed_dictionaries(
-        {},
-        optional={
-            "text": anything,
-            "thought": anything,
-            "inlineData": anything
-            | st.fixed_dictionaries(
-                {"data": anything | st.binary().map(lambda raw: base64.b64encode(raw).decode())}
-            ),
-        },
-    ),
-    max_size=4,
-)
-candidates = st.lists(
-    anything
-    | st.fixed_dictionaries(
-        {},
-        optional={
-            "content": anything | st.fixed_dictionaries({"parts": parts | anything}),
-            "finishReason": anything | st.sampled_from(["STOP", "SAFETY", "RECITATION"]),
-            "finishMessage": anything,
-        },
-    ),
-    max_size=3,
-)
-usages = anything | st.fixed_dictionaries(
-    {},
-    optional={
-        "promptTokenCount": anything,
-        "candidatesTokenCount": anything,
-        "thoughtsTokenCount": anything,
-        "candidatesTokensDetails": anything
-        | st.lists(st.fixed_dictionaries({"modality": st.just("IMAGE"), "tokenCount": anything})),
-    },
-)
-answers = anything | st.fixed_dictionaries(
-    {},
-    optional={
-        "candidates": candidates | anything,
-        "usageMetadata": usages,
-        "promptFeedback": anything | st.fixed_dictionaries({"blockReason": anything}),
-        "error": anything | st.fixed_dictionaries({"details": anything, "message": anything}),
-        "modelVersion": anything,
-    },
-)
 
 
-@given(answers, st.sampled_from([200, 200, 200, 201, 302, 400, 403, 429, 500]))
-def test_any_answer_is_an_image_or_an_outcome(content: Any, status: int) -> None:
-    found = image_or_outcome(content, status)
+@st.composite
+def objects(draw: st.DrawFn, **members: st.SearchStrategy[Any]) -> Any:
+    """Objects of the API's form, mostly. A member can be missing, and it or the object can be
+    anything."""
+    if draw(st.integers(0, 19)) == 19:
+        return draw(anything)
+    found = {}
+    for name, member in members.items():
+        form = draw(st.integers(0, 9))
+        if form < 9:
+            found[name] = draw(member if form < 8 else anything)
+    return found
+
+
+def lists(items: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(items, max_size=4)
+
+
+words = st.sampled_from([KEY, f"key {KEY}\n", "x" * 3000, "spending cap", "\x00\ud800", "no"])
+images = st.binary(min_size=1, max_size=20).map(lambda raw: base64.b64encode(raw).decode())
+inline = objects(data=images | st.just("***"), mimeType=words)
+parts = lists(
+    objects(thought=st.booleans(), inlineData=inline)
+    | objects(text=words, thought=st.booleans(), inline_data=inline)
+)
+reasons = st.sampled_from(["STOP", "STOP", "CONTINUATION", "SAFETY", "RECITATION", "NO_IMAGE", KEY])
+candidates = lists(objects(content=objects(parts=parts), finishReason=reasons, finishMessage=words))
+tokens = st.integers(0, 131_072) | st.sampled_from([131_073, -1, 10**30, 1.5, "1120"])
+modalities = lists(objects(modality=st.sampled_from(["IMAGE", "TEXT"]), tokenCount=tokens))
+usages = objects(
+    promptTokenCount=tokens,
+    candidatesTokenCount=tokens,
+    thoughtsTokenCount=tokens,
+    candidatesTokensDetails=modalities,
+)
+quotas = objects(
+    quotaId=st.sampled_from(["PerDay", "PerMinute"]), quotaValue=st.sampled_from(["0", "10"])
+)
+delays = st.sampled_from(["7s", "1e9s", "99999s", "-1s", "nans", ""])
+details = lists(
+    objects(
+        reason=st.sampled_from(["API_KEY_INVALID", KEY]),
+        retryDelay=delays,
+        violations=lists(quotas),
+    )
+)
+versions = st.sampled_from([*MODELS, KEY])
+feedback = objects(blockReason=reasons, blockReasonMessage=words)
+painted = objects(candidates=candidates, usageMetadata=usages, modelVersion=versions)
+blocked = objects(promptFeedback=feedback, candidates=candidates, usageMetadata=usages)
+answers = painted | blocked | anything
+refusals = objects(
+    error=objects(
+        message=words, status=st.sampled_from(["FAILED_PRECONDITION", KEY]), details=details
+    )
+)
+headers = st.fixed_dictionaries({}, optional={"retry-after": delays | st.text(max_size=9)})
+
+
+def image_or_outcome(
+    content: Any, status: int, headers: dict[str, str] | None = None
+) -> Painting | Outcome:
+    try:
+        return read(content, status, **(headers or {}))
+    except Outcome as found:
+        return found
+
+
+@settings(max_examples=1000)
+@given(answers, st.sampled_from(SIZES), st.integers(0, 14))
+def test_any_answer_is_an_image_or_an_outcome_with_a_price(
+    content: Any, size: str, references: int
+) -> None:
+    found = image_or_outcome(content, 200)
     if isinstance(found, Painting):
         assert found.content
         assert found.images_in_answer >= 1
     else:
-        assert len(found.detail) < 700
-    for name in MODELS:
-        cost = cost_microusd(name, found.usage, size="1K", references=0, configured=None)
+        check_words(found)
+    for name, model in MODELS.items():
+        cost = cost_microusd(name, found.usage, size=size, references=references, configured=None)
         assert cost is not None
-        assert cost > 0
+        assert 0 < cost <= MAX_COST_MICROUSD
+        # What an answer without an image is charged.
+        if found.usage is not None:
+            assert 0 <= model.cost_of(found.usage) <= MAX_COST_MICROUSD
 
 
-def image_or_outcome(content: Any, status: int) -> Painting | Outcome:
-    try:
-        return read(content, status)
-    except Outcome as found:
-        return found
+STATUSES = [201, 204, 302, 400, 401, 403, 404, 408, 409, 429, 429, 429, 499, 500, 503]
+
+
+@settings(max_examples=1000)
+@given(refusals | answers, st.sampled_from(STATUSES), headers)
+def test_any_refusal_is_an_outcome(content: Any, status: int, headers: dict[str, str]) -> None:
+    found = image_or_outcome(content, status, headers)
+    assert isinstance(found, Outcome)
+    check_words(found)
+    if isinstance(found, ProviderThrottled) and found.retry_after is not None:
+        assert 0 <= found.retry_after <= 3600
+
+
+def check_words(found: Outcome) -> None:
+    assert len(found.detail) < 700
+    assert KEY not in found.detail
+    assert found.provider_message is None or 0 < len(found.provider_message) <= 500
+    # Postgres stores them.
+    found.detail.encode()
+    assert "\x00" not in found.detail
 
 
 @given(st.binary(max_size=60), st.sampled_from([200, 204, 400, 429, 503]))

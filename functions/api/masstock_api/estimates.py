@@ -1,13 +1,15 @@
 """The expected cost of a submission: what dry_run shows, and what is reserved in the budget."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from masstock.catalogue.image_models import (
     MODELS,
     Usage,
     halved,
+    list_price,
     own_price,
     prompt_tokens,
 )
@@ -24,6 +26,30 @@ class Estimate:
     input: int | None
     text: int | None
     image: int | None
+
+
+def dearest_estimate(
+    models: Sequence[str],
+    size: str | None,
+    references: int,
+    configured: object,
+    prompts: Collection[str],
+) -> Estimate:
+    """The estimate of the model whose images cost most. An unknown price counts as the highest."""
+    estimates = [estimate_of(name, size, references, configured, prompts) for name in models]
+    return max(estimates, key=lambda estimate: _rank(estimate.standard))
+
+
+def dearest_price(
+    models: Sequence[str], size: str, references: int, configured: object
+) -> int | None:
+    """The list price of the model whose images cost most. None if a price is unknown."""
+    prices = [list_price(name, size, references, configured) for name in models]
+    return max(prices, key=_rank)
+
+
+def _rank(microusd: int | None) -> float:
+    return inf if microusd is None else microusd
 
 
 def estimate_of(

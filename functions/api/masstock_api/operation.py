@@ -199,16 +199,16 @@ def lists(
 def reads(
     path: str, model: str, *, sends: Mapping[str, str] | None = None, **details: Any
 ) -> Declaration:
-    """GET of one resource, with an ETag. The handler returns its JSON text. `sends` are further
-    headers of the response."""
+    """GET of one resource, with an ETag. The handler returns its JSON text or a Versioned. `sends`
+    are further headers of the response."""
     headers = ["ETag", *(sends or {})]
     return operation(
         "GET",
         path,
         Answer(200, model, headers=headers),
         Answer(304, headers=headers),
-        respond=lambda request, body: cacheable_answer(
-            body, request.header("if-none-match"), sends
+        respond=lambda request, found: cacheable_answer(
+            found, request.header("if-none-match"), sends
         ),
         headers=["If-None-Match"],
         problems=[NotFound],
@@ -230,12 +230,12 @@ def creates(path: str, model: str, *problems: type[AppError], **details: Any) ->
 
 
 def changes(path: str, model: str, *problems: type[AppError], **details: Any) -> Declaration:
-    """PATCH of one resource. The handler returns its new JSON text."""
+    """PATCH of one resource. The handler returns its new JSON text or a Versioned."""
     return operation(
         "PATCH",
         path,
         Answer(200, model, headers=["ETag"]),
-        respond=lambda _, body: cacheable_answer(body, None),
+        respond=lambda _, changed: cacheable_answer(changed, None),
         headers=["If-Match"],
         problems=[NotFound, Forbidden, PreconditionFailed, OutcomeUnknown, *problems],
         **details,

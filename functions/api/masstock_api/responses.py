@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from aws_lambda_powertools.event_handler import Response
 
+from masstock.database.connection import Versioned
+
 JSON = "application/json"
 
 
@@ -27,14 +29,13 @@ def etag_of(body: str) -> str:
 
 
 def cacheable_answer(
-    body: str,
+    resource: str | Versioned,
     if_none_match: str | None,
     headers: Mapping[str, str] | None = None,
-    version: str | None = None,
 ) -> Response[str]:
-    """JSON with an ETag, or a 304 without a body if `if_none_match` has the same ETag. The ETag is
-    a hash of `version`, if given: for a body whose text differs at every read."""
-    etag = etag_of(version or body)
+    """JSON with an ETag, or a 304 without a body if `if_none_match` has the same ETag."""
+    body, version = resource if isinstance(resource, Versioned) else (resource, resource)
+    etag = etag_of(version)
     known = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
     headers = {**(headers or {}), "ETag": etag, "Cache-Control": "private, no-cache"}
     if etag.removeprefix("W/") in known or known == ["*"]:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from masstock.catalogue.image_models import MODELS, list_price
+from masstock.catalogue.image_models import MODELS
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
 from masstock.database.connection import Row
 from masstock.database.queries import clients, executions, workflows
@@ -20,13 +20,14 @@ from masstock.schemas.engine import ExecutionRun
 from masstock.schemas.requests import ExecutionCreate, PromptWithId, SubmittedPrompt
 from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services import sealing
+from masstock.services.lanes import lane_key
 from masstock.services.secret_store import read_secret
 from masstock.services.state_machine import StateMachine
 from masstock.services.storage import ObjectMissing, Uploads
 from masstock.services.webhooks import WebhookRefused, check_url
 from masstock.telemetry import logger
 from masstock_api import session, strict_json
-from masstock_api.estimates import Estimate, estimate_of
+from masstock_api.estimates import Estimate, dearest_estimate, dearest_price
 from masstock_api.references import store_references
 from masstock_api.request import Request
 from masstock_api.strict_json import MAX_MISTAKES
@@ -51,7 +52,7 @@ def accept(request: Request, submission: ExecutionCreate) -> tuple[UUID, str]:
         execution_id, is_new = claim_id(tx, request)
         if is_new:
             _insert(tx, check(tx, submission), submission, execution_id)
-        answer = executions.fetch_execution(tx, execution_id)
+        answer = executions.fetch_execution(tx, execution_id).body
     if is_new:
         start(ExecutionRun(execution_id, 0))
     return execution_id, answer
@@ -76,6 +77,7 @@ def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]
         "workflow_id": submission.workflow_id,
         "client_id": checked.client_id,
         "model": checked.config.model,
+        "fallback_model": checked.config.fallback_model,
         "prompts": len(checked.prompts),
         "image_size": checked.image_size or DEFAULT_SIZE,
         "estimate_microusd": checked.estimate.standard,
@@ -104,7 +106,7 @@ def retry(
     SQLSTATE MS402 or MS409."""
     with request.writing() as tx:
         if not claim_id(tx, request, execution_id)[1]:
-            return executions.fetch_execution(tx, execution_id)
+            return executions.fetch_execution(tx, execution_id).body
         submitted = executions.fetch_submitted(tx, execution_id)
         config = active_config(tx, submitted["workflow_id"])
         active_client(tx, submitted["client_id"])
@@ -127,14 +129,14 @@ def retry(
             execution_id,
             codes,
             deadline_seconds=session.settings().execution_deadline_seconds,
-            microusd_per_image=list_price(
-                config.model,
+            microusd_per_image=dearest_price(
+                config.models,
                 submitted["image_size"] or DEFAULT_SIZE,
                 submitted["references"],
                 config.microusd_per_image,
             ),
         )
-        answer = executions.fetch_execution(tx, execution_id)
+        answer = executions.fetch_execution(tx, execution_id).body
     start(run)
     return answer
 
@@ -190,12 +192,12 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
         prompts,
         submission.aspect_ratio or config.aspect_ratio,
         image_size,
-        estimate_of(
-            config.model,
+        dearest_estimate(
+            config.models,
             image_size,
             len(submission.reference_images),
             config.microusd_per_image,
-            (prompt if isinstance(prompt, str) else prompt.prompt for prompt in prompts),
+            [prompt if isinstance(prompt, str) else prompt.prompt for prompt in prompts],
         ),
     )
 
@@ -282,6 +284,8 @@ def find_mistakes(
     mistakes += _repeated_ids(prompts)
     if submission.api_key is None and (config.requires_api_key or not has_platform_key):
         mistakes.append(FieldError("/api_key", "This workflow requires an api_key."))
+    if submission.lane is not None and submission.api_key is None:
+        mistakes.append(FieldError("/lane", "Name a lane only for an api_key of your own."))
     if submission.webhook_url is not None:
         try:
             check_url(submission.webhook_url, allow_private=allow_private_webhooks)
@@ -314,11 +318,20 @@ def _repeated_ids(prompts: Prompts) -> list[FieldError]:
 def _against_model(
     config: WorkflowConfig, *, references: int, ratio: str | None, size: str | None
 ) -> list[FieldError]:
-    """Everything that the model cannot do. A model outside the catalogue is not checked."""
-    name = config.model
-    model = MODELS.get(name)
-    if model is None:
-        return []
+    """Everything that the model or its fallback cannot do. A model outside the catalogue is not
+    checked."""
+    return [
+        mistake
+        for name in config.models
+        if name in MODELS
+        for mistake in _against_one_model(name, references, ratio, size)
+    ]
+
+
+def _against_one_model(
+    name: str, references: int, ratio: str | None, size: str | None
+) -> list[FieldError]:
+    model = MODELS[name]
     mistakes = _retirement(name)
     if references > model.max_reference_images:
         detail = f"{name} takes at most {model.max_reference_images} reference images."
@@ -340,7 +353,7 @@ def _retirement(name: str, *, of_submission: bool = False) -> list[FieldError]:
         return []
     detail = (
         f"The workflow's model {name} was retired on {model.retired_on}; an administrator can "
-        f"set config.model to {model.successor}."
+        f"replace it by {model.successor}."
     )
     if of_submission:
         detail += " Then retry with current_settings."
@@ -376,7 +389,14 @@ def _insert(
             image_size=checked.image_size,
             dry_run=dry_run,
         ),
-        deadline_seconds=settings.execution_deadline_seconds,
+        lane_key=lane_key(
+            submission.api_key,
+            submission.lane,
+            checked.client_id,
+            read_secret(settings.sealing_secret_id),
+        ),
+        deadline_seconds=submission.deadline_seconds or settings.execution_deadline_seconds,
+        deadline_is_fixed=submission.deadline_seconds is not None,
         estimate_microusd=checked.estimate.standard,
         webhook_url=submission.webhook_url or checked.client["webhook_url"],
         webhook_secret_version=checked.client["webhook_secret_version"],

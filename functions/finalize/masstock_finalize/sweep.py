@@ -8,7 +8,7 @@ from uuid import UUID
 from masstock.database.queries import executions, idempotency_keys, sweeps
 from masstock.database.queries.sweeps import LiveExecution
 from masstock.database.worker import Worker
-from masstock.errors import DeadlineExceeded, StorageUnavailable
+from masstock.errors import DeadlineExceeded, NotFinished, StorageUnavailable
 from masstock.schemas.engine import ExecutionRun
 from masstock.services.state_machine import StateMachine
 from masstock.services.storage import Results
@@ -43,7 +43,13 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
         counts.update(_recover_all(worker, settings, until=began + RECOVER_SECONDS))
 
     def tidy() -> None:
-        worker.fetch_together([idempotency_keys.forget_expired_keys(), sweeps.fold_counts()])
+        worker.fetch_together(
+            [
+                idempotency_keys.forget_expired_keys(),
+                sweeps.fold_counts(),
+                sweeps.forget_idle_lanes(),
+            ]
+        )
 
     def remove_images() -> None:
         counts["removals_failed"] = _remove_deleted(worker, settings)
@@ -79,7 +85,8 @@ def _recover_all(worker: Worker, settings: FinalizeSettings, *, until: float) ->
             logger.exception("could not look after an execution", execution_id=str(row["id"]))
     live, overdue = sweeps.count_live_executions(worker)
     # An alarm also watches for missing data, which means that no sweep runs.
-    emit_counts(LiveExecutions=live, StuckExecutions=overdue + failed_in_time)
+    closed = sweeps.count_closed_lanes(worker)
+    emit_counts(LiveExecutions=live, StuckExecutions=overdue + failed_in_time, ClosedLanes=closed)
     return {"live": live, "recovered": recovered, "failed": failed}
 
 
@@ -126,15 +133,27 @@ def _remove_deleted(worker: Worker, settings: FinalizeSettings) -> int:
 
 
 def recover(worker: Worker, row: LiveExecution, settings: FinalizeSettings) -> bool:
-    """Starts the machine of an execution that has none. Past the deadline it stops a running
-    machine, or else ends the execution if no prompt is being painted. False if it changed
-    nothing."""
+    """Starts the machine of an execution that has none. Past the deadline, or if the execution was
+    stopped and no prompt is being painted, it stops a running machine, or else ends the execution.
+    Extends a deadline while the lane paints. False if it changed nothing."""
     run = ExecutionRun(row["id"], row["run"])
     never_started = row["status"] == "pending"
     if never_started and row["age_seconds"] < START_GRACE_SECONDS and not row["overdue"]:
         return False
     state_machine = StateMachine(settings.state_machine_arn)
     machine = state_machine.status(run)
+    if row["overdue"] and not row["stopped"]:
+        idle_seconds = settings.execution_deadline_seconds
+        if sweeps.extend_deadline(worker, run.execution_id, idle_seconds):
+            logger.info("extended the deadline", execution_id=str(run.execution_id))
+            return True
+    if row["stopped"] and machine == "RUNNING" and not row["painting"]:
+        # The machine's children may sleep for minutes before they look again.
+        state_machine.stop(run, error="Stopped")
+        machine = "ABORTED"
+    if row["stopped"] and machine != "RUNNING" and not row["painting"]:
+        status, _ = end_run(worker, run, NotFinished())
+        return status != "ended"
     if row["overdue"]:
         if machine == "RUNNING":
             logger.error("stopping a machine past its deadline", execution_id=str(run.execution_id))

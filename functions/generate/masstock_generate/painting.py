@@ -6,7 +6,6 @@ this invocation ends. If this one dies after it stored the image, the next attem
 from the stored object and does not call the model again.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,20 +17,20 @@ from masstock.catalogue.image_models import (
     provider_of,
 )
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
-from masstock.database.queries import claims, executions
+from masstock.database.queries import claims, executions, gone_models
 from masstock.database.queries.claims import Claim
 from masstock.database.worker import Worker
 from masstock.errors import (
     ApiKeyUnreadable,
     DatabaseUnavailable,
     InvalidApiKey,
+    ModelUnavailable,
     NotFinished,
     Outcome,
     ProviderThrottled,
     StorageUnavailable,
     UnknownWorkflowType,
 )
-from masstock.schemas.engine import WaitSeconds
 from masstock.services import sealing
 from masstock.services.secret_store import forget_secrets, read_secret
 from masstock.services.storage import (
@@ -44,12 +43,16 @@ from masstock.services.storage import (
 )
 from masstock.settings import GenerateSettings
 from masstock.telemetry import emit_counts, logger
+from masstock_generate import pacing
 from masstock_generate.images import inspect_image, is_as_asked
 from masstock_generate.lease import Lease
+from masstock_generate.pacing import MAX_PROBES
 from masstock_generate.providers import PaintRequest, provider
 
-SETTLED: WaitSeconds = {"wait_seconds": 0}
-MAX_WAIT_SECONDS = 300
+# No wait: the prompt is painted, failed for good, or stopped.
+SETTLED = 0.0
+# Before a prompt whose model answered 404 is painted again.
+FALL_BACK_SECONDS = 1
 # Between two requests to store a paid image.
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 4
@@ -63,16 +66,18 @@ class ImageLost(Exception):
         self.cost_microusd = cost_microusd
 
 
-def settle(worker: Worker, claim: Claim, settings: GenerateSettings, lease: Lease) -> WaitSeconds:
-    """Paints a claimed prompt. Without an image, stores the reason or raises it for a retry."""
+def settle(worker: Worker, claim: Claim, settings: GenerateSettings, lease: Lease) -> float:
+    """Paints a claimed prompt. Without an image, stores the reason, raises it for a retry, or
+    returns the seconds until the prompt's next turn."""
     image: StoredImage | None = None
     try:
         image = _image_of(worker, claim, settings, lease)
         return _complete(worker, claim, settings, image)
     except Outcome as outcome:
         _charge_answer(worker, claim, outcome)
-        return _settle_failure(worker, claim, outcome)
+        return _settle_failure(worker, claim, settings, outcome)
     except ImageLost as lost:
+        pacing.leave(worker, claim, None, settings.pace_minute_seconds)
         claims.charge_lost_image(worker, claim, claim.attempt, lost.cost_microusd)
         claims.release_prompt(worker, claim, counts_as="failure")
         raise StorageUnavailable from lost
@@ -81,11 +86,12 @@ def settle(worker: Worker, claim: Claim, settings: GenerateSettings, lease: Leas
     except StorageUnavailable:
         # Released, so that the next attempt does not wait for the end of the lease. Nothing was
         # paid, so it does not count: the machine bounds these retries.
+        pacing.leave(worker, claim, NotFinished(), settings.pace_minute_seconds)
         claims.release_prompt(worker, claim, counts_as=None)
         raise
     except Exception:  # a mistake of ours must not lose the prompt or a paid image
         logger.exception("an attempt failed unexpectedly")
-        return _settle_failure(worker, claim, NotFinished(), image)
+        return _settle_failure(worker, claim, settings, NotFinished(), image)
 
 
 def _image_of(
@@ -101,10 +107,10 @@ def _image_of(
 
 def _complete(
     worker: Worker, claim: Claim, settings: GenerateSettings, image: StoredImage
-) -> WaitSeconds:
+) -> float:
     results = Results(settings.results_bucket)
     result_url = results.public_url(image.key) if settings.images_are_public else None
-    if not claims.complete_prompt(worker, claim, image, result_url):
+    if not claims.complete_prompt(worker, claim, image, result_url, settings.pace_minute_seconds):
         logger.warning("the claim is outdated; the image is stored under the same key")
         return SETTLED
     emit_counts(ImagesGenerated=1)
@@ -122,7 +128,9 @@ def _paint_nano_banana(
     if claim.attempt > 1 and (stored := results.find(claim.execution_id, claim.batch_index)):
         logger.info("reusing the image that an earlier attempt stored")
         if stored.cost_microusd is None:
-            return replace(stored, cost_microusd=_cost(claim, claim.config["model"], None))
+            # The execution may have fallen back to another model since.
+            model = stored.details.model if stored.details else claim.config["model"]
+            return replace(stored, cost_microusd=_cost(claim, model, None))
         return stored
     if claim.failures > NotFinished.max_retries:
         raise NotFinished
@@ -249,20 +257,32 @@ def _charge_answer(worker: Worker, claim: Claim, outcome: Outcome) -> None:
 
 
 def _settle_failure(
-    worker: Worker, claim: Claim, outcome: Outcome, image: StoredImage | None = None
-) -> WaitSeconds:
-    """Records the outcome, or releases the prompt and raises it for a retry. `image` is stored, but
-    could not be recorded."""
+    worker: Worker,
+    claim: Claim,
+    settings: GenerateSettings,
+    outcome: Outcome,
+    image: StoredImage | None = None,
+) -> float:
+    """Records the outcome, or releases the prompt: then raises the outcome for a retry, or returns
+    the seconds until the prompt's next turn. `image` is stored, but could not be recorded."""
+    left = pacing.leave(worker, claim, outcome, settings.pace_minute_seconds)
+    is_refused = isinstance(outcome, ProviderThrottled)
+    if (is_refused or outcome.is_outage) and not left.counts and claim.probes < MAX_PROBES:
+        # The provider's fault: it costs the prompt nothing.
+        claims.release_prompt(worker, claim, counts_as=None, refused=left)
+        logger.info("the call was refused, another follows", error_code=outcome.code)
+        return max(left.wait_seconds, 1)
     emit_counts(PromptAttemptFailed=1)
-    throttled = isinstance(outcome, ProviderThrottled)
-    earlier = claim.throttles if throttled else claim.failures
-    if earlier < outcome.max_retries:
-        counts_as = "throttle" if throttled else "failure"
-        claims.release_prompt(worker, claim, counts_as=counts_as)
+    if isinstance(outcome, ModelUnavailable) and _goes_on(worker, claim, outcome):
+        claims.release_prompt(worker, claim, counts_as="failure")
+        return FALL_BACK_SECONDS
+    earlier = claim.throttles if is_refused else claim.failures
+    if earlier < outcome.max_retries and claim.probes < MAX_PROBES:
+        counts_as = "throttle" if is_refused else "failure"
+        claims.release_prompt(worker, claim, counts_as=counts_as, refused=left)
         logger.info("attempt failed, another follows", error_code=outcome.code)
-        if isinstance(outcome, ProviderThrottled) and outcome.retry_after is not None:
-            # A Retry of the state machine cannot wait for a given time; its Wait state can.
-            return {"wait_seconds": min(MAX_WAIT_SECONDS, max(1, math.ceil(outcome.retry_after)))}
+        if is_refused:
+            return max(left.wait_seconds, 1)
         raise outcome
     if image is not None:
         claims.charge_lost_image(worker, claim, image.attempt, image.cost_microusd)
@@ -271,3 +291,13 @@ def _settle_failure(
         executions.stop_execution(worker, claim.execution_id, outcome.code, outcome.detail)
     logger.info("prompt failed", error_code=outcome.code)
     return SETTLED
+
+
+def _goes_on(worker: Worker, claim: Claim, outcome: ModelUnavailable) -> bool:
+    """True if the prompt is painted again although its model answered 404: with the same model, or
+    with the fallback model. Without a fallback, the second 404 stops the execution."""
+    model = claim.config["model"]
+    missed = gone_models.miss_model(worker, claim.execution_id, model, outcome)
+    if missed == "second" and gone_models.fall_back(worker, claim.execution_id, model):
+        logger.warning("the execution goes on with its fallback model", model=model)
+    return missed in ("first", "second", "replaced") and claim.failures < NotFinished.max_retries

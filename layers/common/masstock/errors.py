@@ -155,17 +155,20 @@ class Outcome(AppError):
         *,
         provider_message: str | None = None,
         usage: "Usage | None" = None,
+        is_outage: bool = False,
     ) -> None:
         """`provider_message` holds the provider's own words; the detail ends with them. `usage` is
-        what the provider charges for an answer without an image."""
+        what the provider charges for an answer without an image. `is_outage` says that the provider
+        itself is down: status 500, 502, 503 or 504, or a refused connection."""
         self.provider_message = provider_message
         self.usage = usage
+        self.is_outage = is_outage
         super().__init__(detail)
         if provider_message:
             self.detail = f"{self.detail.rstrip('.')}: {provider_message}"
 
 
-class ProviderThrottled(Outcome, code="provider_rate_limited", retryable=True, max_retries=8):
+class ProviderThrottled(Outcome, code="provider_rate_limited", retryable=True, max_retries=19):
     """The rate limit of the image model was reached."""
 
     def __init__(
@@ -173,11 +176,14 @@ class ProviderThrottled(Outcome, code="provider_rate_limited", retryable=True, m
         detail: str | None = None,
         *,
         retry_after: float | None = None,
+        quota_value: int | None = None,
         provider_message: str | None = None,
     ) -> None:
-        """`retry_after` is in seconds; None if the provider does not say."""
+        """`retry_after` is in seconds, and `quota_value` in calls per minute. Both are None if the
+        provider does not say."""
         super().__init__(detail, provider_message=provider_message)
         self.retry_after = retry_after
+        self.quota_value = quota_value
 
 
 class ProviderUnavailable(Outcome, code="provider_unavailable", retryable=True, max_retries=3):

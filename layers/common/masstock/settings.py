@@ -37,7 +37,7 @@ class ApiSettings(Settings):
         self.results_bucket = _text(environment, "RESULTS_BUCKET")
         self.uploads_bucket = _text(environment, "UPLOADS_BUCKET")
         self.images_are_public = _images_are_public(environment)
-        self.execution_deadline_seconds = _count(environment, "EXECUTION_DEADLINE_SECONDS", "21600")
+        self.execution_deadline_seconds = _deadline(environment)
         # If empty, every submission must carry an API key.
         self.platform_api_key_secret_id = _text(environment, "PLATFORM_API_KEY_SECRET_ID", "")
         self.webhook_secret_id = _text(environment, "WEBHOOK_SECRET_ID")
@@ -66,6 +66,8 @@ class GenerateSettings(Settings):
         self.uploads_bucket = _text(environment, "UPLOADS_BUCKET")
         self.images_are_public = _images_are_public(environment)
         self.model_timeout_seconds = _count(environment, "MODEL_TIMEOUT_SECONDS")
+        # The length of a lane's minute. Only tests shorten it.
+        self.pace_minute_seconds = _count(environment, "PACE_MINUTE_SECONDS", "60")
         self.max_image_bytes = _count(environment, "MAX_IMAGE_MEGABYTES", "10") * 2**20
         self.platform_api_key_secret_id = _text(environment, "PLATFORM_API_KEY_SECRET_ID", "")
 
@@ -77,6 +79,7 @@ class FinalizeSettings(Settings):
         super().__init__(environment)
         self.results_bucket = _text(environment, "RESULTS_BUCKET")
         self.state_machine_arn = _text(environment, "STATE_MACHINE_ARN")
+        self.execution_deadline_seconds = _deadline(environment)
         self.webhook_secret_id = _text(environment, "WEBHOOK_SECRET_ID")
         self.allow_private_webhooks = _flag(environment, "ALLOW_PRIVATE_WEBHOOKS")
 
@@ -112,6 +115,10 @@ def _images_are_public(environment: Environment) -> bool:
 
 def _flag(environment: Environment, name: str) -> bool:
     return _one_of(environment, name, "false", "true")
+
+
+def _deadline(environment: Environment) -> int:
+    return _count(environment, "EXECUTION_DEADLINE_SECONDS", "21600")
 
 
 def _count(environment: Environment, name: str, default: str | None = None) -> int:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from aws_lambda_powertools.event_handler import Response
 
-from masstock.database.connection import Row
+from masstock.database.connection import Row, Versioned
 from masstock.database.queries import batch_results, executions
 from masstock.errors import (
     BudgetExceeded,
@@ -90,8 +90,8 @@ def list_executions(request: Request, page: Page) -> list[str]:
 
 
 @reads("/v1/executions/<execution_id>", "Execution", sends=POLLING)
-def get_execution(request: Request, execution_id: UUID) -> str:
-    """Returns one execution with its input and progress."""
+def get_execution(request: Request, execution_id: UUID) -> Versioned:
+    """Returns one execution with its input, progress and pace. The ETag does not cover the pace."""
     return executions.fetch_execution(request.reading(), execution_id)
 
 
@@ -108,7 +108,7 @@ def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
     with request.writing() as tx:
         if claim_id(tx, request, execution_id)[1]:
             executions.cancel_execution(tx, execution_id)
-        return json_answer(executions.fetch_execution(tx, execution_id), 200, POLLING)
+        return json_answer(executions.fetch_execution(tx, execution_id).body, 200, POLLING)
 
 
 @operation(
@@ -133,7 +133,8 @@ def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry"
 def delete_execution(request: Request, execution_id: UUID) -> None:
     """Deletes an ended execution, its results and its images."""
     with request.writing() as tx:
-        request.check_version(executions.fetch_execution(tx, execution_id, for_update=True))
+        execution = executions.fetch_execution(tx, execution_id, for_update=True)
+        request.check_version(execution.version)
         if not executions.delete_execution(tx, execution_id):
             raise Conflict("The execution has not ended; cancel it first.")
     try:
@@ -177,7 +178,7 @@ def list_results(request: Request, execution_id: UUID) -> Response[str]:
     # Every read signs new URLs. So the ETag is a hash of the rows and the current time window.
     window = int(time.time() // URLS_KEPT_SECONDS)
     version = as_json([rows, next_cursor, window])
-    return cacheable_answer(body, request.header("if-none-match"), POLLING, version)
+    return cacheable_answer(Versioned(body, version), request.header("if-none-match"), POLLING)
 
 
 def _result(row: Row) -> Row:

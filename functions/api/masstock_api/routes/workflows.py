@@ -23,9 +23,12 @@ def list_workflows(request: Request, page: Page) -> list[str]:
 @creates("/v1/workflows", "Workflow", admins=True)
 def create_workflow(request: Request, body: "WorkflowCreate") -> tuple[UUID, str]:
     """Creates a workflow."""
+    from masstock_api import setting_names
+
     with request.writing() as tx:
         workflow_id, is_new = claim_id(tx, request)
         if is_new:
+            setting_names.refuse_misspelt(body.config)
             workflows.insert_workflow(
                 tx,
                 workflow_id=workflow_id,
@@ -45,10 +48,14 @@ def get_workflow(request: Request, workflow_id: UUID) -> str:
 
 @changes("/v1/workflows/<workflow_id>", "Workflow", admins=True, row=workflows.fetch_workflow)
 def update_workflow(request: Request, workflow_id: UUID, body: "WorkflowUpdate") -> str:
-    """Changes a workflow. A new `config` also applies to running executions."""
+    """Changes a workflow. Executions keep the `config` of their submission."""
+    from masstock_api import setting_names
+
     changed = body.changes()
     with request.writing() as tx:
         request.check_version(workflows.fetch_workflow(tx, workflow_id, for_update=True))
+        if "config" in changed:
+            setting_names.refuse_misspelt(body.config)
         if changed:
             workflows.update_workflow(tx, workflow_id, changed)
         return workflows.fetch_workflow(tx, workflow_id)

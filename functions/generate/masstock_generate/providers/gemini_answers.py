@@ -7,10 +7,12 @@ last: Google changes its messages. Each rule has a test in tests/unit/test_gemin
 import base64
 import binascii
 import json
-import random
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, cast
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from masstock.catalogue.image_models import MAX_TOKENS, Usage
 from masstock.errors import (
@@ -49,6 +51,8 @@ NO_CREDIT = re.compile(
     r"prepay\w* credits?|credits? (are|is) depleted|spending (cap|limit)", re.IGNORECASE
 )
 TRY_AGAIN = re.compile(r"unable to process input image", re.IGNORECASE)
+# Statuses of a provider that is down.
+OUTAGES = {500, 502, 503, 504}
 # A quota that opens later than this counts as used up for the day.
 LONG_DELAY_SECONDS = 3600
 MAX_WORDS = 500
@@ -146,15 +150,22 @@ def _images(candidate: Json) -> Iterator[tuple[bool, bytes]]:
     """(is a thought, bytes) of each image. Data that is not base64 is no image."""
     for part in _parts(candidate):
         data = _data(part)
-        if not isinstance(data, str) or not data:
-            continue
-        try:
-            # Both alphabets, as protobuf's JSON allows.
-            content = base64.b64decode(data.replace("-", "+").replace("_", "/") + "==")
-        except (binascii.Error, ValueError):
-            continue
-        if content:
+        if isinstance(data, str) and (content := _decoded(data)):
             yield part.get("thought") is True, content
+
+
+# Takes a fifth of the time of Python's own decoder (pydantic 2.13).
+_BASE64 = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64"))
+
+
+def _decoded(data: str) -> bytes | None:
+    """The bytes of a base64 text in either alphabet, as protobuf's JSON allows, also with padding
+    or line breaks where they do not belong. None if there are none."""
+    with suppress(ValidationError):
+        return _BASE64.validate_strings(data)
+    with suppress(binascii.Error, ValueError):
+        return base64.b64decode(data.replace("-", "+").replace("_", "/") + "==")
+    return None
 
 
 def _data(part: Json) -> object:
@@ -198,7 +209,8 @@ def _count(value: object) -> int | None:
 def refusal(status: int, error: Json, headers: Mapping[str, str], words: str | None) -> Outcome:
     """The Outcome of a status of 400 or above. `error` is the body's google.rpc.Status."""
     details = _objects(error.get("details"))
-    reasons = {detail.get("reason") for detail in details}
+    # A list: the answer can hold values that have no hash.
+    reasons = [detail.get("reason") for detail in details]
     match status:
         case 429:
             return _exhausted(details, headers, words)
@@ -215,7 +227,7 @@ def refusal(status: int, error: Json, headers: Mapping[str, str], words: str | N
         case 404:
             return ModelUnavailable(provider_message=words)
         case 408 | 504:
-            return ProviderTimeout(provider_message=words)
+            return ProviderTimeout(provider_message=words, is_outage=status == 504)
         case 409 | 499:
             return ProviderUnavailable(
                 f"The image model interrupted the request (status {status}).",
@@ -223,7 +235,9 @@ def refusal(status: int, error: Json, headers: Mapping[str, str], words: str | N
             )
         case _ if status >= 500:
             return ProviderUnavailable(
-                f"The image model answered with status {status}.", provider_message=words
+                f"The image model answered with status {status}.",
+                provider_message=words,
+                is_outage=status in OUTAGES,
             )
         case _:
             return InvalidRequest(
@@ -241,18 +255,31 @@ def _exhausted(details: list[Json], headers: Mapping[str, str], words: str | Non
     is_daily = any("PerDay" in str(each.get("quotaId", "")) for each in violations)
     if is_daily or (delay or 0) > LONG_DELAY_SECONDS:
         return QuotaExhausted(provider_message=words)
-    return ProviderThrottled(retry_after=delay, provider_message=words)
+    return ProviderThrottled(
+        retry_after=delay, quota_value=_quota_value(violations), provider_message=words
+    )
+
+
+def _quota_value(violations: list[Json]) -> int | None:
+    """The lowest limit of calls per minute that the answer names. Google sends int64 as text."""
+    values = [
+        int(str(each.get("quotaValue")))
+        for each in violations
+        if "PerMinute" in str(each.get("quotaId", ""))
+        and re.fullmatch("[1-9][0-9]{0,8}", str(each.get("quotaValue")))
+        and "Token" not in str(each.get("quotaId", ""))
+    ]
+    return min(values, default=None)
 
 
 def retry_delay(details: list[Json], headers: Mapping[str, str]) -> float | None:
-    """Seconds until the quota opens: of a RetryInfo ("7s", "0.5s") or of a Retry-After header, plus
-    up to a tenth, so that prompts that were throttled together do not return together."""
+    """Seconds until the quota opens: of a RetryInfo ("7s", "0.5s") or of a Retry-After header."""
     given = [str(detail.get("retryDelay")) for detail in details]
     given.append(f"{headers.get('retry-after', '')}s")
     for text in given:
         # A protobuf Duration in JSON. float() would also accept "nan" and "inf".
         if delay := re.fullmatch(r"(\d{1,9}(\.\d+)?)s", text):
-            return float(delay[1]) * random.uniform(1, 1.1)  # noqa: S311
+            return float(delay[1])
     return None
 
 

@@ -6,7 +6,7 @@ state, so a transaction pooler may sit between the function and Postgres.
 
 import select
 from collections.abc import Mapping, Sequence
-from typing import Any, LiteralString, Protocol
+from typing import Any, LiteralString, NamedTuple, Protocol
 
 import psycopg
 from psycopg import pq
@@ -21,6 +21,15 @@ from masstock.services.secret_store import SecretUnavailable, forget_secrets, re
 type Row = dict[str, Any]
 type Connection = psycopg.Connection[Row]
 type Statement = tuple[LiteralString, Mapping[str, object]]
+
+
+class Versioned(NamedTuple):
+    """The JSON text of a resource, and the part of it that its ETag covers: a resource whose other
+    parts change all the time."""
+
+    body: str
+    version: str
+
 
 # SQLSTATE if the database refuses the signature of an identity.
 IDENTITY_REFUSED = "MS401"

@@ -41,7 +41,9 @@ class Batch(TypedDict):
     max_concurrency: int
 
 
-class WaitSeconds(TypedDict):
-    """Output of generate: 0 if the prompt is settled, else the seconds until the next attempt."""
+class Turn(TypedDict):
+    """Output of generate: 0 seconds if the prompt is settled, else the time until its next turn.
+    `turn` counts the invocations that ended without an error."""
 
     wait_seconds: int
+    turn: int

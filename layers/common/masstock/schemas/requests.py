@@ -13,6 +13,8 @@ from masstock.limits import PROMPTS_LIMIT
 from masstock.schemas.workflow_config import RATIO_PATTERN, WHOLE, ImageSize, WorkflowConfig
 
 PROMPT_LENGTH = 10_000
+# The database has the same limit (0033).
+MAX_DEADLINE_SECONDS = 72 * 3600
 
 
 # Spaces and control characters. Not \s, which differs between dialects of regular expressions.
@@ -135,6 +137,15 @@ class ClientUpdate(RequestBody):
     webhook_url: WebhookUrl | None = UNSET
 
 
+class LaneUpdate(RequestBody):
+    """Changes of a lane."""
+
+    limit_per_minute: Annotated[int, Field(ge=1, le=1_000_000), WHOLE] | None = Field(
+        default=UNSET,
+        description="Calls per minute that the provider allows; null lets the lane find out.",
+    )
+
+
 class WorkflowCreate(RequestBody):
     """A new workflow."""
 
@@ -245,6 +256,18 @@ class ExecutionCreate(RequestBody):
     )
     webhook_url: WebhookUrl | None = Field(
         default=None, description="Replaces the client's own `webhook_url`."
+    )
+    lane: Annotated[str, _text(100)] | None = Field(
+        default=None,
+        description="Your own name for the quota of `api_key`. Executions with the same name share "
+        "one pace. Use it if several keys belong to one project of the provider.",
+    )
+    deadline_seconds: int | None = Field(
+        default=None,
+        ge=60,
+        le=MAX_DEADLINE_SECONDS,
+        description="Ends the execution this long after its submission, with the images that it "
+        "has. By default it ends six hours after its provider last painted, at most 72 hours.",
     )
 
 

@@ -191,7 +191,10 @@ class ExecutionSummary(Resource):
     cost_microusd: Count | None = Field(
         description="Actual cost, in millionths of a US dollar; null until the end, or if unknown."
     )
-    model: str | None = Field(description="The workflow's image model at submission.")
+    model: str | None = Field(
+        description="The workflow's image model at submission, or its fallback model after it "
+        "replaced that one."
+    )
     image_size: str
     workflow_name: str | None
     user_name: str | None = Field(description="Null if the caller cannot see the user.")
@@ -203,9 +206,45 @@ class Execution(ExecutionSummary):
 
     input_data: InputData
     progress: Progress
+    pace: "Pace"
     webhook_url: str | None = Field(description="URL that gets a message at the end.")
     webhook_delivered_at: datetime | None = Field(description="Null if not yet delivered.")
     webhook_error: str | None = Field(description="Why the last attempt to deliver it failed.")
+
+
+class Pace(Resource):
+    """How fast an execution paints, and why not faster."""
+
+    limited_by: Literal[
+        "none", "concurrency", "provider_limit", "outage", "budget", "economy_job", "canary"
+    ] = Field(
+        description="`none`: it has ended, has not begun, or nothing limits it. `concurrency`: the "
+        "workflow's `max_concurrency`. `provider_limit`: the rate limit of the provider. `outage`: "
+        "the provider is down. You need not do anything: waiting costs no prompt."
+    )
+    images_per_minute: float | None = Field(description="Of the last minute; null if unknown.")
+    opens_at: datetime | None = Field(
+        description="When the provider is asked again; null if it is not closed."
+    )
+    expected_end_at: datetime | None = Field(description="Null if unknown.")
+
+
+class Lane(Resource):
+    """One quota of a provider: a model and an API key."""
+
+    id: UUID
+    model: str
+    client_id: UUID | None = Field(
+        description="The client whose key or lane it is; null for the platform's key."
+    )
+    limited_by: Literal["none", "provider_limit", "outage"]
+    calls_per_minute: float | None = Field(description="The present pace; null if it is open.")
+    limit_per_minute: Count | None = Field(description="The limit that an administrator set.")
+    opens_at: datetime | None = Field(description="Null if it is not closed.")
+    closed_since: datetime | None = Field(description="Null if it is not closed.")
+    last_success_at: datetime | None
+    waiting_executions: Count
+    created_at: CreatedAt
 
 
 class Estimate(Resource):
@@ -215,6 +254,9 @@ class Estimate(Resource):
     workflow_id: UUID
     client_id: UUID
     model: str = Field(description="The workflow's image model.")
+    fallback_model: str | None = Field(
+        description="Replaces the model if it is gone. The estimate is that of the dearer one."
+    )
     prompts: Count = Field(description="Number of prompts.")
     estimate_microusd: Count | None = Field(
         description="Expected cost in millionths of a US dollar; null if unknown."

@@ -2,8 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
+from masstock.catalogue.image_models import provider_of
 from masstock.limits import PROMPTS_LIMIT
 
 type ImageSize = Literal["512", "1K", "2K", "4K"]
@@ -15,7 +25,12 @@ MAX_CONCURRENCY = 10_000
 # 1,000 US dollars. Times PROMPTS_LIMIT it stays far below the limit of a bigint.
 MAX_MICROUSD_PER_IMAGE = 10**9
 # The name is one part of the path of the provider's URL.
-MODEL_NAME = r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$"
+ModelName = Annotated[
+    str,
+    StringConstraints(
+        min_length=1, max_length=200, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$"
+    ),
+]
 
 
 def _whole(value: object) -> object:
@@ -31,13 +46,18 @@ ImagePrice = Annotated[int, Field(ge=0, le=MAX_MICROUSD_PER_IMAGE), WHOLE]
 
 
 class WorkflowConfig(BaseModel):
-    """Settings of a workflow. Unknown fields are stored too."""
+    """Settings of a workflow. Other names are stored too and have no effect. A request with a name
+    that resembles a setting, such as `aspectRatio`, is refused."""
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, strict=True)
 
     workflow_type: Literal["nano_banana"]
-    model: str = Field(
-        min_length=1, max_length=200, pattern=MODEL_NAME, examples=["gemini-2.5-flash-image"]
+    model: ModelName = Field(examples=["gemini-2.5-flash-image"])
+    fallback_model: ModelName | None = Field(
+        None,
+        description="Paints what is unfinished if `model` is gone: after its second 404 without an "
+        "image in between. A submission must suit both models. It reserves the price of the dearer "
+        "one.",
     )
     requires_api_key: bool = Field(False, description="True if a submission needs an `api_key`.")
     max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_LIMIT), WHOLE] = Field(
@@ -54,3 +74,19 @@ class WorkflowConfig(BaseModel):
     microusd_per_image: ImagePrice | None = Field(
         None, description="Millionths of a US dollar per image, for a model without a known price."
     )
+
+    @field_validator("fallback_model")
+    @classmethod
+    def _another_model_for_the_same_key(cls, value: str | None, info: ValidationInfo) -> str | None:
+        model = info.data.get("model")
+        if value is not None and model is not None:
+            if value == model:
+                raise PydanticCustomError("same_model", "Name another model than `model`.")
+            if provider_of(value) != provider_of(model):
+                raise PydanticCustomError("other_provider", "Name a model of the same provider.")
+        return value
+
+    @property
+    def models(self) -> list[str]:
+        """The model, and the fallback model if there is one."""
+        return [self.model] if self.fallback_model is None else [self.model, self.fallback_model]

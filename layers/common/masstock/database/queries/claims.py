@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from itertools import chain, repeat
-from typing import Any, Literal, cast
+from typing import Any, Literal, LiteralString, cast
 from uuid import UUID
 
-from masstock.database.connection import Executor, Row
+from masstock.database.connection import Executor, Row, Statement
+from masstock.database.worker import Worker
 from masstock.errors import Outcome
 from masstock.services.storage import ImageDetails, StoredImage
 
@@ -38,6 +39,14 @@ class Claim:
     # The month whose budget pays, and the reservation for this prompt.
     spend_month: date
     reserved_microusd: int
+    # The lane that granted the call, when it did, and its successes at the prompt's last refusal.
+    lane_id: UUID
+    granted_at: datetime
+    lane_successes: int | None
+    # How often the prompt probed a closed lane in vain.
+    probes: int
+    # Until the deadline that the caller gave. None if the caller gave none.
+    seconds_left: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,52 +56,103 @@ class ClaimedElsewhere:
     seconds: int
 
 
+type Verdict = Literal["answered", "refused", "failed", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What the lane says to a call that ended. `counts`: the call counts against its prompt.
+    `was_probe`: it asked whether a closed lane is open. `successes` of the lane so far. The next
+    call is worth asking for in `wait_seconds`."""
+
+    counts: bool
+    was_probe: bool
+    successes: int
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MustWait:
+    """The lane grants no call now; it is worth asking again in `seconds`. `gives_up`: it did not
+    grant a call that succeeded for so long that the execution should end."""
+
+    seconds: float
+    limited_by: str
+    gives_up: bool
+
+
+# FOR SHARE: a cancellation waits for claims that began before it. The lane is locked last, because
+# all prompts of one quota need it, and it is not asked for a prompt that is not free.
+_CLAIM: LiteralString = """
+    WITH execution AS (
+        SELECT e.id, e.client_id, e.input_settings, e.spend_month, e.lane_key,
+            coalesce(e.settings, w.config) AS config,
+            coalesce(e.estimate_microusd / nullif(e.prompt_count, 0), 0) AS reserved_microusd,
+            CASE WHEN e.deadline_is_fixed
+                 THEN extract(epoch FROM e.deadline_at - now())::float8 END AS seconds_left
+        FROM public.workflow_executions e, public.workflows w
+        WHERE e.id = %(execution_id)s AND e.status = 'processing' AND e.error_code IS NULL
+          AND w.id = e.workflow_id
+        FOR SHARE OF e
+    ), free AS MATERIALIZED (
+        SELECT e.*, app.lane_id(e.lane_key, e.config ->> 'model') AS lane_id
+        FROM public.workflow_batch_results r, execution e
+        WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s
+          AND r.status = 'processing'
+          AND (r.claimed_until IS NULL OR r.claimed_until <= now())
+          AND r.failures < %(max_failures)s
+        FOR NO KEY UPDATE OF r
+    ), lane AS MATERIALIZED (
+        SELECT entered.* FROM free f, LATERAL app.enter_lane(
+            f.lane_id, NULL, f.config ->> 'model',
+            CASE WHEN f.lane_key IS NOT NULL THEN f.client_id END,
+            f.client_id, f.id, %(batch_index)s, %(minute_seconds)s) AS entered
+    ), claimed AS (
+        UPDATE public.workflow_batch_results r
+        SET attempts = r.attempts + 1,
+            -- A recorded outcome sets claimed_until to NULL.
+            failures = r.failures + (r.claimed_until IS NOT NULL)::integer,
+            claimed_until = now() + make_interval(secs => %(lease_seconds)s)
+        FROM free e, lane
+        WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s AND lane.granted
+        RETURNING r.attempts, r.failures, r.throttles, r.created_at, r.prompt_text,
+            r.lane_successes, r.probes, lane.granted_at, e.client_id, e.input_settings,
+            e.spend_month, e.reserved_microusd, e.config, e.lane_id, e.seconds_left
+    )
+    SELECT claimed.*, lane.wait_seconds, lane.limited_by, lane.gives_up,
+        ceil(extract(epoch FROM (
+        SELECT r.claimed_until - now()
+        FROM public.workflow_batch_results r, execution e
+        WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s
+          AND r.status = 'processing' AND r.claimed_until > now()
+    )))::integer AS held_seconds
+    FROM (SELECT) AS always LEFT JOIN claimed ON true LEFT JOIN lane ON true
+"""
+
+
 def claim_prompt(
-    tx: Executor, execution_id: UUID, batch_index: int, lease_seconds: float
-) -> Claim | ClaimedElsewhere | None:
-    """Claims a prompt for `lease_seconds`. None if the prompt is settled or has MAX_FAILURES, or if
-    its execution has ended or was stopped. A claim that ended without an outcome counts as a
-    failure: its invocation was killed, or could not reach the database."""
-    # FOR SHARE: a cancellation waits for claims that began before it.
+    tx: Executor,
+    execution_id: UUID,
+    batch_index: int,
+    lease_seconds: float,
+    minute_seconds: float = 60,
+) -> Claim | ClaimedElsewhere | MustWait | None:
+    """Claims a prompt for `lease_seconds`, if its lane grants a call. None if the prompt is settled
+    or has MAX_FAILURES, or if its execution has ended or was stopped. A claim that ended without an
+    outcome counts as a failure: its invocation was killed, or could not reach the database.
+    `minute_seconds` is the length of the lane's minute."""
     [row] = tx.fetch_all(
-        """
-        WITH execution AS (
-            SELECT e.id, e.client_id, e.workflow_id, e.input_settings, e.settings, e.spend_month,
-                coalesce(e.estimate_microusd / nullif(e.prompt_count, 0), 0) AS reserved_microusd
-            FROM public.workflow_executions e
-            WHERE e.id = %(execution_id)s AND e.status = 'processing' AND e.error_code IS NULL
-            FOR SHARE
-        ), claimed AS (
-            UPDATE public.workflow_batch_results r
-            SET attempts = r.attempts + 1,
-                -- A recorded outcome sets claimed_until to NULL.
-                failures = r.failures + (r.claimed_until IS NOT NULL)::integer,
-                claimed_until = now() + make_interval(secs => %(lease_seconds)s)
-            FROM execution e, public.workflows w
-            WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s
-              AND r.status = 'processing'
-              AND (r.claimed_until IS NULL OR r.claimed_until <= now())
-              AND r.failures < %(max_failures)s
-              AND w.id = e.workflow_id
-            RETURNING r.attempts, r.failures, r.throttles, r.created_at, r.prompt_text,
-                e.client_id, e.input_settings, e.spend_month, e.reserved_microusd,
-                coalesce(e.settings, w.config) AS config
-        )
-        SELECT claimed.*, ceil(extract(epoch FROM (
-            SELECT r.claimed_until - now()
-            FROM public.workflow_batch_results r, execution e
-            WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s
-              AND r.status = 'processing' AND r.claimed_until > now()
-        )))::integer AS held_seconds
-        FROM (SELECT) AS always LEFT JOIN claimed ON true
-        """,
+        _CLAIM,
         execution_id=execution_id,
         batch_index=batch_index,
         lease_seconds=lease_seconds,
         max_failures=MAX_FAILURES,
+        minute_seconds=minute_seconds,
     )
     if row["attempts"] is not None:
         return _claim_of(execution_id, batch_index, row)
+    if row["wait_seconds"] is not None:
+        return MustWait(row["wait_seconds"], row["limited_by"], row["gives_up"])
     if row["held_seconds"] is None:
         return None
     return ClaimedElsewhere(max(1, row["held_seconds"]))
@@ -116,6 +176,11 @@ def _claim_of(execution_id: UUID, batch_index: int, row: Row) -> Claim:
         config=row["config"],
         spend_month=row["spend_month"],
         reserved_microusd=row["reserved_microusd"],
+        lane_id=row["lane_id"],
+        granted_at=row["granted_at"],
+        lane_successes=row["lane_successes"],
+        probes=row["probes"],
+        seconds_left=row["seconds_left"],
     )
 
 
@@ -137,11 +202,73 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: str | None) -> bool:
+def complete_prompt(
+    tx: Worker,
+    claim: Claim,
+    image: StoredImage,
+    result_url: str | None,
+    minute_seconds: float = 60,
+) -> bool:
     """Records the image and charges its cost instead of the reservation. If the fence is
     outdated or the prompt is settled, records nothing, still charges the cost and returns False.
-    An attempt is charged at most once."""
-    rows = tx.fetch_all(
+    An attempt is charged at most once. Tells the lane, last, that the call succeeded."""
+    # An image of an earlier attempt says nothing about the lane now.
+    verdict = "answered" if image.attempt == claim.attempt else "unreadable"
+    rows, _ = tx.fetch_together(
+        [
+            _complete(claim, image, result_url),
+            _leave_lane(claim, verdict, minute_seconds, None, None),
+        ]
+    )
+    return bool(rows)
+
+
+def leave_lane(
+    tx: Executor,
+    claim: Claim,
+    verdict: Verdict,
+    minute_seconds: float,
+    *,
+    retry_after: float | None,
+    quota_value: int | None,
+) -> Left:
+    """Tells the lane how a call ended. `answered`: the provider processed it. `refused`: a rate
+    limit that time heals; `retry_after` in seconds and `quota_value` in calls per minute are what
+    the provider said. `failed`: the provider is down. `unreadable`: anything else."""
+    query, values = _leave_lane(claim, verdict, minute_seconds, retry_after, quota_value)
+    [row] = tx.fetch_all(query, **values)
+    return Left(**row)
+
+
+def _leave_lane(
+    claim: Claim,
+    verdict: Verdict,
+    minute_seconds: float,
+    retry_after: float | None,
+    quota_value: int | None,
+) -> Statement:
+    return (
+        """
+        SELECT counts, was_probe, successes, wait_seconds FROM app.leave_lane(
+            %(lane_id)s, %(execution_id)s, %(batch_index)s, %(granted_at)s, %(verdict)s,
+            %(retry_after)s, %(quota_value)s, %(successes)s, %(minute_seconds)s)
+        """,
+        {
+            "lane_id": claim.lane_id,
+            "execution_id": claim.execution_id,
+            "batch_index": claim.batch_index,
+            "granted_at": claim.granted_at,
+            "verdict": verdict,
+            "retry_after": retry_after,
+            "quota_value": quota_value,
+            "successes": claim.lane_successes,
+            "minute_seconds": minute_seconds,
+        },
+    )
+
+
+def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> Statement:
+    return (
         """
         WITH completed AS (
         UPDATE public.workflow_batch_results
@@ -166,23 +293,24 @@ def complete_prompt(tx: Executor, claim: Claim, image: StoredImage, result_url: 
         )
         SELECT batch_index FROM completed
         """,
-        client_id=claim.client_id,
-        spend_month=claim.spend_month,
-        reserved=claim.reserved_microusd,
-        paid_attempt=image.attempt,
-        key=image.key,
-        result_url=result_url,
-        mime_type=image.mime_type,
-        size_bytes=image.size_bytes,
-        sha256=image.sha256,
-        processing_time_ms=image.processing_time_ms,
-        cost=image.cost_microusd,
-        **_details(image),
-        execution_id=claim.execution_id,
-        batch_index=claim.batch_index,
-        attempt=claim.attempt,
+        {
+            "client_id": claim.client_id,
+            "spend_month": claim.spend_month,
+            "reserved": claim.reserved_microusd,
+            "paid_attempt": image.attempt,
+            "key": image.key,
+            "result_url": result_url,
+            "mime_type": image.mime_type,
+            "size_bytes": image.size_bytes,
+            "sha256": image.sha256,
+            "processing_time_ms": image.processing_time_ms,
+            "cost": image.cost_microusd,
+            **_details(image),
+            "execution_id": claim.execution_id,
+            "batch_index": claim.batch_index,
+            "attempt": claim.attempt,
+        },
     )
-    return bool(rows)
 
 
 def _details(image: StoredImage) -> Mapping[str, object]:
@@ -213,20 +341,29 @@ def fail_prompt(tx: Executor, claim: Claim, outcome: Outcome) -> None:
 
 
 def release_prompt(
-    tx: Executor, claim: Claim, *, counts_as: Literal["failure", "throttle"] | None
+    tx: Executor,
+    claim: Claim,
+    *,
+    counts_as: Literal["failure", "throttle"] | None,
+    refused: Left | None = None,
 ) -> None:
-    """Ends the claim early so that another attempt can follow, and counts why."""
+    """Ends the claim early so that another attempt can follow, and counts why. `refused` is what
+    the lane said to a call that it refused or that failed."""
     tx.fetch_all(
         """
         UPDATE public.workflow_batch_results
         SET claimed_until = NULL,
             throttles = throttles + %(throttle)s::boolean::integer,
-            failures = failures + %(failure)s::boolean::integer
+            failures = failures + %(failure)s::boolean::integer,
+            lane_successes = coalesce(%(lane_successes)s::bigint, lane_successes),
+            probes = probes + %(probe)s::boolean::integer
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
           AND attempts = %(attempt)s AND status = 'processing'
         """,
         throttle=counts_as == "throttle",
         failure=counts_as == "failure",
+        lane_successes=refused and refused.successes,
+        probe=refused is not None and refused.was_probe,
         execution_id=claim.execution_id,
         batch_index=claim.batch_index,
         attempt=claim.attempt,

@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
-from masstock.database.connection import Executor, Statement
+from masstock.database.connection import Executor, Statement, Versioned
 from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
 from masstock.schemas.engine import ExecutionRun
@@ -31,7 +31,9 @@ def insert_execution(
     client_id: UUID,
     user_id: UUID,
     input_data: Mapping[str, Any],
+    lane_key: UUID | None,
     deadline_seconds: int,
+    deadline_is_fixed: bool,
     estimate_microusd: int | None,
     webhook_url: str | None,
     webhook_secret_version: int,
@@ -47,10 +49,10 @@ def insert_execution(
         """
         INSERT INTO public.workflow_executions
             (id, workflow_id, client_id, user_id, input_data, deadline_at, estimate_microusd,
-             webhook_url, webhook_secret_version)
+             webhook_url, webhook_secret_version, lane_key, deadline_is_fixed)
         VALUES (%(id)s, %(workflow_id)s, %(client_id)s, %(user_id)s, %(input_data)s,
                 now() + make_interval(secs => %(deadline_seconds)s), %(estimate_microusd)s,
-                %(webhook_url)s, %(webhook_secret_version)s)
+                %(webhook_url)s, %(webhook_secret_version)s, %(lane_key)s, %(deadline_is_fixed)s)
         """,
         id=execution_id,
         workflow_id=workflow_id,
@@ -61,6 +63,8 @@ def insert_execution(
         estimate_microusd=estimate_microusd,
         webhook_url=webhook_url,
         webhook_secret_version=webhook_secret_version,
+        lane_key=lane_key,
+        deadline_is_fixed=deadline_is_fixed,
     )
 
 
@@ -72,14 +76,15 @@ def _compact_json(value: Mapping[str, Any]) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = False) -> str:
-    """One execution as JSON, with names and progress, without its API key. Prompts of more than
+def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = False) -> Versioned:
+    """One execution, with names, progress and pace, without its API key. The pace is no part of its
+    version. Prompts of more than
     MAX_INPUT_BYTES are omitted. Raises NotFound. `for_update` holds the row until the commit."""
     if for_update:
         tx.fetch_all("SELECT app.lock_execution(%(id)s)", id=execution_id)
     row = tx.fetch_one(
         """
-        SELECT row_to_json(x)::text AS json FROM (
+        SELECT row_to_json(x)::text AS json, app.pace(x.id)::text AS pace FROM (
             SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status,
                 CASE WHEN e.input_bytes <= %(max_bytes)s THEN e.input_data ELSE e.input_settings
                 END - 'api_key' AS input_data, e.prompt_count, e.output_data, e.started_at,
@@ -112,7 +117,7 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
         max_bytes=MAX_INPUT_BYTES,
         default_size=DEFAULT_SIZE,
     )
-    return row["json"]
+    return Versioned(f'{row["json"][:-1]},"pace":{row["pace"]}}}', row["json"])
 
 
 def list_executions(tx: Executor, page: Page) -> list[str]:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 
 class LiveExecution(TypedDict):
-    """An execution that has not ended. `overdue`: past its deadline. `painting`: overdue, and has a
-    claim whose lease has not ended."""
+    """An execution that has not ended. `overdue`: past its deadline. `stopped`: for 30 seconds no
+    prompt could be claimed. `painting`: overdue or stopped, and has a claim whose lease has not
+    ended."""
 
     id: UUID
     run: int
@@ -22,6 +23,7 @@ class LiveExecution(TypedDict):
     deadline_at: datetime | None
     age_seconds: float
     overdue: bool
+    stopped: bool
     painting: bool
 
 
@@ -29,7 +31,9 @@ _LIVE: LiteralString = """
     SELECT e.id, e.run, e.status, e.created_at, e.deadline_at,
         extract(epoch FROM now() - e.created_at)::float8 AS age_seconds,
         coalesce(e.deadline_at < now(), false) AS overdue,
-        CASE WHEN e.deadline_at < now() THEN EXISTS (
+        e.error_code IS NOT NULL
+            AND coalesce(e.stopped_at < now() - interval '30 seconds', true) AS stopped,
+        CASE WHEN e.deadline_at < now() OR e.error_code IS NOT NULL THEN EXISTS (
                 SELECT FROM public.workflow_batch_results r
                 WHERE r.execution_id = e.id AND r.status = 'processing'
                   AND r.claimed_until > now())
@@ -99,6 +103,17 @@ def keep_sweep_place(tx: Executor, kind: str, row: LiveExecution) -> None:
     )
 
 
+def extend_deadline(tx: Executor, execution_id: UUID, idle_seconds: int) -> bool:
+    """Moves a deadline that no caller gave to `idle_seconds` after the last success of the
+    execution's lane, at most 72 hours after the submission. True if it is in the future now."""
+    [row] = tx.fetch_all(
+        "SELECT app.extend_deadline(%(id)s, %(idle_seconds)s) AS deadline_at",
+        id=execution_id,
+        idle_seconds=idle_seconds,
+    )
+    return row["deadline_at"] is not None
+
+
 def count_live_executions(tx: Executor) -> tuple[int, int]:
     """How many executions have not ended, and how many of these are past their deadline."""
     row = tx.fetch_one(
@@ -116,6 +131,16 @@ def fetch_live_execution(tx: Executor, run: ExecutionRun) -> LiveExecution | Non
         _LIVE + "AND e.id = %(id)s AND e.run = %(run)s", id=run.execution_id, run=run.run
     )
     return cast(LiveExecution, rows[0]) if rows else None
+
+
+def count_closed_lanes(tx: Executor) -> int:
+    """How many lanes that executions wait for have been closed for ten minutes."""
+    return tx.fetch_one("SELECT app.count_closed_lanes() AS closed")["closed"]
+
+
+def forget_idle_lanes() -> Statement:
+    """Deletes the lanes that nobody used for a week, and the turns of a day ago."""
+    return ("SELECT app.forget_idle_lanes()", {})
 
 
 def list_deleted_executions(tx: Executor, limit: int) -> list[UUID]:
