@@ -22,6 +22,8 @@ MODEL_SECONDS = 3.5
 CONCURRENCY = 20
 PROMPTS = 100
 MODEL_ALONE = PROMPTS / CONCURRENCY * MODEL_SECONDS
+# A batch that is large enough to give every worker of a peer a task.
+WARM_UP = 40
 QUICK_ROUNDS, FULL_ROUNDS = 2, 5
 QUICK_PROMPTS, FULL_PROMPTS = 300, 1000
 
@@ -34,7 +36,9 @@ def run(names: list[str], *, full: bool) -> Iterator[Row]:
     prompts = FULL_PROMPTS if full else QUICK_PROMPTS
     redis_url = ""
     walls: Walls = {}
-    peers, missing = queues.find() if names != ["batch_efficiency"] else ({}, {})
+    peers, missing = (
+        queues.find(queues.PEERS_BY_NAME) if names != ["batch_efficiency"] else ({}, {})
+    )
     with contextlib.ExitStack() as resources:
         if peers:
             try:
@@ -147,6 +151,7 @@ class _Contest:
                 # A short warm-up.
                 self._scene.tell_model(seconds=0.2)
                 with queues.running(name, peers[name], self._variables) as queue:
+                    queue.run("paint", WARM_UP)
                     theirs(name, queue)
 
 

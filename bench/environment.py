@@ -20,7 +20,19 @@ BUILD = ROOT / ".aws-sam" / "build"
 # The interpreter without a virtual environment: it imports only from the given PYTHONPATH.
 BARE_PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
 
-PACKAGES = ("arq", "celery", "fastapi", "mangum", "psycopg", "pydantic", "PyJWT", "redis")
+PACKAGES = (
+    "arq",
+    "celery",
+    "fastapi",
+    "httpx",
+    "huey",
+    "mangum",
+    "psycopg",
+    "pydantic",
+    "PyJWT",
+    "pyrate-limiter",
+    "redis",
+)
 
 
 def python() -> Path:

@@ -1,7 +1,7 @@
-"""The peers: task queues, configured as an experienced user would configure them for this batch.
+"""The peers: task queues, configured as an experienced user would configure them for these batches.
 
 Each has a worker and a client, which are programs below bench/peers. They read the addresses of
-Redis, the model and S3 from environment variables.
+Redis, the model and S3 from environment variables. The limited ones also read the model's limit.
 """
 
 import contextlib
@@ -25,15 +25,14 @@ from local.wiring import bypass_proxies
 
 PYTHON_PROGRAMS, BULLMQ = PEERS / "queues", PEERS / "bullmq"
 PATIENCE_SECONDS = 300
-# A batch that is large enough to give every worker a task.
-WARM_UP = 40
 
 _names = count()
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The commands of a queue, and the versions of its packages."""
+    """The commands of a queue, and the versions of its packages. Without a worker, the client
+    paints."""
 
     worker: Sequence[str]
     client: Sequence[str]
@@ -56,7 +55,7 @@ def arq() -> Peer:
     return Peer([python, "-m", "arq", "arq_app.Worker"], [python, "arq_app.py"], {})
 
 
-def bullmq() -> Peer:
+def bullmq(program: str = "batch.mjs") -> Peer:
     """BullMQ, one Node process, twenty concurrent jobs. Installs it if the lock file changed."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
@@ -71,18 +70,50 @@ def bullmq() -> Peer:
         stamp.write_text(lock.read_text())
     packages = json.loads(lock.read_text())["packages"]
     versions = {name: packages[f"node_modules/{name}"]["version"] for name in ("bullmq", "ioredis")}
-    program = str(BULLMQ / "batch.mjs")
-    return Peer([node, program, "work"], [node, program, "submit"], versions)
+    command = [node, str(BULLMQ / program)]
+    return Peer([*command, "work"], [*command, "submit"], versions)
+
+
+def limited_bullmq() -> Peer:
+    """BullMQ with the worker's `limiter`."""
+    return bullmq("limited.mjs")
+
+
+def limited_celery() -> Peer:
+    """Celery with the task's `rate_limit`."""
+    python = str(environment.python())
+    options = ("--pool", "prefork", "--concurrency", "20", "--loglevel", "ERROR")
+    worker = [python, "-m", "celery", "--app", "limited_celery_app", "worker", *options]
+    return Peer(worker, [python, "limited_celery_app.py"], {})
+
+
+def limited_huey() -> Peer:
+    """huey with `rate_limit` and twenty threads, which look for tasks every 20 ms."""
+    python = str(environment.python())
+    options = ("--workers", "20", "--worker-type", "thread", "--delay", "0.02", "--quiet")
+    worker = [python, "-m", "huey.bin.huey_consumer", "limited_huey_app.huey", *options]
+    return Peer(worker, [python, "limited_huey_app.py"], {})
+
+
+def limited_httpx() -> Peer:
+    """httpx with the transport of pyrate-limiter: a program without a queue."""
+    return Peer([], [str(environment.python()), "limited_httpx_app.py"], {})
 
 
 PEERS_BY_NAME: dict[str, Callable[[], Peer]] = {"celery": celery, "arq": arq, "bullmq": bullmq}
+LIMITED_PEERS: dict[str, Callable[[], Peer]] = {
+    "bullmq": limited_bullmq,
+    "huey": limited_huey,
+    "pyrate-limiter": limited_httpx,
+    "celery": limited_celery,
+}
 
 
-def find() -> tuple[dict[str, Peer], dict[str, str]]:
+def find(makers: Mapping[str, Callable[[], Peer]]) -> tuple[dict[str, Peer], dict[str, str]]:
     """The peers that can run here, and for each of the others the reason."""
     found: dict[str, Peer] = {}
     missing: dict[str, str] = {}
-    for name, make in PEERS_BY_NAME.items():
+    for name, make in makers.items():
         try:
             found[name] = make()
         except CannotRun as error:
@@ -93,23 +124,35 @@ def find() -> tuple[dict[str, Peer], dict[str, str]]:
 class Queue:
     """The running processes of a peer."""
 
-    def __init__(self, name: str, worker: Popen[bytes], client: Popen[bytes]) -> None:
+    def __init__(self, name: str, worker: Popen[bytes] | None, client: Popen[bytes]) -> None:
         self._name = name
         self._worker = worker
         self._client = client
 
+    def submit(self, batch: str, task: str, number: int) -> None:
+        """Has the client submit `number` tasks (`paint` or `nothing`)."""
+        given = self._client.stdin
+        assert given is not None
+        given.write(f"{batch} {task} {number}\n".encode())
+        given.flush()
+
+    def check(self) -> None:
+        """Raises CannotRun if a process of the peer has ended."""
+        for process in filter(None, (self._worker, self._client)):
+            if process.poll() is not None:
+                raise CannotRun(f"{self._name} gave up; see {SCRATCH}/{self._name}.log")
+
     def run(self, task: str, number: int) -> float:
         """Seconds from the submission of `number` tasks (`paint` or `nothing`) until the client
         reads the result of their aggregate. Raises CannotRun if there is no result in time."""
-        given, told = self._client.stdin, self._client.stdout
-        assert given is not None
+        told = self._client.stdout
         assert told is not None
-        given.write(f"batch-{os.getpid()}-{next(_names)} {task} {number}\n".encode())
-        given.flush()
+        self.submit(f"batch-{os.getpid()}-{next(_names)}", task, number)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not select.select([told], [], [], 1)[0]:
-            if self._worker.poll() is not None or time.monotonic() > deadline:
-                raise CannotRun(f"{self._name} gave up; see {SCRATCH}/{self._name}.log")
+            self.check()
+            if time.monotonic() > deadline:
+                raise CannotRun(f"{self._name} was too slow; see {SCRATCH}/{self._name}.log")
         line = told.readline()
         if not line:
             raise CannotRun(f"{self._name}'s client ended; see {SCRATCH}/{self._name}.log")
@@ -118,14 +161,18 @@ class Queue:
 
 @contextlib.contextmanager
 def running(name: str, peer: Peer, variables: Mapping[str, str]) -> Iterator[Queue]:
-    """Starts the peer with these variables (REDIS_URL, MODEL_URL, BUCKET_URL) and warms it up."""
+    """Starts the peer with these variables (REDIS_URL, MODEL_URL and others)."""
     log = SCRATCH / f"{name}.log"
     given = {**os.environ, **bypass_proxies(), **variables, "PYTHONUNBUFFERED": "1"}
     log.unlink(missing_ok=True)
-    worker = children.spawn(peer.worker, log=log, env=given, cwd=PYTHON_PROGRAMS)
-    try:
-        with (
-            log.open("ab") as complaints,
+    with contextlib.ExitStack() as resources:
+        worker = None
+        if peer.worker:
+            worker = children.spawn(peer.worker, log=log, env=given, cwd=PYTHON_PROGRAMS)
+            # Kills the whole process group. An orderly end has no use here.
+            resources.callback(children.end, worker, signal.SIGKILL, 5)
+        complaints = resources.enter_context(log.open("ab"))
+        client = resources.enter_context(
             subprocess.Popen(
                 children.on_leash(peer.client, parent=os.getpid()),
                 stdin=subprocess.PIPE,
@@ -133,14 +180,7 @@ def running(name: str, peer: Peer, variables: Mapping[str, str]) -> Iterator[Que
                 stderr=complaints,
                 env=given,
                 cwd=PYTHON_PROGRAMS,
-            ) as client,
-        ):
-            try:
-                queue = Queue(name, worker, client)
-                queue.run("paint", WARM_UP)
-                yield queue
-            finally:
-                client.kill()
-    finally:
-        # Kills the whole process group. An orderly end has no use here.
-        children.end(worker, signal.SIGKILL, 5)
+            )
+        )
+        resources.callback(client.kill)
+        yield Queue(name, worker, client)

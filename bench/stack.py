@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import model_control
 from bench.environment import SCRATCH
 from bench.measure import CannotRun
 from local.demo.api_client import ApiClient
@@ -46,13 +46,7 @@ class Stack:
 
     def tell_model(self, *, seconds: float) -> None:
         """Sets the time that the stand-in model takes for an image."""
-        rules = {"rules": [{"match": "", "behave": "ok", "delay_ms": seconds * 1000}]}
-        request = urllib.request.Request(
-            f"{self.access['model_url']}/_control", json.dumps(rules).encode()
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=10) as response:
-            response.read()
+        model_control.take(self.access["model_url"], seconds)
 
     def warm(self, environments: int) -> None:
         """Makes sure that so many execution environments of generate are running."""
@@ -63,36 +57,47 @@ class Stack:
     def paint(self, prompts: int) -> float:
         """Seconds from the submission of a batch until the api first reports it completed. Raises
         CannotRun if an image is missing."""
-        body = {
-            "workflow_id": self.workflow_id,
-            "prompts": [f"prompt number {number} of a batch" for number in range(prompts)],
-            "api_key": "the-stand-in-takes-any-key",
-        }
+        texts = [f"prompt number {number} of a batch" for number in range(prompts)]
         began = time.perf_counter()
-        execution_id = self.api.post("/v1/executions", body, str(uuid.uuid4())).json()["id"]
-        while True:
-            execution = self.api.get(f"/v1/executions/{execution_id}").json()
-            seconds = time.perf_counter() - began
-            if execution["status"] not in ("pending", "processing"):
-                break
-            if seconds > PATIENCE_SECONDS:
-                raise CannotRun(f"a batch of {prompts} did not end in {PATIENCE_SECONDS} s")
-            time.sleep(POLL_SECONDS)
-        if (execution["output_data"] or {}).get("successful") != prompts:
-            raise CannotRun(f"a batch of {prompts} ended with {execution['output_data']}")
+        output = self.wait(self.submit(texts, "the-stand-in-takes-any-key"))
+        seconds = time.perf_counter() - began
+        if output.get("successful") != prompts:
+            raise CannotRun(f"a batch of {prompts} ended with {output}")
         return seconds
+
+    def submit(self, prompts: Sequence[str], api_key: str) -> str:
+        """Submits a batch with an API key of the model; returns the id of the execution."""
+        body = {"workflow_id": self.workflow_id, "prompts": prompts, "api_key": api_key}
+        return self.api.post("/v1/executions", body, str(uuid.uuid4())).json()["id"]
+
+    def wait(self, execution_id: str) -> Mapping[str, Any]:
+        """Waits until an execution has ended; returns its counts. Raises CannotRun if that takes
+        longer than ten minutes."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            execution = self.api.get(f"/v1/executions/{execution_id}").json()
+            if execution["status"] not in ("pending", "processing"):
+                return execution["output_data"] or {}
+            time.sleep(POLL_SECONDS)
+        raise CannotRun(f"a batch did not end in {PATIENCE_SECONDS} s")
+
+    def cancel(self, execution_id: str) -> None:
+        """Cancels an execution and waits until it has ended."""
+        self.api.post(f"/v1/executions/{execution_id}/cancel", {}, str(uuid.uuid4()))
+        self.wait(execution_id)
 
 
 @contextlib.contextmanager
-def running(name: str, *, concurrency: int) -> Iterator[Stack]:
-    """A new stack below .build/bench. It is stopped and deleted when the block ends, also by an
-    error."""
+def running(name: str, *, concurrency: int, **variables: str) -> Iterator[Stack]:
+    """A new stack below .build/bench, with further environment variables. It is stopped and deleted
+    when the block ends, also by an error."""
     directory = SCRATCH / name
     environment = {
         **{key: value for key, value in os.environ.items() if key != "GEMINI_API_KEY"},
         "LOCAL_DIR": str(directory),
         "CONCURRENCY": str(concurrency),
         "POWERTOOLS_LOG_LEVEL": "INFO",
+        **variables,
     }
     for setting in ("DATABASE_URL", "PORT", "FUNCTIONS_URL"):
         environment.pop(setting, None)

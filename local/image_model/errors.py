@@ -68,6 +68,11 @@ def _throttle(model: str) -> GoogleError:
     return limited(model, [10])
 
 
+def _no_capacity(model: str) -> GoogleError:
+    """The answer that names no limit, because Google's own capacity is used up."""
+    return limited(model, [])
+
+
 def _quota(model: str) -> GoogleError:
     return _exhausted(model, "GenerateRequestsPerDayPerProjectPerModel-FreeTier", "100")
 
@@ -235,6 +240,7 @@ FAILURES: Mapping[int, Callable[[], GoogleError]] = {
 # Behaviour → the error answer to a call for a model.
 ERRORS: Mapping[str, Callable[[str], GoogleError]] = {
     "throttle": _throttle,
+    "exhausted": _no_capacity,
     "quota": _quota,
     "limit_zero": _limit_zero,
     "prepay": _prepay,

@@ -79,6 +79,7 @@ def test_references_ratio_and_size_reach_the_painter(url: str) -> None:
 # Behaviour → code, status, type of the detail, words of the message.
 SDK_ERRORS = {
     "throttle": (429, "RESOURCE_EXHAUSTED", "QuotaFailure", "exceeded your current quota"),
+    "exhausted": (429, "RESOURCE_EXHAUSTED", None, "Resource has been exhausted"),
     "quota": (429, "RESOURCE_EXHAUSTED", "QuotaFailure", "exceeded your current quota"),
     "limit_zero": (429, "RESOURCE_EXHAUSTED", "QuotaFailure", "limit: 0"),
     "prepay": (429, "RESOURCE_EXHAUSTED", None, "Your prepayment credits are depleted"),

@@ -12,9 +12,9 @@ HEADERS = {"Content-Type": "application/json", "x-goog-api-key": "the-stand-in-t
 IMAGE = {"Content-Type": "image/png"}
 
 
-def ask(number: int) -> bytes:
+def ask(number: int, batch: str = "a batch") -> bytes:
     """The body of the model call."""
-    parts = [{"text": f"prompt number {number} of a batch"}]
+    parts = [{"text": f"prompt number {number} of {batch}"}]
     config = {"responseModalities": ["IMAGE"]}
     return json.dumps(
         {"contents": [{"role": "user", "parts": parts}], "generationConfig": config}
