@@ -513,7 +513,7 @@ def test_the_runbook_names_only_existing_codes() -> None:
     text = (ROOT / "docs/runbook.md").read_text()
     section = text[text.index("## api-server-errors") : text.index("## dead-letters")]
     fields = {"gateway_error", "integration_error", "latency_ms", "integration_ms", "execution_id"}
-    fields |= {"recover_executions", "remove_images"}
+    fields |= {"recover_executions", "remove_images", "limited_by", "provider_limit"}
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", section)) - fields
     assert {"database_unavailable", "provider_rate_limited"} <= named
     assert {code for code in named if f"`{code}`" not in table} == set()
