@@ -162,7 +162,7 @@ BEGIN
         IF is_probe THEN
             l.probe_at := p_now;
             l.probe_prompt := prompt;
-        ELSIF l.suspicion > 0 THEN
+        ELSIF l.suspicion > 0 AND coalesce(l.limit_per_minute, l.learned_per_minute) IS NULL THEN
             l.doubtful := l.doubtful || p_now;
         END IF;
     END IF;
@@ -300,7 +300,7 @@ COMMENT ON COLUMN app_private.lanes.learned_at IS 'When a refusal taught the lan
 
 COMMENT ON COLUMN app_private.lanes.starts IS 'Accepted calls by sixtieth of a minute. The sixtieth n since 1970 has the subscript n % 60 + 1.';
 
-COMMENT ON COLUMN app_private.lanes.suspicion IS 'Evidence that an open lane has a limit: up by one for a refusal, down by two for acceptance.';
+COMMENT ON COLUMN app_private.lanes.suspicion IS 'Evidence of a limit, or of a lower limit: up by each refusal, down by each accepted call.';
 
 COMMENT ON COLUMN app_private.lanes.doubtful IS 'Calls of a suspected lane that were granted and may still be refused.';
 
@@ -511,7 +511,7 @@ BEGIN
     WHEN 'refused' THEN
         counts := coalesce(l.successes - p_successes_seen >= 3, false);
         l := app_private.learn_refusal(l, is_probe, p_granted_at,
-            CASE WHEN p_retry_after BETWEEN 0 AND 3600 THEN p_retry_after END,
+            CASE WHEN p_retry_after >= 0 THEN p_retry_after END,
             CASE WHEN p_quota_value > 0 THEN p_quota_value END, p_now);
     WHEN 'failed' THEN
         l := app_private.learn_failure(l, is_probe, prompt, p_granted_at, p_now);
@@ -1008,7 +1008,7 @@ BEGIN
             l.learned_at := p_now;
             l.closed_by := 'provider_limit';
             l.closed_since := p_now;
-            l.closed_until := p_now + make_interval(secs => p_delay);
+            l.closed_until := p_now + make_interval(secs => least(p_delay, 300));
             l.probe_at := NULL;
             RETURN l;
         END IF;
@@ -1018,24 +1018,13 @@ BEGIN
         l.learned_per_minute := p_quota_value;
         l.refused_per_minute := p_quota_value;
     ELSE
-        l.refused_per_minute := greatest(l.refused_per_minute, l.learned_per_minute);
-        IF NOT p_is_probe THEN
-            l.learned_per_minute := greatest(
-                0.97 * l.learned_per_minute, 0.85 * l.refused_per_minute);
-        END IF;
-        -- Refused twice in a row, or for a known time: this is a limit.
-        IF p_delay IS NOT NULL OR l.closed_until
-           <= l.closed_since + make_interval(secs => 1.01 * app_private.lane_step(l, p_now)) THEN
-            l.learned_per_minute := least(l.learned_per_minute, greatest(accepted,
-                l.learned_per_minute * CASE WHEN p_is_probe THEN 0.5 ELSE 0.85 END));
-            l.refused_per_minute := least(l.refused_per_minute, l.learned_per_minute / 0.85);
-        END IF;
+        l := app_private.lower_pace(l, p_is_probe, p_delay IS NOT NULL, p_now);
     END IF;
     l.learned_at := p_now;
     l.probe_at := NULL;
     IF p_delay IS NOT NULL THEN
         l.closed_by := NULL;
-        l.due_at := p_now + make_interval(secs => p_delay);
+        l.due_at := p_now + make_interval(secs => least(p_delay, 300));
     ELSE
         l.closed_since := CASE WHEN l.closed_by IS NULL THEN p_now ELSE l.closed_since END;
         l.closed_by := 'provider_limit';
@@ -1071,13 +1060,15 @@ BEGIN
     IF p_granted_at = ANY (l.doubtful) THEN
         l.doubtful := array_remove(l.doubtful, p_granted_at);
         l.suspicion := greatest(0, l.suspicion - 2);
+    ELSIF l.learned_per_minute IS NOT NULL THEN
+        l.suspicion := greatest(0, l.suspicion - 2);
     END IF;
     IF coalesce(p_granted_at > l.learned_at, true)
        AND app_private.accepted_calls(l, p_now) >= 0.7 * l.learned_per_minute THEN
         l.learned_per_minute := l.learned_per_minute * CASE
             WHEN coalesce(l.learned_at < p_now - make_interval(secs => 5 * l.minute_seconds), true)
             THEN 1 + least(0.25, greatest(0.005, 0.3 / l.learned_per_minute))
-            WHEN l.learned_per_minute < l.refused_per_minute THEN 1.0005
+            WHEN l.learned_per_minute < l.refused_per_minute THEN 1 + least(0.03, greatest(0.0005, 0.03 / l.learned_per_minute))
             ELSE 1 END;
     END IF;
     RETURN l;
@@ -1102,6 +1093,38 @@ BEGIN
 END $$;
 
 ALTER FUNCTION app_private.lock_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_minute double precision, p_now timestamp with time zone) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.lower_pace(l app_private.lanes, p_is_probe boolean, p_has_delay boolean, p_now timestamp with time zone) RETURNS app_private.lanes
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+DECLARE
+    closed double precision := extract(epoch FROM p_now - l.closed_since);
+    enough double precision := least(7 * app_private.lane_step(l, p_now), l.minute_seconds / 4);
+BEGIN
+    l.refused_per_minute := greatest(l.refused_per_minute, l.learned_per_minute);
+    l.suspicion := l.suspicion + 3;
+    IF l.suspicion > 30 THEN
+        l.suspicion := 0;
+        l.learned_per_minute := least(l.learned_per_minute, greatest(
+            0.7 * l.learned_per_minute, app_private.accepted_calls(l, p_now)));
+        l.refused_per_minute := greatest(l.learned_per_minute, 0.85 * l.refused_per_minute);
+    ELSIF p_has_delay AND l.learned_at > p_now - make_interval(secs => l.minute_seconds / 6) THEN
+        l.refused_per_minute := l.learned_per_minute;
+        l.learned_per_minute := 0.97 * l.learned_per_minute;
+    ELSIF NOT p_is_probe THEN
+        l.learned_per_minute := greatest(0.97 * l.learned_per_minute,
+            least(l.learned_per_minute, 0.85 * l.refused_per_minute));
+    ELSIF closed BETWEEN enough AND l.minute_seconds / 2
+          AND l.learned_at < l.closed_since + make_interval(secs => enough) THEN
+        l.learned_per_minute := least(l.learned_per_minute, greatest(l.learned_per_minute / 2,
+            app_private.accepted_calls(l, p_now) / (1 - closed / l.minute_seconds)));
+        l.refused_per_minute := l.learned_per_minute;
+    END IF;
+    RETURN l;
+END $$;
+
+ALTER FUNCTION app_private.lower_pace(l app_private.lanes, p_is_probe boolean, p_has_delay boolean, p_now timestamp with time zone) OWNER TO masstock_owner;
 
 CREATE FUNCTION app_private.mac(p_id integer, p_message text) RETURNS text
     LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -1139,9 +1162,9 @@ BEGIN
     l.refused_per_minute := CASE WHEN l.refused_per_minute > 0 AND l.refused_per_minute <= 1000000
                                  THEN l.refused_per_minute END;
     l.learned_at := CASE WHEN l.learned_at <= p_now THEN l.learned_at END;
-    l.due_at := CASE WHEN l.due_at <= p_now + interval '1 hour'
+    l.due_at := CASE WHEN l.due_at <= p_now + interval '300 seconds'
                      THEN greatest(l.due_at, p_now - interval '1 hour') ELSE p_now END;
-    l.suspicion := CASE WHEN l.suspicion BETWEEN 0 AND 20 THEN l.suspicion ELSE 0 END;
+    l.suspicion := CASE WHEN l.suspicion BETWEEN 0 AND 30 THEN l.suspicion ELSE 0 END;
     l.doubtful := CASE WHEN l.suspicion > 0 AND cardinality(l.doubtful) BETWEEN 1 AND 100
                        THEN l.doubtful ELSE '{}' END;
     l.refusal_seconds := CASE WHEN l.refusal_seconds BETWEEN 0.01 AND 2 THEN l.refusal_seconds
@@ -2352,6 +2375,8 @@ REVOKE ALL ON FUNCTION app_private.learn_refusal(l app_private.lanes, p_is_probe
 REVOKE ALL ON FUNCTION app_private.learn_success(l app_private.lanes, p_is_probe boolean, p_granted_at timestamp with time zone, p_now timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.lock_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_minute double precision, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.lower_pace(l app_private.lanes, p_is_probe boolean, p_has_delay boolean, p_now timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.mac(p_id integer, p_message text) FROM PUBLIC;
 

@@ -46,12 +46,14 @@ def database() -> Iterator[psycopg.Connection]:
 class Lanes:
     """A lane of its own. `owner` is the client whose key it is for; None is the platform's lane."""
 
+    max_throttles = 20
+
     def __init__(
         self,
         connection: psycopg.Connection,
         lane: UUID,
         *,
-        owner: UUID | None = UUID(int=1),
+        owner: UUID | None = None,
         minute_seconds: float = 60,
     ) -> None:
         self._connection, self._lane, self._owner = connection, lane, owner
@@ -63,10 +65,9 @@ class Lanes:
         return Grant(*self._call(ENTER, execution, prompt, now, client=execution.client))
 
     def leave(
-        self, execution: Execution, prompt: int, granted: float, answer: object, now: float
+        self, execution: Execution, prompt: int, granted: float, answer: Answer, now: float
     ) -> Lesson:
         """Tells app.leave_lane."""
-        assert isinstance(answer, Answer)
         counts, wait_seconds, was_probe, successes = self._call(
             LEAVE,
             execution,

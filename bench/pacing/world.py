@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from uuid import UUID
 
-from bench.pacing.providers import Provider
+from bench.pacing.providers import Answer, Provider
 
 NETWORK_SECONDS = 0.05
 # A Wait state, the next invocation and the claim.
 TRANSITION_SECONDS = 0.1
 LONGEST_SLEEP_SECONDS = 1.0
 SLEEP_PER_INVOCATION_SECONDS = 3.0
-MAX_THROTTLES, MAX_FAILURES, MAX_PROBES = 20, 4, 10
+MAX_FAILURES, MAX_PROBES = 4, 10
 LEASE_SECONDS = 225
 
 
@@ -56,16 +56,19 @@ class Execution:
 
 
 class Pacer(Protocol):
-    """Decides when calls are made, and learns from their ends."""
+    """Decides when calls are made, and learns from their ends. So many refusals that count end a
+    prompt."""
+
+    max_throttles: int
 
     def enter(self, execution: Execution, prompt: int, now: float) -> Grant:
         """May this prompt call the model now?"""
         ...
 
     def leave(
-        self, execution: Execution, prompt: int, granted: float, answer: object, now: float
+        self, execution: Execution, prompt: int, granted: float, answer: Answer, now: float
     ) -> Lesson:
-        """A call that was granted at a time ended. `answer` is an Answer."""
+        """A call that was granted at a time ended."""
         ...
 
 
@@ -177,8 +180,7 @@ class World:
         self, now: float, execution: Execution, prompt: int, granted: float, answer: object
     ) -> None:
         lesson = self._pacer.leave(execution, prompt, granted, answer, now)
-        verdict = getattr(answer, "verdict")  # noqa: B009
-        if verdict == "answered":
+        if answer.verdict == "answered":
             self.images.append(granted)
             execution.started.append(granted)
             execution.done.append(now)
@@ -187,14 +189,14 @@ class World:
         tries = self._tries[execution.id, prompt]
         tries["probes"] += lesson.was_probe
         if lesson.counts:
-            tries["throttles" if verdict == "refused" else "failures"] += 1
+            tries["throttles" if answer.verdict == "refused" else "failures"] += 1
         if (
-            tries["throttles"] >= MAX_THROTTLES
+            tries["throttles"] >= self._pacer.max_throttles
             or tries["failures"] >= MAX_FAILURES
             or tries["probes"] >= MAX_PROBES
         ):
             self._lose(now, execution)
-        elif verdict == "refused" or not lesson.counts:
+        elif answer.verdict == "refused" or not lesson.counts:
             self._wait(now, execution, prompt, lesson.wait_seconds)
         else:
             # The state machine repeats a failure after a random time.

@@ -49,7 +49,7 @@ COMMENT ON COLUMN app_private.lanes.learned_at IS
 COMMENT ON COLUMN app_private.lanes.starts IS
     'Accepted calls by sixtieth of a minute. The sixtieth n since 1970 has the subscript n % 60 + 1.';
 COMMENT ON COLUMN app_private.lanes.suspicion IS
-    'Evidence that an open lane has a limit: up by one for a refusal, down by two for acceptance.';
+    'Evidence of a limit, or of a lower limit: up by each refusal, down by each accepted call.';
 COMMENT ON COLUMN app_private.lanes.doubtful IS
     'Calls of a suspected lane that were granted and may still be refused.';
 COMMENT ON COLUMN app_private.lanes.refusal_seconds IS
@@ -105,9 +105,9 @@ BEGIN
     l.refused_per_minute := CASE WHEN l.refused_per_minute > 0 AND l.refused_per_minute <= 1000000
                                  THEN l.refused_per_minute END;
     l.learned_at := CASE WHEN l.learned_at <= p_now THEN l.learned_at END;
-    l.due_at := CASE WHEN l.due_at <= p_now + interval '1 hour'
+    l.due_at := CASE WHEN l.due_at <= p_now + interval '300 seconds'
                      THEN greatest(l.due_at, p_now - interval '1 hour') ELSE p_now END;
-    l.suspicion := CASE WHEN l.suspicion BETWEEN 0 AND 20 THEN l.suspicion ELSE 0 END;
+    l.suspicion := CASE WHEN l.suspicion BETWEEN 0 AND 30 THEN l.suspicion ELSE 0 END;
     l.doubtful := CASE WHEN l.suspicion > 0 AND cardinality(l.doubtful) BETWEEN 1 AND 100
                        THEN l.doubtful ELSE '{}' END;
     l.refusal_seconds := CASE WHEN l.refusal_seconds BETWEEN 0.01 AND 2 THEN l.refusal_seconds
@@ -229,6 +229,123 @@ BEGIN
     RETURN l;
 END $$;
 
+-- Returns the first time from `p_from` that is at least `p_spacing` seconds from each taken one.
+CREATE FUNCTION app_private.first_gap(
+    p_taken timestamptz[], p_from timestamptz, p_spacing double precision) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+DECLARE
+    spacing interval := make_interval(secs => p_spacing);
+    almost interval := make_interval(secs => p_spacing * 0.99);
+    taken timestamptz;
+BEGIN
+    FOR taken IN SELECT t FROM unnest(p_taken) AS t ORDER BY t LOOP
+        EXIT WHEN taken >= p_from + almost;
+        IF taken > p_from - almost THEN
+            p_from := taken + spacing;
+        END IF;
+    END LOOP;
+    RETURN p_from;
+END $$;
+
+-- Compares an execution with the others that asked the lane lately. `turns` and `client_turns` are
+-- those of the execution, or what a newcomer begins with: nobody saves turns. The lane is shared
+-- between `shares`: clients on the platform's lane, and executions of one client.
+CREATE FUNCTION app_private.compare_turns(
+    p_lane uuid, p_owner uuid, p_client uuid, p_execution uuid, p_now timestamptz,
+    OUT is_its_turn boolean, OUT shares double precision, OUT turns double precision,
+    OUT client_turns double precision)
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    WITH lately AS (
+        SELECT t.turns, t.client_turns, t.client_id, t.execution_id = p_execution AS is_own,
+            p_owner IS NOT NULL OR t.client_id IS NOT DISTINCT FROM p_client AS is_same_client,
+            t.waits_until > p_now - interval '5 seconds' AS waits
+        FROM app_private.lane_turns t
+        WHERE t.lane_id = p_lane AND t.asked_at <= p_now
+          AND greatest(t.asked_at, t.waits_until)
+              BETWEEN p_now - interval '5 seconds' AND p_now + interval '1 hour'
+    ), others AS (
+        SELECT count(*) FILTER (WHERE is_same_client) AS executions,
+            count(DISTINCT client_id) FILTER (WHERE NOT is_same_client) AS clients,
+            min(l.turns) FILTER (WHERE is_same_client) AS turns,
+            min(l.turns) FILTER (WHERE is_same_client AND waits) AS waiting_turns,
+            min(l.client_turns) FILTER (WHERE NOT is_same_client) AS client_turns,
+            min(l.client_turns) FILTER (WHERE NOT is_same_client AND waits) AS waiting_client_turns
+        FROM lately l WHERE NOT is_own
+    ), own AS (
+        SELECT greatest((SELECT l.turns FROM lately l WHERE is_own), others.turns - 1) AS turns,
+            greatest((SELECT max(l.client_turns) FROM lately l WHERE is_same_client),
+                     others.client_turns - 1) AS client_turns
+        FROM others
+    )
+    SELECT coalesce(own.client_turns <= waiting_client_turns, true)
+            AND coalesce(own.turns <= waiting_turns, true),
+        (1 + clients) * (1 + executions)::double precision,
+        coalesce(own.turns, 0), coalesce(own.client_turns, 0)
+    FROM others, own
+$$;
+
+-- Notes that a prompt asks a lane that grants one call every `p_step` seconds. Grants the call if one
+-- is due and it is the execution's turn, or if the last slot stood unused. Else returns when to come
+-- again, from `p_closed_until`: the prompts of an execution come one by one, twice as often as its
+-- share is, so that no slot is lost if some are late.
+CREATE FUNCTION app_private.take_turn(
+    l app_private.lanes, p_step double precision, p_closed_until timestamptz, p_owner uuid,
+    p_client uuid, p_execution uuid, p_prompt integer, p_now timestamptz,
+    OUT granted boolean, OUT return_at timestamptz, OUT waits_since timestamptz,
+    OUT slot timestamptz)
+LANGUAGE plpgsql VOLATILE SET search_path = '' AS $$
+DECLARE
+    step interval := make_interval(secs => p_step);
+    mine record;
+    own app_private.lane_turns;
+    waiting integer[];
+    places timestamptz[];
+BEGIN
+    SELECT * INTO mine
+    FROM app_private.compare_turns(l.id, p_owner, p_client, p_execution, p_now);
+    SELECT * INTO own FROM app_private.lane_turns t
+    WHERE t.lane_id = l.id AND t.execution_id = p_execution;
+    waits_since := CASE
+        WHEN greatest(own.asked_at, own.waits_until)
+             BETWEEN p_now - interval '10 minutes' AND p_now + interval '1 hour'
+             AND own.waits_since <= p_now THEN own.waits_since ELSE p_now END;
+    SELECT coalesce(array_agg(w.prompt), '{}'), coalesce(array_agg(w.at), '{}') INTO waiting, places
+    FROM unnest(own.prompts, own.return_at) AS w (prompt, at)
+    WHERE w.prompt <> p_prompt
+      AND w.at BETWEEN p_now - interval '5 seconds' AND p_now + interval '1 hour';
+    slot := greatest(l.due_at, p_now - 2 * step);
+    granted := p_closed_until IS NULL AND slot <= p_now
+        AND (mine.is_its_turn OR slot + step <= p_now);
+    IF granted THEN
+        mine.turns := mine.turns + 1;
+        mine.client_turns := mine.client_turns + 1;
+        UPDATE app_private.lane_turns t SET client_turns = mine.client_turns
+        WHERE t.lane_id = l.id AND t.client_id = p_client AND t.execution_id <> p_execution
+          AND p_owner IS NULL;
+    ELSE
+        return_at := greatest(p_closed_until, slot, p_now + interval '20 milliseconds');
+        IF p_closed_until IS NULL AND NOT mine.is_its_turn THEN
+            return_at := greatest(return_at, slot + step);
+        END IF;
+        return_at := app_private.first_gap(places, return_at, p_step * mine.shares / 2);
+        waiting := waiting || p_prompt;
+        places := places || least(return_at, p_now + interval '1 hour');
+    END IF;
+    INSERT INTO app_private.lane_turns AS t
+    VALUES (l.id, p_execution, p_client, mine.turns, mine.client_turns, waiting, places, p_now,
+            (SELECT max(at) FROM unnest(places) AS at), waits_since)
+    ON CONFLICT (lane_id, execution_id) DO UPDATE
+    SET client_id = excluded.client_id, turns = excluded.turns,
+        client_turns = excluded.client_turns, prompts = excluded.prompts,
+        return_at = excluded.return_at, asked_at = excluded.asked_at,
+        waits_until = excluded.waits_until, waits_since = excluded.waits_since;
+    IF own.lane_id IS NULL THEN
+        DELETE FROM app_private.lane_turns t
+        WHERE t.lane_id = l.id AND t.asked_at < p_now - interval '2 hours'
+          AND coalesce(t.waits_until < p_now - interval '10 minutes', true);
+    END IF;
+END $$;
+
 -- Returns how a lane is now. `limited_by` is none for a lane whose pace nobody waits for. `opens_at` is
 -- when the next call is granted on a closed lane. The limits are in calls per minute.
 CREATE FUNCTION app.lane_state(
@@ -273,6 +390,10 @@ REVOKE EXECUTE ON FUNCTION
     app_private.count_start(app_private.lanes, timestamptz, integer),
     app_private.accepted_calls(app_private.lanes, timestamptz),
     app_private.believe_accepted(app_private.lanes, timestamptz),
+    app_private.first_gap(timestamptz[], timestamptz, double precision),
+    app_private.compare_turns(uuid, uuid, uuid, uuid, timestamptz),
+    app_private.take_turn(app_private.lanes, double precision, timestamptz, uuid, uuid, uuid, integer,
+                          timestamptz),
     app.lane_state(uuid, timestamptz)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION app.lane_state(uuid, timestamptz) TO masstock_worker;

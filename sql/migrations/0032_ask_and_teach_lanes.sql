@@ -4,123 +4,6 @@ GRANT CREATE ON SCHEMA app, app_private TO masstock_owner;
 RESET ROLE;
 SET LOCAL ROLE masstock_owner;
 
--- Returns the first time from `p_from` that is at least `p_spacing` seconds from each taken one.
-CREATE FUNCTION app_private.first_gap(
-    p_taken timestamptz[], p_from timestamptz, p_spacing double precision) RETURNS timestamptz
-LANGUAGE plpgsql STABLE SET search_path = '' AS $$
-DECLARE
-    spacing interval := make_interval(secs => p_spacing);
-    almost interval := make_interval(secs => p_spacing * 0.99);
-    taken timestamptz;
-BEGIN
-    FOR taken IN SELECT t FROM unnest(p_taken) AS t ORDER BY t LOOP
-        EXIT WHEN taken >= p_from + almost;
-        IF taken > p_from - almost THEN
-            p_from := taken + spacing;
-        END IF;
-    END LOOP;
-    RETURN p_from;
-END $$;
-
--- Compares an execution with the others that asked the lane lately. `turns` and `client_turns` are
--- those of the execution, or what a newcomer begins with: nobody saves turns. The lane is shared
--- between `shares`: clients on the platform's lane, and executions of one client.
-CREATE FUNCTION app_private.compare_turns(
-    p_lane uuid, p_owner uuid, p_client uuid, p_execution uuid, p_now timestamptz,
-    OUT is_its_turn boolean, OUT shares double precision, OUT turns double precision,
-    OUT client_turns double precision)
-LANGUAGE sql STABLE SET search_path = '' AS $$
-    WITH lately AS (
-        SELECT t.turns, t.client_turns, t.client_id, t.execution_id = p_execution AS is_own,
-            p_owner IS NOT NULL OR t.client_id IS NOT DISTINCT FROM p_client AS is_same_client,
-            t.waits_until > p_now - interval '5 seconds' AS waits
-        FROM app_private.lane_turns t
-        WHERE t.lane_id = p_lane AND t.asked_at <= p_now
-          AND greatest(t.asked_at, t.waits_until)
-              BETWEEN p_now - interval '5 seconds' AND p_now + interval '1 hour'
-    ), others AS (
-        SELECT count(*) FILTER (WHERE is_same_client) AS executions,
-            count(DISTINCT client_id) FILTER (WHERE NOT is_same_client) AS clients,
-            min(l.turns) FILTER (WHERE is_same_client) AS turns,
-            min(l.turns) FILTER (WHERE is_same_client AND waits) AS waiting_turns,
-            min(l.client_turns) FILTER (WHERE NOT is_same_client) AS client_turns,
-            min(l.client_turns) FILTER (WHERE NOT is_same_client AND waits) AS waiting_client_turns
-        FROM lately l WHERE NOT is_own
-    ), own AS (
-        SELECT greatest((SELECT l.turns FROM lately l WHERE is_own), others.turns - 1) AS turns,
-            greatest((SELECT max(l.client_turns) FROM lately l WHERE is_same_client),
-                     others.client_turns - 1) AS client_turns
-        FROM others
-    )
-    SELECT coalesce(own.client_turns <= waiting_client_turns, true)
-            AND coalesce(own.turns <= waiting_turns, true),
-        (1 + clients) * (1 + executions)::double precision,
-        coalesce(own.turns, 0), coalesce(own.client_turns, 0)
-    FROM others, own
-$$;
-
--- Notes that a prompt asks a lane that grants one call every `p_step` seconds. Grants the call if one
--- is due and it is the execution's turn, or if the last slot stood unused. Else returns when to come
--- again, from `p_closed_until`: the prompts of an execution come one by one, twice as often as its
--- share is, so that no slot is lost if some are late.
-CREATE FUNCTION app_private.take_turn(
-    l app_private.lanes, p_step double precision, p_closed_until timestamptz, p_owner uuid,
-    p_client uuid, p_execution uuid, p_prompt integer, p_now timestamptz,
-    OUT granted boolean, OUT return_at timestamptz, OUT waits_since timestamptz,
-    OUT slot timestamptz)
-LANGUAGE plpgsql VOLATILE SET search_path = '' AS $$
-DECLARE
-    step interval := make_interval(secs => p_step);
-    mine record;
-    own app_private.lane_turns;
-    waiting integer[];
-    places timestamptz[];
-BEGIN
-    SELECT * INTO mine
-    FROM app_private.compare_turns(l.id, p_owner, p_client, p_execution, p_now);
-    SELECT * INTO own FROM app_private.lane_turns t
-    WHERE t.lane_id = l.id AND t.execution_id = p_execution;
-    waits_since := CASE
-        WHEN greatest(own.asked_at, own.waits_until)
-             BETWEEN p_now - interval '10 minutes' AND p_now + interval '1 hour'
-             AND own.waits_since <= p_now THEN own.waits_since ELSE p_now END;
-    SELECT coalesce(array_agg(w.prompt), '{}'), coalesce(array_agg(w.at), '{}') INTO waiting, places
-    FROM unnest(own.prompts, own.return_at) AS w (prompt, at)
-    WHERE w.prompt <> p_prompt
-      AND w.at BETWEEN p_now - interval '5 seconds' AND p_now + interval '1 hour';
-    slot := greatest(l.due_at, p_now - 2 * step);
-    granted := p_closed_until IS NULL AND slot <= p_now
-        AND (mine.is_its_turn OR slot + step <= p_now);
-    IF granted THEN
-        mine.turns := mine.turns + 1;
-        mine.client_turns := mine.client_turns + 1;
-        UPDATE app_private.lane_turns t SET client_turns = mine.client_turns
-        WHERE t.lane_id = l.id AND t.client_id = p_client AND t.execution_id <> p_execution
-          AND p_owner IS NULL;
-    ELSE
-        return_at := greatest(p_closed_until, slot, p_now + interval '20 milliseconds');
-        IF p_closed_until IS NULL AND NOT mine.is_its_turn THEN
-            return_at := greatest(return_at, slot + step);
-        END IF;
-        return_at := app_private.first_gap(places, return_at, p_step * mine.shares / 2);
-        waiting := waiting || p_prompt;
-        places := places || least(return_at, p_now + interval '1 hour');
-    END IF;
-    INSERT INTO app_private.lane_turns AS t
-    VALUES (l.id, p_execution, p_client, mine.turns, mine.client_turns, waiting, places, p_now,
-            (SELECT max(at) FROM unnest(places) AS at), waits_since)
-    ON CONFLICT (lane_id, execution_id) DO UPDATE
-    SET client_id = excluded.client_id, turns = excluded.turns,
-        client_turns = excluded.client_turns, prompts = excluded.prompts,
-        return_at = excluded.return_at, asked_at = excluded.asked_at,
-        waits_until = excluded.waits_until, waits_since = excluded.waits_since;
-    IF own.lane_id IS NULL THEN
-        DELETE FROM app_private.lane_turns t
-        WHERE t.lane_id = l.id AND t.asked_at < p_now - interval '2 hours'
-          AND coalesce(t.waits_until < p_now - interval '10 minutes', true);
-    END IF;
-END $$;
-
 -- Decides about a call while the lane is closed. NULL grants a probe: after `closed_until`, and again
 -- if the invocation of the last one seems to be dead. Else no call is granted before the returned
 -- time. In an outage the prompt of the last probe leaves the next one to another prompt.
@@ -216,7 +99,7 @@ BEGIN
         IF is_probe THEN
             l.probe_at := p_now;
             l.probe_prompt := prompt;
-        ELSIF l.suspicion > 0 THEN
+        ELSIF l.suspicion > 0 AND coalesce(l.limit_per_minute, l.learned_per_minute) IS NULL THEN
             l.doubtful := l.doubtful || p_now;
         END IF;
     END IF;
@@ -259,21 +142,57 @@ BEGIN
     IF p_granted_at = ANY (l.doubtful) THEN
         l.doubtful := array_remove(l.doubtful, p_granted_at);
         l.suspicion := greatest(0, l.suspicion - 2);
+    ELSIF l.learned_per_minute IS NOT NULL THEN
+        l.suspicion := greatest(0, l.suspicion - 2);
     END IF;
     IF coalesce(p_granted_at > l.learned_at, true)
        AND app_private.accepted_calls(l, p_now) >= 0.7 * l.learned_per_minute THEN
         l.learned_per_minute := l.learned_per_minute * CASE
             WHEN coalesce(l.learned_at < p_now - make_interval(secs => 5 * l.minute_seconds), true)
             THEN 1 + least(0.25, greatest(0.005, 0.3 / l.learned_per_minute))
-            WHEN l.learned_per_minute < l.refused_per_minute THEN 1.0005
+            WHEN l.learned_per_minute < l.refused_per_minute THEN 1 + least(0.03, greatest(0.0005, 0.03 / l.learned_per_minute))
             ELSE 1 END;
+    END IF;
+    RETURN l;
+END $$;
+
+-- A refusal on a paced lane. A single one lowers the pace by 3 %, and many by 15 %, because they can
+-- have other causes. It gets lower if delays follow each other closely, if more than two of five calls
+-- are refused, or if the probes of several intervals are refused: then to what was accepted before.
+CREATE FUNCTION app_private.lower_pace(
+    l app_private.lanes, p_is_probe boolean, p_has_delay boolean, p_now timestamptz)
+RETURNS app_private.lanes
+LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+DECLARE
+    closed double precision := extract(epoch FROM p_now - l.closed_since);
+    enough double precision := least(7 * app_private.lane_step(l, p_now), l.minute_seconds / 4);
+BEGIN
+    l.refused_per_minute := greatest(l.refused_per_minute, l.learned_per_minute);
+    l.suspicion := l.suspicion + 3;
+    IF l.suspicion > 30 THEN
+        l.suspicion := 0;
+        l.learned_per_minute := least(l.learned_per_minute, greatest(
+            0.7 * l.learned_per_minute, app_private.accepted_calls(l, p_now)));
+        l.refused_per_minute := greatest(l.learned_per_minute, 0.85 * l.refused_per_minute);
+    ELSIF p_has_delay AND l.learned_at > p_now - make_interval(secs => l.minute_seconds / 6) THEN
+        l.refused_per_minute := l.learned_per_minute;
+        l.learned_per_minute := 0.97 * l.learned_per_minute;
+    ELSIF NOT p_is_probe THEN
+        l.learned_per_minute := greatest(0.97 * l.learned_per_minute,
+            least(l.learned_per_minute, 0.85 * l.refused_per_minute));
+    ELSIF closed BETWEEN enough AND l.minute_seconds / 2
+          AND l.learned_at < l.closed_since + make_interval(secs => enough) THEN
+        l.learned_per_minute := least(l.learned_per_minute, greatest(l.learned_per_minute / 2,
+            app_private.accepted_calls(l, p_now) / (1 - closed / l.minute_seconds)));
+        l.refused_per_minute := l.learned_per_minute;
     END IF;
     RETURN l;
 END $$;
 
 -- A refusal with a limit or a delay is obeyed at once. Without them, an open lane has no limit until
 -- `suspicion` says so, because single refusals can have other causes; a paced lane closes until a
--- probe is accepted. The limit is what was accepted in the last minute.
+-- probe is accepted. The limit is what was accepted in the last minute. A delay longer than five
+-- minutes is asked about every five minutes.
 CREATE FUNCTION app_private.learn_refusal(
     l app_private.lanes, p_is_probe boolean, p_granted_at timestamptz, p_delay double precision,
     p_quota_value integer, p_now timestamptz) RETURNS app_private.lanes
@@ -304,7 +223,7 @@ BEGIN
             l.learned_at := p_now;
             l.closed_by := 'provider_limit';
             l.closed_since := p_now;
-            l.closed_until := p_now + make_interval(secs => p_delay);
+            l.closed_until := p_now + make_interval(secs => least(p_delay, 300));
             l.probe_at := NULL;
             RETURN l;
         END IF;
@@ -314,24 +233,13 @@ BEGIN
         l.learned_per_minute := p_quota_value;
         l.refused_per_minute := p_quota_value;
     ELSE
-        l.refused_per_minute := greatest(l.refused_per_minute, l.learned_per_minute);
-        IF NOT p_is_probe THEN
-            l.learned_per_minute := greatest(
-                0.97 * l.learned_per_minute, 0.85 * l.refused_per_minute);
-        END IF;
-        -- Refused twice in a row, or for a known time: this is a limit.
-        IF p_delay IS NOT NULL OR l.closed_until
-           <= l.closed_since + make_interval(secs => 1.01 * app_private.lane_step(l, p_now)) THEN
-            l.learned_per_minute := least(l.learned_per_minute, greatest(accepted,
-                l.learned_per_minute * CASE WHEN p_is_probe THEN 0.5 ELSE 0.85 END));
-            l.refused_per_minute := least(l.refused_per_minute, l.learned_per_minute / 0.85);
-        END IF;
+        l := app_private.lower_pace(l, p_is_probe, p_delay IS NOT NULL, p_now);
     END IF;
     l.learned_at := p_now;
     l.probe_at := NULL;
     IF p_delay IS NOT NULL THEN
         l.closed_by := NULL;
-        l.due_at := p_now + make_interval(secs => p_delay);
+        l.due_at := p_now + make_interval(secs => least(p_delay, 300));
     ELSE
         l.closed_since := CASE WHEN l.closed_by IS NULL THEN p_now ELSE l.closed_since END;
         l.closed_by := 'provider_limit';
@@ -412,7 +320,7 @@ BEGIN
     WHEN 'refused' THEN
         counts := coalesce(l.successes - p_successes_seen >= 3, false);
         l := app_private.learn_refusal(l, is_probe, p_granted_at,
-            CASE WHEN p_retry_after BETWEEN 0 AND 3600 THEN p_retry_after END,
+            CASE WHEN p_retry_after >= 0 THEN p_retry_after END,
             CASE WHEN p_quota_value > 0 THEN p_quota_value END, p_now);
     WHEN 'failed' THEN
         l := app_private.learn_failure(l, is_probe, prompt, p_granted_at, p_now);
@@ -432,14 +340,11 @@ BEGIN
 END $$;
 
 REVOKE EXECUTE ON FUNCTION
-    app_private.first_gap(timestamptz[], timestamptz, double precision),
-    app_private.compare_turns(uuid, uuid, uuid, uuid, timestamptz),
-    app_private.take_turn(app_private.lanes, double precision, timestamptz, uuid, uuid, uuid, integer,
-                          timestamptz),
     app_private.ask_for_probe(app_private.lanes, text, timestamptz),
     app_private.start_on_open_lane(uuid, double precision, timestamptz),
     app_private.succeed_on_open_lane(uuid, timestamptz),
     app_private.learn_success(app_private.lanes, boolean, timestamptz, timestamptz),
+    app_private.lower_pace(app_private.lanes, boolean, boolean, timestamptz),
     app_private.learn_refusal(app_private.lanes, boolean, timestamptz, double precision, integer,
                               timestamptz),
     app_private.learn_failure(app_private.lanes, boolean, text, timestamptz, timestamptz),
