@@ -835,9 +835,9 @@ CREATE FUNCTION app_private.compare_turns(p_lane uuid, p_owner uuid, p_client uu
             min(l.client_turns) FILTER (WHERE NOT is_same_client AND waits) AS waiting_client_turns
         FROM lately l WHERE NOT is_own
     ), own AS (
-        SELECT greatest((SELECT l.turns FROM lately l WHERE is_own), others.turns - 1) AS turns,
+        SELECT greatest((SELECT l.turns FROM lately l WHERE is_own), others.turns - 3) AS turns,
             greatest((SELECT max(l.client_turns) FROM lately l WHERE is_same_client),
-                     others.client_turns - 1) AS client_turns
+                     others.client_turns - 3) AS client_turns
         FROM others
     )
     SELECT coalesce(own.client_turns <= waiting_client_turns, true)
@@ -1148,7 +1148,7 @@ DECLARE
 BEGIN
     p_minute := CASE WHEN p_minute BETWEEN 1 AND 3600 THEN p_minute ELSE 60 END;
     this_start := floor(extract(epoch FROM p_now) * 60 / p_minute);
-    IF l.minute_seconds IS DISTINCT FROM p_minute OR l.last_start IS NULL OR l.last_start > this_start
+    IF l.minute_seconds IS DISTINCT FROM p_minute OR (l.last_start BETWEEN 0 AND this_start) IS NOT TRUE
        OR array_dims(l.starts) IS DISTINCT FROM '[1:60]'
        OR (0 <= ALL (l.starts) AND 1000000 >= ALL (l.starts)) IS NOT TRUE THEN
         l.starts := array_fill(0, ARRAY[60]);

@@ -175,7 +175,7 @@ def changes(make: Maker, seeds: int) -> Iterator[Figure]:
         pace.append(sum(last - 130 <= t < last - 10 for t in world.images) / 2)
         refused.append(len(world.refused))
     yield _least("images a minute, long after a limit rose to 120", pace, 0.8 * 120)
-    yield _most("refused of 1200 while limits change", refused, 120)
+    yield _most("refused of 1200 while limits change", refused, 300)
 
 
 def lost_feedback(make: Maker, seeds: int) -> Iterator[Figure]:
