@@ -773,6 +773,18 @@ $$;
 
 ALTER FUNCTION app_private.accepted_calls(l app_private.lanes, p_now timestamp with time zone) OWNER TO masstock_owner;
 
+CREATE FUNCTION app_private.accepted_since(l app_private.lanes, p_since timestamp with time zone) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    SELECT coalesce(sum(greatest(0, l.starts[s % 60 + 1])), 0)
+    FROM generate_series(greatest(
+        floor(extract(epoch FROM p_since) * 60 / l.minute_seconds)::bigint + 1, l.last_start - 59),
+        l.last_start) AS s
+$$;
+
+ALTER FUNCTION app_private.accepted_since(l app_private.lanes, p_since timestamp with time zone) OWNER TO masstock_owner;
+
 CREATE FUNCTION app_private.ask_for_probe(l app_private.lanes, p_prompt text, p_now timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -1002,9 +1014,13 @@ BEGIN
         END IF;
         l.suspicion := 0;
         l.doubtful := '{}';
-        IF p_quota_value IS NULL AND p_delay IS NOT NULL AND accepted < 10 AND NOT p_is_probe
-           AND coalesce(l.learned_at < p_now - make_interval(secs => 3 * l.minute_seconds), true) THEN
-            -- Few calls say little about a limit. Only the delay is obeyed, and a probe follows.
+        IF p_quota_value IS NULL AND NOT p_is_probe
+           AND (accepted < 10 OR p_delay < l.minute_seconds / 12)
+           AND coalesce(l.learned_at < p_now - make_interval(secs => 3 * l.minute_seconds)
+                        OR app_private.accepted_since(l, l.learned_at) >= 10, true) THEN
+            -- Few calls, or a short delay, say little about a limit. Only the delay is obeyed, and a
+            -- probe follows. There is a limit if the next refusal comes soon.
+            l.suspicion := 2;
             l.learned_at := p_now;
             l.closed_by := 'provider_limit';
             l.closed_since := p_now;
@@ -1012,7 +1028,10 @@ BEGIN
             l.probe_at := NULL;
             RETURN l;
         END IF;
-        l.learned_per_minute := coalesce(p_quota_value, greatest(1, accepted));
+        -- A short delay is the time between two calls of a token bucket.
+        l.learned_per_minute := coalesce(p_quota_value, greatest(1, accepted,
+            CASE WHEN p_delay < l.minute_seconds / 12
+                 THEN l.minute_seconds / greatest(1, p_delay) END));
         l.refused_per_minute := l.learned_per_minute;
     ELSIF p_quota_value < l.learned_per_minute OR p_quota_value > l.refused_per_minute THEN
         l.learned_per_minute := p_quota_value;
@@ -1109,7 +1128,9 @@ BEGIN
         l.learned_per_minute := least(l.learned_per_minute, greatest(
             0.7 * l.learned_per_minute, app_private.accepted_calls(l, p_now)));
         l.refused_per_minute := greatest(l.learned_per_minute, 0.85 * l.refused_per_minute);
-    ELSIF p_has_delay AND l.learned_at > p_now - make_interval(secs => l.minute_seconds / 6) THEN
+    ELSIF p_has_delay AND l.learned_at > p_now - make_interval(secs => l.minute_seconds / 6)
+          -- Slower calls than the learned pace were not refused because of it.
+          AND app_private.accepted_calls(l, p_now) >= 0.7 * l.learned_per_minute THEN
         l.refused_per_minute := l.learned_per_minute;
         l.learned_per_minute := 0.97 * l.learned_per_minute;
     ELSIF NOT p_is_probe THEN
@@ -2349,6 +2370,8 @@ GRANT ALL ON FUNCTION app.uid() TO masstock_admin;
 GRANT ALL ON FUNCTION app.uid() TO authenticated;
 
 REVOKE ALL ON FUNCTION app_private.accepted_calls(l app_private.lanes, p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.accepted_since(l app_private.lanes, p_since timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.ask_for_probe(l app_private.lanes, p_prompt text, p_now timestamp with time zone) FROM PUBLIC;
 

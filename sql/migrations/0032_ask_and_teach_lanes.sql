@@ -174,7 +174,9 @@ BEGIN
         l.learned_per_minute := least(l.learned_per_minute, greatest(
             0.7 * l.learned_per_minute, app_private.accepted_calls(l, p_now)));
         l.refused_per_minute := greatest(l.learned_per_minute, 0.85 * l.refused_per_minute);
-    ELSIF p_has_delay AND l.learned_at > p_now - make_interval(secs => l.minute_seconds / 6) THEN
+    ELSIF p_has_delay AND l.learned_at > p_now - make_interval(secs => l.minute_seconds / 6)
+          -- Slower calls than the learned pace were not refused because of it.
+          AND app_private.accepted_calls(l, p_now) >= 0.7 * l.learned_per_minute THEN
         l.refused_per_minute := l.learned_per_minute;
         l.learned_per_minute := 0.97 * l.learned_per_minute;
     ELSIF NOT p_is_probe THEN
@@ -188,6 +190,15 @@ BEGIN
     END IF;
     RETURN l;
 END $$;
+
+-- Returns how many calls of the last minute were accepted after `p_since`.
+CREATE FUNCTION app_private.accepted_since(l app_private.lanes, p_since timestamptz) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = '' AS $$
+    SELECT coalesce(sum(greatest(0, l.starts[s % 60 + 1])), 0)
+    FROM generate_series(greatest(
+        floor(extract(epoch FROM p_since) * 60 / l.minute_seconds)::bigint + 1, l.last_start - 59),
+        l.last_start) AS s
+$$;
 
 -- A refusal with a limit or a delay is obeyed at once. Without them, an open lane has no limit until
 -- `suspicion` says so, because single refusals can have other causes; a paced lane closes until a
@@ -217,9 +228,13 @@ BEGIN
         END IF;
         l.suspicion := 0;
         l.doubtful := '{}';
-        IF p_quota_value IS NULL AND p_delay IS NOT NULL AND accepted < 10 AND NOT p_is_probe
-           AND coalesce(l.learned_at < p_now - make_interval(secs => 3 * l.minute_seconds), true) THEN
-            -- Few calls say little about a limit. Only the delay is obeyed, and a probe follows.
+        IF p_quota_value IS NULL AND NOT p_is_probe
+           AND (accepted < 10 OR p_delay < l.minute_seconds / 12)
+           AND coalesce(l.learned_at < p_now - make_interval(secs => 3 * l.minute_seconds)
+                        OR app_private.accepted_since(l, l.learned_at) >= 10, true) THEN
+            -- Few calls, or a short delay, say little about a limit. Only the delay is obeyed, and a
+            -- probe follows. There is a limit if the next refusal comes soon.
+            l.suspicion := 2;
             l.learned_at := p_now;
             l.closed_by := 'provider_limit';
             l.closed_since := p_now;
@@ -227,7 +242,10 @@ BEGIN
             l.probe_at := NULL;
             RETURN l;
         END IF;
-        l.learned_per_minute := coalesce(p_quota_value, greatest(1, accepted));
+        -- A short delay is the time between two calls of a token bucket.
+        l.learned_per_minute := coalesce(p_quota_value, greatest(1, accepted,
+            CASE WHEN p_delay < l.minute_seconds / 12
+                 THEN l.minute_seconds / greatest(1, p_delay) END));
         l.refused_per_minute := l.learned_per_minute;
     ELSIF p_quota_value < l.learned_per_minute OR p_quota_value > l.refused_per_minute THEN
         l.learned_per_minute := p_quota_value;
@@ -340,6 +358,7 @@ BEGIN
 END $$;
 
 REVOKE EXECUTE ON FUNCTION
+    app_private.accepted_since(app_private.lanes, timestamptz),
     app_private.ask_for_probe(app_private.lanes, text, timestamptz),
     app_private.start_on_open_lane(uuid, double precision, timestamptz),
     app_private.succeed_on_open_lane(uuid, timestamptz),

@@ -29,11 +29,13 @@ PROMPTS = 3
 END_SECONDS = 720
 # The model's behaviour that leads to the step.
 BEHAVIOUR = {
-    "leave": "content_blocked",
+    "leave": "throttle",
     "release": "unavailable",
     "fail": "content_blocked",
     "stop": "invalid_key",
 }
+# Steps that follow one refusal or failure of each prompt.
+REPEATED = ("leave", "release")
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ def executions(request: pytest.FixtureRequest, stack: Stack) -> dict[Case, dict[
             {
                 "match": f"^{re.escape(case.prefix)} ",
                 "behave": BEHAVIOUR[case.step],
-                # `release` needs one failure per prompt. The other steps need every call to fail.
-                "times": PROMPTS if case.step == "release" else None,
+                # These need one failure per prompt. The other steps need every call to fail.
+                "times": PROMPTS if case.step in REPEATED else None,
             }
             for case in cases
             if case.step in BEHAVIOUR
@@ -172,7 +174,7 @@ def test_model_calls_do_not_exceed_prompts_plus_crashes(
     executions: dict[Case, dict[str, Any]], calls: Counter[str], case: Case
 ) -> None:
     made = sum(calls[prompt] for prompt in case.prompts)
-    wanted = 2 * PROMPTS if case.step == "release" else PROMPTS
+    wanted = 2 * PROMPTS if case.step in REPEATED else PROMPTS
     assert made <= wanted + case.times
 
 
