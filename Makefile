@@ -77,7 +77,7 @@ test-crash: $(ENVIRONMENT) ## Kill each function at each step, and run the slow 
 	@python -m pytest tests/crash $(ARGS)
 	@$(if $(ARGS),,python -m pytest -m slow tests/integration tests/local tests/e2e)
 
-bench: package ## Compare speed with other systems, about ten minutes (NAME=row; docs/performance.md)
+bench: package ## Compare speed with other systems, about 25 minutes (NAME=row; docs/performance.md)
 	@python -m bench $(NAME)
 
 bench-full: package ## Compare at the full sizes, an hour or more (NAME=row)

@@ -57,5 +57,23 @@ MODULES: dict[str, dict[str, Goal]] = {
         "batch_vs_peers": Goal("<= 1.1"),
         "fanout_overhead": Goal("<= 2"),
     },
+    # Most references of these rows are bounds: the least share, the most refused calls, the longest
+    # time. A ratio of 1 is exactly at the bound.
+    "bench.pace": {
+        "pace_share": Goal(">= 1"),
+        "pace_refused": Goal("<= 1"),
+        "pace_slow": Goal("= 1"),
+        "pace_shared": Goal(">= 0.95"),
+        "pace_shared_done": Goal("= 1"),
+        "pace_small": Goal("<= 1"),
+        "pace_noise": Goal("<= 3"),
+        "pace_outage": Goal("<= 1"),
+        "pace_outage_done": Goal("= 1"),
+        "pace_vs_peers": Goal("<= 1.15"),
+        "pace_vs_refused": Goal("<= 0.10"),
+        "pace_free": Goal("<= 1.03"),
+    },
 }
+# The row whose runs are also drawn over time.
+TIMELINE = "pace_vs_peers"
 GOALS = {name: goal for goals in MODULES.values() for name, goal in goals.items()}

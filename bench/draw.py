@@ -2,6 +2,7 @@
 matplotlib."""
 
 import json
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib import ticker
 
-from bench.catalogue import GOALS, MODULES
+from bench.catalogue import GOALS, MODULES, TIMELINE
 
 BENCH = Path(__file__).parent
 PLOTS = BENCH / "plots"
 OURS, REFERENCE, MISSED = "#2a6fbb", "#b8bec7", "#c8452f"
+# The lines of the peers in a plot over time.
+PEERS = ("#3d9a50", "#d98a00", "#8a5fb5", "#7a7f87")
 type Result = dict[str, Any]
 
 
@@ -75,6 +78,32 @@ def pairs(name: str, results: list[Result]) -> None:
     save(figure, name)
 
 
+def timeline(name: str, result: Result) -> None:
+    """Draws the images and the refused calls of each run since its beginning."""
+    figure, panels = plt.subplots(2, 1, figsize=(9, 6.5), layout="constrained", sharex=True)
+    step = result["details"]["step_seconds"]
+    for axes, kind in zip(panels, ("images", "refused"), strict=True):
+        colors = iter(PEERS)
+        for runner, course in result["details"]["runs"].items():
+            counts = list(accumulate(course[f"{kind}_over_time"], initial=0))
+            is_ours = runner == "ours"
+            axes.plot(
+                [step * number for number in range(len(counts))],
+                counts,
+                label=runner,
+                color=OURS if is_ours else next(colors),
+                linewidth=3 if is_ours else 1.5,
+                linestyle="-" if is_ours else "--",
+            )
+        axes.set_ylabel({"images": "images", "refused": "refused calls"}[kind])
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].legend(fontsize=9)
+    panels[0].set_title(f"{result['name']}: ours and the peers", fontsize=9, loc="left")
+    panels[1].set_xlabel("seconds since the submission")
+    save(figure, name)
+
+
 def save(figure: Any, name: str) -> None:
     """Writes the plot without metadata, which would differ between runs."""
     figure.savefig(PLOTS / f"{name}.png", dpi=110, metadata={"Software": None})
@@ -95,6 +124,9 @@ def main() -> None:
         (PLOTS / f"{name}.png").unlink(missing_ok=True)
         if found := [result for result in ran if result["name"] in goals]:
             pairs(name, found)
+        for result in found:
+            if result["name"] == TIMELINE:
+                timeline(f"{name}_timeline", result)
 
 
 if __name__ == "__main__":

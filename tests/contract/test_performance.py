@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.catalogue import GOALS, MODULES, Goal
+from bench.catalogue import GOALS, MODULES, TIMELINE, Goal
 from bench.measure import Row
 from bench.model_control import Call
 from bench.pace_figures import Run, jain
@@ -66,7 +66,13 @@ def test_every_missed_goal_is_explained() -> None:
 
 
 def test_every_plot_exists_and_is_shown() -> None:
-    for name in ("goals", *(module.rpartition(".")[2] for module in MODULES)):
+    names = [module.rpartition(".")[2] for module in MODULES]
+    names += [
+        f"{module.rpartition('.')[2]}_timeline"
+        for module, goals in MODULES.items()
+        if TIMELINE in goals
+    ]
+    for name in ("goals", *names):
         assert committed(f"bench/plots/{name}.png")
         assert f"(../bench/plots/{name}.png)" in DOCUMENT
 
