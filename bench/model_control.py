@@ -48,7 +48,7 @@ class Limit:
 @dataclass(frozen=True, slots=True)
 class Call:
     """A call that arrived at the model. `time` is in seconds since 1970. `behave` says how it was
-    answered: `ok` with an image, `limited` by the limit, `exhausted` by a rule, `outage` by a
+    answered: `ok` with an image, `limited` by the limit, `throttle` by a rule, `outage` by a
     failure."""
 
     prompt: str

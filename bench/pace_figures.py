@@ -41,7 +41,7 @@ class Run:
     @property
     def refused(self) -> int:
         """How many calls were answered with 429, by the limit or by a rule."""
-        return self._count("limited") + self._count("exhausted")
+        return self._count("limited") + self._count("throttle")
 
     @property
     def failed(self) -> int:

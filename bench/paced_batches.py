@@ -16,7 +16,7 @@ from bench.stack import Stack
 MINUTE_SECONDS = 20
 CONCURRENCY = 20
 # A 429 of the stand-in that names neither a limit nor a time.
-REFUSAL = "exhausted"
+REFUSAL = "throttle"
 
 
 class PacedBatches:

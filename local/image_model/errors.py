@@ -65,11 +65,7 @@ def limited(model: str, quotas: Sequence[int]) -> GoogleError:
 
 
 def _throttle(model: str) -> GoogleError:
-    return limited(model, [10])
-
-
-def _no_capacity(model: str) -> GoogleError:
-    """The answer that names no limit, because Google's own capacity is used up."""
+    """Names no limit: a lane would pace itself by it."""
     return limited(model, [])
 
 
@@ -240,7 +236,6 @@ FAILURES: Mapping[int, Callable[[], GoogleError]] = {
 # Behaviour → the error answer to a call for a model.
 ERRORS: Mapping[str, Callable[[str], GoogleError]] = {
     "throttle": _throttle,
-    "exhausted": _no_capacity,
     "quota": _quota,
     "limit_zero": _limit_zero,
     "prepay": _prepay,
