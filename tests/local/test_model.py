@@ -78,8 +78,7 @@ def test_references_ratio_and_size_reach_the_painter(url: str) -> None:
 
 # Behaviour → code, status, type of the detail, words of the message.
 SDK_ERRORS = {
-    "throttle": (429, "RESOURCE_EXHAUSTED", "QuotaFailure", "exceeded your current quota"),
-    "exhausted": (429, "RESOURCE_EXHAUSTED", None, "Resource has been exhausted"),
+    "throttle": (429, "RESOURCE_EXHAUSTED", None, "Resource has been exhausted"),
     "quota": (429, "RESOURCE_EXHAUSTED", "QuotaFailure", "exceeded your current quota"),
     "limit_zero": (429, "RESOURCE_EXHAUSTED", "QuotaFailure", "limit: 0"),
     "prepay": (429, "RESOURCE_EXHAUSTED", None, "Your prepayment credits are depleted"),
@@ -124,7 +123,7 @@ def details_of(error: errors.APIError) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("behave", "period", "value"),
-    [("throttle", "PerMinute", "10"), ("quota", "PerDay", "100"), ("limit_zero", "Per", "0")],
+    [("quota", "PerDay", "100"), ("limit_zero", "Per", "0")],
 )
 def test_a_quota_names_its_period_and_its_limit(
     url: str, behave: str, period: str, value: str
