@@ -255,6 +255,10 @@ def test_concurrent_first_callers_make_one_row(
     assert rows == [(1,)]
 
 
+# They see lanes as GET /v1/lanes shows them.
+ADMINISTRATORS_FUNCTIONS = {"app.list_lanes", "app.fetch_lane", "app.set_lane_limit"}
+
+
 @pytest.mark.parametrize("role", ["masstock_api", "masstock_admin", "authenticated", "anon"])
 def test_other_roles_neither_ask_nor_read_a_lane(database: Urls, role: str) -> None:
     with connected(database.superuser) as connection:
@@ -268,7 +272,8 @@ def test_other_roles_neither_ask_nor_read_a_lane(database: Urls, role: str) -> N
             allowed = connection.execute(
                 "SELECT has_function_privilege(%s, %s, 'EXECUTE')", [role, name]
             ).fetchone()
-            assert allowed == (False,), name
+            of_administrators = name.partition("(")[0] in ADMINISTRATORS_FUNCTIONS
+            assert allowed == (role == "masstock_admin" and of_administrators,), name
         for table in ("lanes", "lane_turns"):
             allowed = connection.execute(
                 "SELECT has_table_privilege(%s, %s, 'SELECT, INSERT, UPDATE, DELETE')",
