@@ -55,6 +55,7 @@ const image = `http://localhost:${images}/1.png`;
 
 async function fetchImage(args) {
   const browser = await playwright.launch({ executablePath, args, headless: true });
+  console.log(`Chromium ${browser.version()} of @sparticuz/chromium 147.0.0`);
   const tab = await browser.newPage();
   await tab.goto(page);
   const seen = await tab.evaluate(url => fetch(url).then(response => response.status, error => error.name), image);
