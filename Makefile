@@ -11,7 +11,7 @@ ENVIRONMENT := .venv/.installed
 # Python imports from these folders. In Lambda, only the layer and one function are there.
 SOURCES := layers/common functions/api functions/fanout functions/generate functions/finalize .
 
-.PHONY: help demo up sam-local docker-ready down token package deploy smoke test test-unit test-crash bench bench-full check fix migrate identity-key reseal schema openapi lock clean
+.PHONY: help demo up sam-local docker-ready down token package deploy smoke test test-unit test-crash bench bench-full findings check fix migrate identity-key reseal schema openapi lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -82,6 +82,15 @@ bench: package ## Compare speed with other systems, about 25 minutes (NAME=row; 
 
 bench-full: package ## Compare at the full sizes, an hour or more (NAME=row)
 	@python -m bench --full $(NAME)
+
+# Each script brings the software that it needs, so that the environment plays no part.
+findings: ## Show that findings/ still holds of other software, about ten minutes (NAME=script)
+	@mkdir -p .build/findings; failed=0; printf '%-32s %7s  %s\n' name seconds result; \
+	for script in findings/$(or $(NAME),*).sh; do \
+	  name=$$(basename $$script .sh); started=$$SECONDS; result=holds; \
+	  $$script > .build/findings/$$name.log 2>&1 || { result="changed (.build/findings/$$name.log)"; failed=1; }; \
+	  printf '%-32s %7d  %s\n' $$name $$((SECONDS - started)) "$$result"; \
+	done; exit $$failed
 
 check: $(ENVIRONMENT) ## Check style, types, templates, import directions and lock files
 	ruff check .
