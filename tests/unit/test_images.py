@@ -49,6 +49,14 @@ def test_every_colour_mode_is_an_image(format: str, mode: str) -> None:
     assert inspect_image(picture(format, mode), LIMIT).width == 96
 
 
+def test_a_jpeg_with_a_second_picture_is_a_jpeg() -> None:
+    """Cameras and models add a gain map as a second picture. Pillow 13 calls the format MPO."""
+    second = Image.new("RGB", (48, 32), "grey")
+    content = picture("MPO", save_all=True, append_images=[second])
+    assert content.startswith(b"\xff\xd8\xff")
+    assert inspect_image(content, LIMIT) == ImageFacts("image/jpeg", 96, 64, False)
+
+
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
 def test_animation_is_its_first_frame(format: str) -> None:
     frames = [Image.new("RGB", (32, 16), colour) for colour in ("red", "blue")]

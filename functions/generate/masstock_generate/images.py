@@ -47,7 +47,9 @@ def inspect_image(content: bytes, max_bytes: int) -> ImageFacts:
                 raise InvalidImage(
                     f"The image has {width} × {height} pixels; at most 64 megapixels are stored."
                 )
-            mime_type = MIME_TYPES[image.format or ""]
+            # Pillow calls a JPEG that holds further pictures MPO (findings/pillow-mpo.sh).
+            format = "JPEG" if image.format == "MPO" else image.format
+            mime_type = MIME_TYPES[format or ""]
             image.load()
     except UnidentifiedImageError as error:
         raise InvalidImage from error
