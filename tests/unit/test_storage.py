@@ -4,8 +4,10 @@ has all values of its row."""
 import base64
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
@@ -64,6 +66,35 @@ def test_an_image_is_known_by_its_magic_bytes(content: bytes, mime_type: str) ->
 def test_other_bytes_are_not_an_image(content: bytes) -> None:
     with pytest.raises(InvalidImage):
         sniff_image(content)
+
+
+class CutShort(BaseHTTPRequestHandler):
+    """Announces 40 bytes and sends the first line of them."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "40")
+        self.end_headers()
+        self.wfile.write(b'"a red fox"\n')
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_list_that_arrives_cut_short_is_not_accepted(
+    aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = HTTPServer(("127.0.0.1", 0), CutShort)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+    storage._s3.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    try:
+        with pytest.raises(StorageUnavailable):
+            Uploads("bucket").read_prompts("key")
+    finally:
+        storage._s3.cache_clear()  # pyright: ignore[reportPrivateUsage]
+        server.shutdown()
+        server.server_close()
 
 
 @given(st.uuids(), st.integers(0, 9_999), st.datetimes(timezones=st.just(UTC)))

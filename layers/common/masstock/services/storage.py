@@ -260,10 +260,14 @@ class Uploads:
         return found["ETag"].strip('"'), size
 
     def read_prompts(self, key: str) -> bytes:
-        """An uploaded list of prompts. Raises ObjectMissing."""
+        """An uploaded list of prompts. Raises ObjectMissing, also for a list that is longer than an
+        upload may be, or StorageUnavailable for one that does not arrive whole."""
         with _storage_errors():
             found = _s3().get_object(Bucket=self._bucket, Key=key)
-            return found["Body"].read(MAX_PROMPTS_BYTES)
+            if found["ContentLength"] > MAX_PROMPTS_BYTES:
+                raise ObjectMissing
+            # Not read(size): boto3 would not compare the length (findings/boto3-sized-read.sh).
+            return found["Body"].read()
 
     def read_reference(self, client_id: UUID, key: str, version: str) -> tuple[bytes, str]:
         """Content and MIME type of a client's reference image in the submitted version. Raises
