@@ -2019,7 +2019,7 @@ CREATE INDEX idx_workflows_status ON public.workflows USING btree (status);
 
 CREATE INDEX idx_workflows_updated_at ON public.workflows USING btree (updated_at DESC);
 
-CREATE TRIGGER bound_deadline BEFORE INSERT ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION public.bound_deadline();
+CREATE TRIGGER bound_deadline BEFORE INSERT ON public.workflow_executions FOR EACH ROW WHEN ((new.status = ANY (ARRAY['pending'::text, 'processing'::text]))) EXECUTE FUNCTION public.bound_deadline();
 
 CREATE TRIGGER copy_execution_client BEFORE INSERT ON public.workflow_batch_results FOR EACH ROW WHEN ((new.client_id IS NULL)) EXECUTE FUNCTION public.copy_execution_client();
 

@@ -46,7 +46,7 @@ $$;
 REVOKE EXECUTE ON FUNCTION app.lane_id(uuid, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION app.lane_id(uuid, text) TO masstock_worker, masstock_owner;
 
--- The deadline of a row is at most 72 hours after its submission.
+-- The deadline of a live row is at most 72 hours after its submission.
 CREATE FUNCTION public.bound_deadline() RETURNS trigger
 LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
@@ -56,7 +56,8 @@ BEGIN
 END $$;
 REVOKE EXECUTE ON FUNCTION public.bound_deadline() FROM PUBLIC;
 CREATE TRIGGER bound_deadline BEFORE INSERT ON public.workflow_executions
-    FOR EACH ROW EXECUTE FUNCTION public.bound_deadline();
+    FOR EACH ROW WHEN (NEW.status IN ('pending', 'processing'))
+    EXECUTE FUNCTION public.bound_deadline();
 
 -- For the sweep: moves the deadline of an execution to `p_idle_seconds` after the last success of its
 -- lane, but not beyond 72 hours after its submission or latest retry. Returns the deadline if it is

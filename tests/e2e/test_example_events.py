@@ -56,7 +56,7 @@ def test_the_event_of_the_api_can_name_another_path_and_a_caller(stack: Stack) -
     [
         # The execution of the demo data has ended.
         ("fanout", {"indices": [], "max_concurrency": 1}),
-        ("generate", {"wait_seconds": 0}),
+        ("generate", {"wait_seconds": 0, "turn": 1}),
         ("finalize", {"status": "ended", "must_notify": False}),
     ],
 )
