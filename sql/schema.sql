@@ -525,8 +525,10 @@ BEGIN
     PERFORM app_private.keep_lane(l);
     successes := l.successes;
     IF p_verdict <> 'answered' THEN
-        wait_seconds := greatest(1, least(300, extract(epoch FROM CASE
-            WHEN l.closed_by IS NULL THEN l.due_at ELSE l.closed_until END - p_now)));
+        wait_seconds := least(300, greatest(1, extract(epoch FROM CASE
+            WHEN l.closed_by IS NULL THEN l.due_at ELSE l.closed_until END - p_now),
+            -- An open lane leaves the delay to the prompt.
+            CASE WHEN p_verdict = 'refused' THEN p_retry_after END));
     END IF;
 END $$;
 
@@ -1005,7 +1007,8 @@ BEGIN
     IF p_granted_at <= l.learned_at AND NOT p_is_probe THEN
         RETURN l;
     ELSIF l.learned_per_minute IS NULL AND l.limit_per_minute IS NULL THEN
-        IF p_delay IS NULL AND p_quota_value IS NULL THEN
+        -- A short delay can be one call's own, so it is no better evidence than none.
+        IF p_quota_value IS NULL AND coalesce(p_delay < l.minute_seconds / 12, true) THEN
             l.doubtful := array_remove(l.doubtful, p_granted_at);
             l.suspicion := l.suspicion + 1;
             IF l.suspicion < 8 THEN
@@ -1015,11 +1018,11 @@ BEGIN
         l.suspicion := 0;
         l.doubtful := '{}';
         IF p_quota_value IS NULL AND NOT p_is_probe
-           AND (accepted < 10 OR p_delay < l.minute_seconds / 12)
+           AND accepted < 10 AND p_delay >= l.minute_seconds / 12
            AND coalesce(l.learned_at < p_now - make_interval(secs => 3 * l.minute_seconds)
                         OR app_private.accepted_since(l, l.learned_at) >= 10, true) THEN
-            -- Few calls, or a short delay, say little about a limit. Only the delay is obeyed, and a
-            -- probe follows. There is a limit if the next refusal comes soon.
+            -- Few calls say little about a limit. Only the delay is obeyed, and a probe follows.
+            -- There is a limit if the next refusal comes soon.
             l.suspicion := 2;
             l.learned_at := p_now;
             l.closed_by := 'provider_limit';
@@ -1028,10 +1031,9 @@ BEGIN
             l.probe_at := NULL;
             RETURN l;
         END IF;
-        -- A short delay is the time between two calls of a token bucket.
+        -- The delay of a token bucket is the time between two calls.
         l.learned_per_minute := coalesce(p_quota_value, greatest(1, accepted,
-            CASE WHEN p_delay < l.minute_seconds / 12
-                 THEN l.minute_seconds / greatest(1, p_delay) END));
+            CASE WHEN p_delay IS NOT NULL THEN l.minute_seconds / greatest(1, p_delay) END));
         l.refused_per_minute := l.learned_per_minute;
     ELSIF p_quota_value < l.learned_per_minute OR p_quota_value > l.refused_per_minute THEN
         l.learned_per_minute := p_quota_value;
