@@ -181,6 +181,7 @@ CREATE FUNCTION app.extend_deadline(p_id uuid, p_idle_seconds double precision) 
         l.last_success_at + make_interval(secs => p_idle_seconds))
     FROM app_private.lanes l
     WHERE e.id = p_id AND NOT e.deadline_is_fixed AND e.status IN ('pending', 'processing')
+      AND l.last_success_at IS NOT NULL
       AND l.id = app.lane_id(e.lane_key, e.settings ->> 'model')
       AND least(coalesce(e.working_since, e.created_at) + interval '72 hours',
                 l.last_success_at + make_interval(secs => p_idle_seconds)) > now()

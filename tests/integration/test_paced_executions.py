@@ -198,6 +198,9 @@ def test_a_lane_that_paints_nothing_extends_no_deadline(fresh_api: Api, worker: 
     execution_id = created(submit(fresh_api, api_key="a-key-that-painted-nothing"))
     fan_out(worker, ExecutionRun(execution_id, 0), SETTINGS)
     assert not sweeps.extend_deadline(worker, execution_id, 21_600)
+    # The first claim makes the row of the lane.
+    assert isinstance(claim_in_turn(worker, execution_id, 0), Claim)
+    assert not sweeps.extend_deadline(worker, execution_id, 21_600)
 
 
 # --- pace ----------------------------------------------------------------------------------------
