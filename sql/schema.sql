@@ -821,7 +821,7 @@ BEGIN
     END IF;
     IF l.suspicion > 0 THEN
         undecided := ARRAY(SELECT at FROM unnest(l.doubtful) AS at WHERE at > before);
-        l.suspicion := greatest(0, l.suspicion - 2 * (cardinality(l.doubtful) - cardinality(undecided)));
+        l.suspicion := greatest(0, l.suspicion - (cardinality(l.doubtful) - cardinality(undecided)));
         l.doubtful := CASE WHEN l.suspicion > 0 THEN undecided ELSE '{}' END;
     END IF;
     RETURN l;
@@ -1081,7 +1081,7 @@ BEGIN
     END IF;
     IF p_granted_at = ANY (l.doubtful) THEN
         l.doubtful := array_remove(l.doubtful, p_granted_at);
-        l.suspicion := greatest(0, l.suspicion - 2);
+        l.suspicion := greatest(0, l.suspicion - 1);
     ELSIF l.learned_per_minute IS NOT NULL THEN
         l.suspicion := greatest(0, l.suspicion - 2);
     END IF;

@@ -223,7 +223,7 @@ BEGIN
     END IF;
     IF l.suspicion > 0 THEN
         undecided := ARRAY(SELECT at FROM unnest(l.doubtful) AS at WHERE at > before);
-        l.suspicion := greatest(0, l.suspicion - 2 * (cardinality(l.doubtful) - cardinality(undecided)));
+        l.suspicion := greatest(0, l.suspicion - (cardinality(l.doubtful) - cardinality(undecided)));
         l.doubtful := CASE WHEN l.suspicion > 0 THEN undecided ELSE '{}' END;
     END IF;
     RETURN l;

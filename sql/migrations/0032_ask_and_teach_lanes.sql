@@ -141,7 +141,7 @@ BEGIN
     END IF;
     IF p_granted_at = ANY (l.doubtful) THEN
         l.doubtful := array_remove(l.doubtful, p_granted_at);
-        l.suspicion := greatest(0, l.suspicion - 2);
+        l.suspicion := greatest(0, l.suspicion - 1);
     ELSIF l.learned_per_minute IS NOT NULL THEN
         l.suspicion := greatest(0, l.suspicion - 2);
     END IF;
