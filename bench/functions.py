@@ -159,7 +159,7 @@ def _schemas() -> Path:
     package = SCRATCH / "schemas" / "masstock"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").touch()
-    _link(package, LAYER / "masstock", ("schemas", "limits.py"))
+    _link(package, LAYER / "masstock", ("schemas", "catalogue", "limits.py"))
     return package.parent
 
 
