@@ -21,7 +21,10 @@ ASYMMETRIC = frozenset({"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "E
 REQUIRED_CLAIMS = ["sub", "exp", "iss", "aud"]
 # Real tokens have a few KB. Longer ones are refused before any work on them.
 MAX_TOKEN_LENGTH = 16_384
-CLOCK_SKEW_SECONDS = 10
+# `iat` and `nbf` may be so far in the future: the issuer's clock and ours differ.
+CLOCK_SKEW_SECONDS = 30
+# A token is accepted for so long after its expiry.
+EXPIRY_GRACE_SECONDS = 10
 TOKENS_KEPT = 32
 
 
@@ -57,7 +60,7 @@ def _verify(token: str, settings: ApiSettings) -> dict[str, Any]:
             else read_secret(settings.jwt_secret_id)
         )
         claims = _decode(token, key, settings.jwt_issuer, settings.jwt_audience)
-        if int(claims["exp"]) <= time.time() - CLOCK_SKEW_SECONDS:
+        if int(claims["exp"]) <= time.time() - EXPIRY_GRACE_SECONDS:
             raise jwt.ExpiredSignatureError
     except SecretUnavailable as error:
         raise IdentityProviderUnavailable from error
