@@ -2,6 +2,7 @@
 
 import base64
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import boto3
@@ -11,7 +12,7 @@ from local.aws.resources import REGION
 from masstock.errors import FieldError, ValidationFailed
 from masstock.schemas.requests import ExecutionCreate
 from masstock.services.storage import Uploads
-from masstock_api import submissions
+from masstock_api import references, submissions
 
 CLIENT = uuid4()
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -73,3 +74,47 @@ def test_the_same_upload_counts_each_time(s3: Any, bucket: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         store(bucket, [key] * 3, dry_run=False)
     assert refused.value.errors == [TOGETHER]
+
+
+ENCODED = base64.b64encode(PNG * 20).decode()
+WRAPPED = base64.encodebytes(PNG * 20).decode()
+AS_PEOPLE_SEND_THEM = {
+    "base64": ENCODED,
+    "wrapped base64": WRAPPED,
+    "wrapped as in e-mail": WRAPPED.replace("\n", "\r\n"),
+    "a data URL": f"data:image/png;base64,{ENCODED}",
+    "a wrapped data URL": f"data:image/png;base64,\n{WRAPPED}",
+    "an escaped data URL": "data:image/png;base64," + quote(ENCODED, safe=""),
+    "a data URL in capitals": f"DATA:IMAGE/PNG;BASE64,{ENCODED}",
+    "a data URL with a parameter": f"data:image/png;name=a.png;base64,{ENCODED}",
+    "a data URL without a type": f"data:;base64,{ENCODED}",
+    "a data URL with a wrong type": f"data:image/jpeg;base64,{ENCODED}",
+}
+
+
+@pytest.mark.parametrize("form", AS_PEOPLE_SEND_THEM)
+def test_each_form_of_an_inline_image_is_the_same_image(s3: Any, bucket: str, form: str) -> None:
+    [key] = store(bucket, [AS_PEOPLE_SEND_THEM[form]], dry_run=False)["reference_images"]
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == PNG * 20
+
+
+REFUSED = {
+    "@": references.NO_BASE64,
+    "": references.NO_IMAGE,
+    ENCODED[:-1]: references.NO_BASE64,
+    f"data:{ENCODED}": references.NO_BASE64,
+    f"data:image/png,{ENCODED}": references.NO_BASE64_DATA,
+    f"data:image/png;base64url,{ENCODED}": references.NO_BASE64_DATA,
+    "data:image/png;base64,%F0%9F%98%80": references.NO_BASE64,
+    "data:image/svg+xml;base64,PHN2Zy8+": references.NO_IMAGE,
+    "https://pictures.example/a.png": references.NO_FETCH,
+    f"{CLIENT}/references/{uuid4()}.png": references.NO_UPLOAD,
+    f"{uuid4()}/references/{uuid4()}.png": references.NO_UPLOAD,
+}
+
+
+@pytest.mark.parametrize("image", REFUSED)
+def test_a_refusal_says_which_rule_the_image_breaks(bucket: str, image: str) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        store(bucket, [ENCODED, image], dry_run=True)
+    assert refused.value.errors == [FieldError("/reference_images/1", REFUSED[image])]

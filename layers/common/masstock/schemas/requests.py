@@ -240,8 +240,8 @@ class ExecutionCreate(RequestBody):
     reference_images: list[str] = Field(
         default_factory=list,
         max_length=14,
-        description="Base64 of PNG, JPEG or WebP images (2 MB in total), or keys of uploads. All "
-        "together may have 15 MB. Only for a workflow that supports reference images.",
+        description="Base64 or data URLs of PNG, JPEG or WebP images (2 MB in total), or keys of "
+        "uploads. All together may have 15 MB. Only for a workflow that supports reference images.",
     )
     api_key: ApiKey | None = Field(
         default=None,
