@@ -33,7 +33,9 @@ BEGIN
     FROM public.users u LEFT JOIN public.clients c ON c.id = u.client_id
     WHERE u.id = p_sub AND u.status = 'active' AND (u.role = 'admin' OR c.status = 'active');
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'the account is not active' USING ERRCODE = 'MS403';
+        RAISE EXCEPTION 'the account is not active' USING ERRCODE = 'MS403', CONSTRAINT =
+            CASE WHEN EXISTS (SELECT FROM public.users u WHERE u.id = p_sub)
+                 THEN '' ELSE 'not_provisioned' END;
     END IF;
     PERFORM
         set_config('request.jwt.claims',

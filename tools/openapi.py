@@ -270,6 +270,7 @@ def problems_of(operation: Operation) -> dict[int, list[type[errors.AppError]]]:
         kinds |= {
             errors.Unauthenticated,
             errors.AccountInactive,
+            errors.NotProvisioned,
             errors.IdentityProviderUnavailable,
         }
     if operation.admins:

@@ -334,7 +334,7 @@ def test_a_token_for_another_time_audience_or_issuer_is_refused(
 def test_an_unknown_user_is_refused(api: Api) -> None:
     bearer = f"Bearer {token(UNKNOWN)}"
     answer = api.call(None, "GET", "/v1/me", headers={"Authorization": bearer})
-    problem(answer, 403, "account_inactive")
+    problem(answer, 403, "not_provisioned")
 
 
 # --- failures of our own services ----------------------------------------------------------------

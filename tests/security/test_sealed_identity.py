@@ -427,8 +427,13 @@ def test_a_valid_signature_is_accepted(database: Urls) -> None:
 
 
 def test_an_unknown_user_and_a_bad_signature_are_different_errors(database: Urls) -> None:
-    with connected(database.api) as connection:
-        assert refusal_of(connection, signed_identity(UUID(int=7))) == "MS403"
+    with connected(database.api) as connection, pytest.raises(psycopg.DatabaseError) as refused:
+        connection.execute(
+            "SELECT * FROM app.enter(%s::uuid, %s::bigint, %s::text)",
+            signed_identity(UUID(int=7)),
+        )
+    diag = refused.value.diag
+    assert (diag.sqlstate, diag.constraint_name) == ("MS403", "not_provisioned")
 
 
 @pytest.mark.parametrize("role", ["masstock_worker", "anon", "authenticated"])

@@ -18,6 +18,7 @@ STATUS: Mapping[type[AppError], int] = {
     errors.Unauthenticated: 401,
     errors.BudgetExceeded: 402,
     errors.AccountInactive: 403,
+    errors.NotProvisioned: 403,
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,
@@ -85,6 +86,8 @@ def _of_database(error: Exception) -> AppError:
     if not isinstance(error, psycopg.Error):
         return errors.InternalError()
     match error.sqlstate:
+        case "MS403" if error.diag.constraint_name == "not_provisioned":
+            return errors.NotProvisioned()
         case "MS403":
             return errors.AccountInactive()
         case "MS402":

@@ -39,6 +39,10 @@ class AccountInactive(AppError, code="account_inactive"):
     """This account, or the client it belongs to, is suspended or deleted."""
 
 
+class NotProvisioned(AppError, code="not_provisioned"):
+    """The token is valid, but its user has no account here. Ask an administrator for one."""
+
+
 class Forbidden(AppError, code="forbidden"):
     """You are not allowed to do this."""
 
