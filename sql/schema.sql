@@ -1667,13 +1667,24 @@ CREATE TABLE public.spend_ledger (
     charged_microusd bigint DEFAULT 0 NOT NULL,
     reserved_microusd bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    workflow_id uuid,
+    model text,
+    tier text DEFAULT 'standard'::text NOT NULL,
+    images smallint,
     CONSTRAINT spend_ledger_charged_microusd_check CHECK (((charged_microusd >= 0) AND (charged_microusd <= '1000000000000'::bigint))),
-    CONSTRAINT spend_ledger_reserved_microusd_check CHECK (((reserved_microusd >= '-100000000000000000'::bigint) AND (reserved_microusd <= '100000000000000000'::bigint)))
+    CONSTRAINT spend_ledger_reserved_microusd_check CHECK (((reserved_microusd >= '-100000000000000000'::bigint) AND (reserved_microusd <= '100000000000000000'::bigint))),
+    CONSTRAINT spend_ledger_tier_check CHECK ((tier = ANY (ARRAY['standard'::text, 'economy'::text])))
 );
 
 ALTER TABLE ONLY public.spend_ledger FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.spend_ledger OWNER TO masstock_owner;
+
+COMMENT ON COLUMN public.spend_ledger.workflow_id IS 'Workflow of a charge; NULL for reservations, for releases and for rows of earlier releases.';
+
+COMMENT ON COLUMN public.spend_ledger.model IS 'Image model of a charge; NULL as for `workflow_id`.';
+
+COMMENT ON COLUMN public.spend_ledger.images IS 'Images that the charge paid for and that were stored. NULL for rows of earlier releases, whose charges count as one image, and for reservations and releases.';
 
 ALTER TABLE public.spend_ledger ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.spend_ledger_id_seq
@@ -2511,6 +2522,14 @@ GRANT INSERT(month) ON TABLE public.spend_ledger TO masstock_worker;
 GRANT INSERT(charged_microusd) ON TABLE public.spend_ledger TO masstock_worker;
 
 GRANT INSERT(reserved_microusd) ON TABLE public.spend_ledger TO masstock_worker;
+
+GRANT INSERT(workflow_id) ON TABLE public.spend_ledger TO masstock_worker;
+
+GRANT INSERT(model) ON TABLE public.spend_ledger TO masstock_worker;
+
+GRANT INSERT(tier) ON TABLE public.spend_ledger TO masstock_worker;
+
+GRANT INSERT(images) ON TABLE public.spend_ledger TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.support_tickets TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.support_tickets TO authenticated;

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from masstock import errors
-from masstock.schemas import requests, responses
+from masstock.schemas import reports, requests, responses
 from masstock_api.app import OPERATIONS
 from masstock_api.operation import Answer, Operation
 from masstock_api.parameters import Parameter, a_uuid
@@ -228,7 +228,9 @@ def _path_parameters(path: str, operation: Operation) -> Iterable[dict[str, Any]
 
 def _query_parameter(name: str, parameter: Parameter) -> dict[str, Any]:
     described: dict[str, Any] = {"name": name, "in": "query", "required": False}
-    described["description"] = PARAMETER_NOTES.get(name, f"Only rows with this `{name}`.")
+    described["description"] = parameter.note or PARAMETER_NOTES.get(
+        name, f"Only rows with this `{name}`."
+    )
     return {**described, "schema": parameter.schema}
 
 
@@ -356,8 +358,12 @@ def _request_model(name: str) -> type[requests.RequestBody]:
 def _response_model(name: str) -> type[responses.Resource]:
     """`User`, or `Page[User]`."""
     container, _, item = name.rstrip("]").partition("[")
-    model = getattr(responses, container)
-    return model[getattr(responses, item)] if item else model
+    model = _model_named(container)
+    return model[_model_named(item)] if item else model
+
+
+def _model_named(name: str) -> Any:
+    return getattr(reports if hasattr(reports, name) else responses, name)
 
 
 def _tidy(schema: Any) -> None:

@@ -179,7 +179,7 @@ def send(stack: Stack, things: Things, row: dict[str, Any], who: str) -> request
         method,
         path,
         json=body_of(row, who),
-        params=dict(parse_qsl(row.get("with", ""))),
+        params={name: NAMES.get(value, value) for name, value in parse_qsl(row.get("with", ""))},
         allow_redirects=False,
     )
 

@@ -15,10 +15,12 @@ MAX_TEXT_LENGTH = 200
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter. `convert` turns its text into a value, or raises ValueError with a message
-    for the caller. `schema` is its JSON Schema in the OpenAPI document."""
+    for the caller. `schema` is its JSON Schema in the OpenAPI document, and `note` describes it
+    there."""
 
     convert: Callable[[str], Any]
     schema: Mapping[str, Any]
+    note: str | None = None
 
 
 def read_query(given: Mapping[str, str], parameters: Mapping[str, Parameter]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Bodies of answers, for the OpenAPI document. Postgres builds the JSON of answers, so no request
-imports this module. tools/openapi.py reads the models. Tests compare them with real answers.
+imports this module. tools/openapi.py reads the models, also those of `masstock.schemas.reports`.
+Tests compare them with real answers.
 """
 
 from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from masstock.schemas.requests import (
     AccountStatus,
@@ -16,17 +17,13 @@ from masstock.schemas.requests import (
     TicketStatus,
     WorkflowStatus,
 )
+from masstock.schemas.resource import Count, Resource
 from masstock.schemas.workflow_config import ImageSize, WorkflowConfig
 
 type ExecutionStatus = Literal["pending", "processing", "completed", "failed"]
 type ResultStatus = Literal["processing", "completed", "failed"]
-Count = Annotated[int, Field(ge=0)]
 CreatedAt = Annotated[datetime, Field(description="When it was created.")]
 UpdatedAt = Annotated[datetime, Field(description="When it was last changed.")]
-
-
-class Resource(BaseModel):
-    """A JSON object. Later versions may add fields, but remove no field."""
 
 
 class Profile(Resource):
@@ -363,25 +360,6 @@ class Upload(Resource):
     url: str
     fields: dict[str, str]
     expires_at: datetime = Field(description="When the form stops working.")
-
-
-class ClientUsage(Resource):
-    """Numbers of one client's executions."""
-
-    client_name: str
-    total_executions: Count
-    successful: Count
-    failed: Count
-    success_rate_percent: float = Field(description="100 * `successful` / `total_executions`.")
-
-
-class WorkflowUsage(Resource):
-    """Numbers of one workflow's executions."""
-
-    workflow_name: str
-    execution_count: Count
-    avg_duration_seconds: float | None = Field(description="Seconds; null if none has ended.")
-    successful_count: Count
 
 
 class Health(Resource):

@@ -36,6 +36,7 @@ class Claim:
     aspect_ratio: str | None
     image_size: str | None
     config: dict[str, Any]
+    workflow_id: UUID
     # The month whose budget pays, and the reservation for this prompt.
     spend_month: date
     reserved_microusd: int
@@ -87,7 +88,7 @@ class MustWait:
 # all prompts of one quota need it, and it is not asked for a prompt that is not free.
 _CLAIM: LiteralString = """
     WITH execution AS (
-        SELECT e.id, e.client_id, e.input_settings, e.spend_month, e.lane_key,
+        SELECT e.id, e.client_id, e.workflow_id, e.input_settings, e.spend_month, e.lane_key,
             coalesce(e.settings, w.config) AS config,
             coalesce(e.estimate_microusd / nullif(e.prompt_count, 0), 0) AS reserved_microusd,
             CASE WHEN e.deadline_is_fixed
@@ -118,8 +119,9 @@ _CLAIM: LiteralString = """
         FROM free e, lane
         WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s AND lane.granted
         RETURNING r.attempts, r.failures, r.throttles, r.created_at, r.prompt_text,
-            r.lane_successes, r.probes, lane.granted_at, e.client_id, e.input_settings,
-            e.spend_month, e.reserved_microusd, e.config, e.lane_id, e.seconds_left
+            r.lane_successes, r.probes, lane.granted_at, e.client_id, e.workflow_id,
+            e.input_settings, e.spend_month, e.reserved_microusd, e.config, e.lane_id,
+            e.seconds_left
     )
     SELECT claimed.*, lane.wait_seconds, lane.limited_by, lane.gives_up, (
         SELECT f.config ->> 'model' FROM free f, LATERAL app.lane_state(f.lane_id) AS state
@@ -182,6 +184,7 @@ def _claim_of(execution_id: UUID, batch_index: int, row: Row) -> Claim:
         aspect_ratio=_text(settings.get("aspect_ratio")),
         image_size=_text(settings.get("image_size")),
         config=row["config"],
+        workflow_id=row["workflow_id"],
         spend_month=row["spend_month"],
         reserved_microusd=row["reserved_microusd"],
         lane_id=row["lane_id"],
@@ -292,17 +295,20 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
         RETURNING batch_index
         ), charged AS (
             INSERT INTO public.spend_ledger (client_id, execution_id, batch_index, attempt, month,
-                charged_microusd, reserved_microusd)
+                workflow_id, model, images, charged_microusd, reserved_microusd)
             SELECT %(client_id)s, %(execution_id)s, %(batch_index)s, %(paid_attempt)s,
-                %(spend_month)s, %(cost)s,
+                %(spend_month)s, %(workflow_id)s, %(paid_model)s, 1,
+                -- An unknown cost charges nothing; the image counts.
+                coalesce(%(cost)s::bigint, 0),
                 CASE WHEN EXISTS (SELECT FROM completed) THEN -%(reserved)s::bigint ELSE 0 END
-            WHERE %(cost)s::bigint IS NOT NULL
             ON CONFLICT DO NOTHING
         )
         SELECT batch_index FROM completed
         """,
         {
             "client_id": claim.client_id,
+            "workflow_id": claim.workflow_id,
+            "paid_model": image.details.model if image.details else claim.config.get("model"),
             "spend_month": claim.spend_month,
             "reserved": claim.reserved_microusd,
             "paid_attempt": image.attempt,
@@ -384,9 +390,10 @@ def charge_lost_image(tx: Executor, claim: Claim, attempt: int, cost_microusd: i
     tx.fetch_all(
         """
         INSERT INTO public.spend_ledger
-            (client_id, execution_id, batch_index, attempt, month, charged_microusd)
+            (client_id, execution_id, batch_index, attempt, month, workflow_id, model, images,
+            charged_microusd)
         SELECT %(client_id)s, %(execution_id)s, %(batch_index)s, %(attempt)s, %(spend_month)s,
-            %(cost)s
+            %(workflow_id)s, %(model)s, 0, %(cost)s
         WHERE %(cost)s::bigint IS NOT NULL
         ON CONFLICT DO NOTHING
         """,
@@ -395,5 +402,7 @@ def charge_lost_image(tx: Executor, claim: Claim, attempt: int, cost_microusd: i
         batch_index=claim.batch_index,
         attempt=attempt,
         spend_month=claim.spend_month,
+        workflow_id=claim.workflow_id,
+        model=_text(claim.config.get("model")),
         cost=cost_microusd,
     )
