@@ -14,6 +14,9 @@ from masstock.schemas.requests import ExecutionCreate, PromptWithId
 from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services.storage import MAX_PROMPTS_BYTES, Uploads
 from masstock_api import submissions
+from masstock_api.prompt_lists.places import PromptList
+from masstock_api.prompt_lists.reading import IN_BODY, read_prompts
+from masstock_api.strict_json import MAX_MISTAKES
 
 CLIENT = UUID(int=1)
 SUBMISSION = ExecutionCreate.model_validate(
@@ -37,7 +40,7 @@ class Uploaded(Uploads):
 
 
 def read(content: bytes) -> Sequence[str | PromptWithId]:
-    return submissions.read_prompts(SUBMISSION, CLIENT, Uploaded(content))
+    return read_prompts(SUBMISSION, CLIENT, Uploaded(content)).prompts
 
 
 def mistakes(content: bytes) -> list[str]:
@@ -68,7 +71,7 @@ def test_an_empty_list_is_refused(content: bytes) -> None:
 
 
 def test_only_the_first_mistakes_are_reported() -> None:
-    assert len(mistakes(b"?\n" * 10_000)) == submissions.MAX_MISTAKES
+    assert len(mistakes(b"?\n" * 10_000)) == MAX_MISTAKES
 
 
 def test_a_list_at_the_limit_is_read_to_its_end() -> None:
@@ -85,7 +88,11 @@ def test_a_list_over_the_limit_is_refused_without_reading_the_rest() -> None:
     assert len(prompts) == PROMPTS_LIMIT + 1
     config = WorkflowConfig(workflow_type="nano_banana", model="m", max_prompts=PROMPTS_LIMIT)
     found = submissions.find_mistakes(
-        SUBMISSION, prompts, config, has_platform_key=True, allow_private_webhooks=False
+        SUBMISSION,
+        PromptList(prompts, IN_BODY),
+        config,
+        has_platform_key=True,
+        allow_private_webhooks=False,
     )
     assert found == [
         ("/prompts", "This workflow takes at most 10000 prompts; there are more than 10000.")

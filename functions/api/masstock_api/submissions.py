@@ -1,46 +1,42 @@
 """Checks a submission against its workflow, estimates its cost and stores it as an execution."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from masstock.catalogue.image_models import MODELS
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
 from masstock.database.connection import Row
 from masstock.database.queries import clients, executions, workflows
 from masstock.database.tenants import TenantTransaction
-from masstock.errors import FieldError, MalformedJson, ValidationFailed
+from masstock.errors import FieldError, ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
 from masstock.schemas.engine import ExecutionRun
-from masstock.schemas.requests import ExecutionCreate, PromptWithId, SubmittedPrompt
+from masstock.schemas.requests import ExecutionCreate, PromptWithId
 from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services import sealing
 from masstock.services.lanes import lane_key
 from masstock.services.secret_store import read_secret
 from masstock.services.state_machine import StateMachine
-from masstock.services.storage import ObjectMissing, Uploads
+from masstock.services.storage import Uploads
 from masstock.services.webhooks import WebhookRefused, check_url
 from masstock.telemetry import logger
 from masstock_api import session, strict_json
 from masstock_api.estimates import Estimate, dearest_estimate, dearest_price
+from masstock_api.prompt_lists.places import PromptList
+from masstock_api.prompt_lists.reading import read_prompts
 from masstock_api.references import store_references
 from masstock_api.request import Request
 from masstock_api.strict_json import MAX_MISTAKES
 from masstock_api.writes import active_client, claim_id, client_named_by
 
-PROMPTS_KEY = re.compile(r"[0-9a-f-]{36}/prompts/[0-9a-f-]{36}\.jsonl")
-# One match per line that is not blank. The search skips any number of blank lines in one step.
-LINE = re.compile(rb"\S[^\n]*")
-# A line with the longest prompt is shorter, even if every character is escaped. Longer lines are
-# not parsed, because parsed JSON takes up to thirty times the memory of its text.
-MAX_LINE_BYTES = 1024 * 1024
-
 type Prompts = Sequence[str | PromptWithId]
+# Prompts that a dry run shows.
+SAMPLE = 5
 
 
 def accept(request: Request, submission: ExecutionCreate) -> tuple[UUID, str]:
@@ -79,6 +75,7 @@ def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]
         "model": checked.config.model,
         "fallback_model": checked.config.fallback_model,
         "prompts": len(checked.prompts),
+        "sample_prompts": [text_of(prompt) for prompt in checked.prompts[:SAMPLE]],
         "image_size": checked.image_size or DEFAULT_SIZE,
         "estimate_microusd": checked.estimate.standard,
         "estimates": {
@@ -174,10 +171,11 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
     config = active_config(tx, submission.workflow_id)
     client = active_client(tx, client_id)
     settings = session.settings()
-    prompts = read_prompts(submission, client_id, Uploads(settings.uploads_bucket))
+    listed = read_prompts(submission, client_id, Uploads(settings.uploads_bucket))
+    prompts = listed.prompts
     mistakes = find_mistakes(
         submission,
-        prompts,
+        listed,
         config,
         has_platform_key=bool(settings.platform_api_key_secret_id),
         allow_private_webhooks=settings.allow_private_webhooks,
@@ -197,7 +195,7 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
             image_size,
             len(submission.reference_images),
             config.microusd_per_image,
-            [prompt if isinstance(prompt, str) else prompt.prompt for prompt in prompts],
+            [text_of(prompt) for prompt in prompts],
         ),
     )
 
@@ -220,56 +218,14 @@ def _valid_config(found: Mapping[str, Any]) -> WorkflowConfig:
         raise ValidationFailed([FieldError("/workflow_id", detail)]) from error
 
 
-def read_prompts(submission: ExecutionCreate, client_id: UUID, uploads: Uploads) -> Prompts:
-    """The prompts of the body or of the uploaded list. Raises ValidationFailed."""
-    if (submission.prompts is None) == (submission.prompts_key is None):
-        raise ValidationFailed([FieldError("/prompts", "Send either prompts or prompts_key.")])
-    if submission.prompts_key is None:
-        return submission.prompts or []
-    key = submission.prompts_key
-    try:
-        if not PROMPTS_KEY.fullmatch(key) or not key.startswith(f"{client_id}/"):
-            raise ObjectMissing
-        return _parse_lines(uploads.read_prompts(key))
-    except ObjectMissing as error:
-        detail = "Send the key of a list of prompts that you have uploaded."
-        raise ValidationFailed([FieldError("/prompts_key", detail)]) from error
-
-
-def _parse_lines(content: bytes) -> Prompts:
-    """Reads JSON Lines and skips blank lines. Each mistake names its line. Reads at most
-    PROMPTS_LIMIT + 1 prompts, because `check` refuses a longer list anyway."""
-    adapter: TypeAdapter[str | PromptWithId] = TypeAdapter(SubmittedPrompt)
-    prompts: list[str | PromptWithId] = []
-    mistakes: list[FieldError] = []
-    number, counted_to = 1, 0
-    for found in LINE.finditer(content):
-        number += content.count(b"\n", counted_to, found.start())
-        counted_to = found.start()
-        try:
-            if found.end() - found.start() > MAX_LINE_BYTES:
-                mistakes.append(FieldError("/prompts_key", f"Line {number} is longer than 1 MB."))
-            else:
-                prompts.append(adapter.validate_python(strict_json.parse(found[0])))
-        except ValidationError as error:
-            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-            mistakes.append(FieldError("/prompts_key", f"Line {number}: {reason}"))
-        except ValidationFailed as error:
-            mistakes.append(FieldError("/prompts_key", f"Line {number}: {error.errors[0].detail}"))
-        except MalformedJson:
-            mistakes.append(FieldError("/prompts_key", f"Line {number} is not JSON."))
-        if len(mistakes) == MAX_MISTAKES or len(prompts) > PROMPTS_LIMIT:
-            break
-    if not prompts and not mistakes:
-        mistakes.append(FieldError("/prompts_key", "The list is empty."))
-    if mistakes:
-        raise ValidationFailed(mistakes)
-    return prompts
+def text_of(prompt: str | PromptWithId) -> str:
+    """The text of a prompt."""
+    return prompt if isinstance(prompt, str) else prompt.prompt
 
 
 def find_mistakes(
     submission: ExecutionCreate,
-    prompts: Prompts,
+    listed: PromptList,
     config: WorkflowConfig,
     *,
     has_platform_key: bool,
@@ -277,11 +233,11 @@ def find_mistakes(
 ) -> list[FieldError]:
     """Everything in the submission that the workflow does not accept."""
     mistakes: list[FieldError] = []
-    if (count := len(prompts)) > (limit := min(config.max_prompts, PROMPTS_LIMIT)):
+    if (count := len(listed.prompts)) > (limit := min(config.max_prompts, PROMPTS_LIMIT)):
         there_are = str(count) if count <= PROMPTS_LIMIT else f"more than {PROMPTS_LIMIT}"
         detail = f"This workflow takes at most {limit} prompts; there are {there_are}."
         mistakes.append(FieldError("/prompts", detail))
-    mistakes += _repeated_ids(prompts)
+    mistakes += _repeated_ids(listed)
     if submission.api_key is None and (config.requires_api_key or not has_platform_key):
         mistakes.append(FieldError("/api_key", "This workflow requires an api_key."))
     if submission.lane is not None and submission.api_key is None:
@@ -305,16 +261,14 @@ def find_mistakes(
     )
 
 
-def _repeated_ids(prompts: Prompts) -> list[FieldError]:
-    seen: set[str] = set()
+def _repeated_ids(listed: PromptList) -> list[FieldError]:
+    seen: dict[str, int] = {}
     repeated: list[FieldError] = []
-    for position, prompt in enumerate(prompts):
+    for position, prompt in enumerate(listed.prompts):
         if isinstance(prompt, str) or prompt.custom_id is None:
             continue
-        if prompt.custom_id in seen:
-            detail = "Another prompt of this execution has the same custom_id."
-            repeated.append(FieldError(f"/prompts/{position}/custom_id", detail))
-        seen.add(prompt.custom_id)
+        if (first := seen.setdefault(prompt.custom_id, position)) != position:
+            repeated.append(listed.places.repeated(position, first, prompt.custom_id))
     return repeated[:MAX_MISTAKES]
 
 

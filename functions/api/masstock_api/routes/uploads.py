@@ -11,7 +11,7 @@ from masstock.errors import (
     OutcomeUnknown,
     ValidationFailed,
 )
-from masstock.services.storage import PROMPTS_TYPE, Uploads
+from masstock.services.storage import DEFAULT_PROMPT_FILE, Uploads
 from masstock_api import session
 from masstock_api.operation import Answer, operation
 from masstock_api.request import Request
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 def create_upload(request: Request, body: "UploadCreate") -> Response[str]:
     """Returns a form that uploads one file, and a key. A submission names the file by this key."""
     is_image = body.kind == "reference_image"
-    if is_image != (body.content_type or PROMPTS_TYPE).startswith("image/"):
-        detail = "Send the image's type, or application/jsonl for prompts."
+    content_type = body.content_type or DEFAULT_PROMPT_FILE
+    if is_image != content_type.startswith("image/"):
+        detail = "Send the image's type; or application/jsonl, text/csv or text/plain for prompts."
         raise ValidationFailed([FieldError("/content_type", detail)])
     with request.writing() as tx:
         upload_id, is_new = claim_id(tx, request)
@@ -42,9 +43,9 @@ def create_upload(request: Request, body: "UploadCreate") -> Response[str]:
             active_client(tx, client_id)
     bucket = Uploads(session.settings().uploads_bucket)
     form = (
-        bucket.new_image_upload(client_id, upload_id, body.content_type)
-        if is_image and body.content_type
-        else bucket.new_prompts_upload(client_id, upload_id)
+        bucket.new_image_upload(client_id, upload_id, content_type)
+        if is_image
+        else bucket.new_prompts_upload(client_id, upload_id, content_type)
     )
     # The address of the file. Callers cannot read it; a submission names the file by its key.
     location = f"{form['url']}{form['key']}"

@@ -222,7 +222,7 @@ SubmittedPrompt = Annotated[
 
 
 class ExecutionCreate(RequestBody):
-    """Prompts for a workflow: either `prompts` or `prompts_key`."""
+    """Prompts for a workflow: `prompts`, or `prompts_key`, or `template` with `rows`."""
 
     workflow_id: Id
     client_id: Id | None = ForAdmins
@@ -235,7 +235,29 @@ class ExecutionCreate(RequestBody):
     prompts_key: str | None = Field(
         default=None,
         max_length=200,
-        description="Key of an upload of kind `prompts`. For lists over the body limit of 4 MB.",
+        description="Key of an upload of kind `prompts`. For files, and for lists over the body "
+        "limit of 4 MB.",
+    )
+    template: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=2 * PROMPT_LENGTH,
+        description="A prompt with variables: `A {product} on {surface}`. `{{` and `}}` are "
+        "braces. It needs `rows`, or a file of rows as `prompts_key`.",
+        examples=["A {product} on {surface}, {style}"],
+    )
+    rows: list[dict[str, Any]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=PROMPTS_LIMIT,
+        description="Values of the template's variables: texts or numbers. Each row makes one "
+        "prompt. It can also have the members of a prompt object, such as `custom_id`.",
+        examples=[[{"product": "mug", "surface": "slate", "style": "top view"}]],
+    )
+    combine: Literal["rows", "product"] = Field(
+        default="rows",
+        description="`rows` makes one prompt for each row. `product` makes one for each "
+        "combination of the distinct values of each variable, and of each setting in the rows.",
     )
     reference_images: list[str] = Field(
         default_factory=list,
@@ -296,10 +318,23 @@ class ExecutionRetry(RequestBody):
 
 class UploadCreate(RequestBody):
     """One file to upload: a reference image (at most 10 MB), or a list of prompts (at most 50 MB).
-    The list has the format JSON Lines. Each line is a prompt as in `prompts`."""
+    The content type of a list says its format. In JSON Lines (`application/jsonl`, the default)
+    each line is a prompt as in `prompts`. In CSV (`text/csv`) the header names the columns. In a
+    text (`text/plain`) each line is a prompt, or each block if blank lines separate blocks."""
 
     client_id: Id | None = ForAdmins
     kind: Literal["reference_image", "prompts"] = "reference_image"
-    content_type: Literal["image/png", "image/jpeg", "image/webp", "application/jsonl"] | None = (
-        Field(default=None, description="Required for an image. Prompts are `application/jsonl`.")
+    content_type: (
+        Literal[
+            "image/png",
+            "image/jpeg",
+            "image/webp",
+            "application/jsonl",
+            "text/csv",
+            "text/plain",
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Required for an image. A list of prompts is `application/jsonl` by default.",
     )

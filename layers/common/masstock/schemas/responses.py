@@ -256,6 +256,7 @@ class Estimate(Resource):
         description="Replaces the model if it is gone. The estimate is that of the dearer one."
     )
     prompts: Count = Field(description="Number of prompts.")
+    sample_prompts: list[str] = Field(description="The first five prompts, as they are painted.")
     estimate_microusd: Count | None = Field(
         description="Expected cost in millionths of a US dollar; null if unknown."
     )

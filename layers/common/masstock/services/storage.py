@@ -34,7 +34,9 @@ READ_SECONDS = 20
 REQUEST_SECONDS = CONNECT_SECONDS + READ_SECONDS
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-PROMPTS_TYPE = "application/jsonl"
+# The key of a list of prompts ends with its format.
+PROMPT_FILES = {"application/jsonl": "jsonl", "text/csv": "csv", "text/plain": "txt"}
+DEFAULT_PROMPT_FILE = "application/jsonl"
 
 
 class ObjectMissing(Exception):
@@ -228,10 +230,12 @@ class Uploads:
         key = f"{client_id}/references/{upload_id}.{EXTENSIONS[mime_type]}"
         return self._new_upload(key, mime_type, MAX_IMAGE_BYTES)
 
-    def new_prompts_upload(self, client_id: UUID, upload_id: UUID) -> dict[str, object]:
+    def new_prompts_upload(
+        self, client_id: UUID, upload_id: UUID, mime_type: str = DEFAULT_PROMPT_FILE
+    ) -> dict[str, object]:
         """A form that uploads one list of prompts of at most 50 MB. See `_new_upload`."""
-        key = f"{client_id}/prompts/{upload_id}.jsonl"
-        return self._new_upload(key, PROMPTS_TYPE, MAX_PROMPTS_BYTES)
+        key = f"{client_id}/prompts/{upload_id}.{PROMPT_FILES[mime_type]}"
+        return self._new_upload(key, mime_type, MAX_PROMPTS_BYTES)
 
     def _new_upload(self, key: str, mime_type: str, max_bytes: int) -> dict[str, object]:
         """{key, url, fields, expires_at}. The signed policy fixes key, content type and size."""

@@ -1,0 +1,113 @@
+"""Where each prompt of a submission came from, so that a mistake names a place that the caller
+can find."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from masstock.errors import FieldError, ValidationFailed
+from masstock.schemas.requests import PromptWithId
+from masstock_api.strict_json import MAX_MISTAKES
+
+FILE = "/prompts_key"
+NO_SUCH_FIELD = "There is no such field; put fields of your own into metadata."
+
+_prompts = TypeAdapter(list[PromptWithId])
+
+
+def in_line(line: int, member: str | None, detail: str) -> FieldError:
+    """A mistake in a line of an uploaded file."""
+    return FieldError(FILE, f"Line {line}: {detail if member is None else f'{member}: {detail}'}")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The places of a list of prompts. Each prompt has one element of `pointer`, or one line of a
+    file. If the prompts are `combined`, none of them has a row of its own."""
+
+    pointer: str
+    lines: Sequence[int] | None = None
+    combined: bool = False
+
+    def mistake(self, index: int, member: str | None, detail: str) -> FieldError:
+        """A mistake in one prompt, or in a member of it."""
+        if self.combined:
+            return FieldError(self.pointer, f"Combination {index + 1}: {detail}")
+        if self.lines is not None:
+            return in_line(self.lines[index], member, detail)
+        place = f"{self.pointer}/{index}"
+        return FieldError(place if member is None else f"{place}/{member}", detail)
+
+    def repeated(self, index: int, first: int, custom_id: str) -> FieldError:
+        """The mistake of a `custom_id` that an earlier prompt has."""
+        if self.lines is None:
+            detail = "Another prompt of this execution has the same custom_id."
+            return self.mistake(index, "custom_id", detail)
+        detail = f'custom_id "{custom_id}" repeats line {self.lines[first]}.'
+        return in_line(self.lines[index], None, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a file: members of prompts and values of variables."""
+
+    members: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    lines: list[int] = field(default_factory=list[int])
+
+    def add(self, members: dict[str, Any], line: int) -> None:
+        """Appends the row of a line."""
+        self.members.append(members)
+        self.lines.append(line)
+
+    @property
+    def places(self) -> Places:
+        """The places of the rows."""
+        return Places(FILE, self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptList:
+    """The prompts of a submission."""
+
+    prompts: Sequence[str | PromptWithId]
+    places: Places
+
+
+def refuse(mistakes: Iterable[FieldError]) -> None:
+    """Raises ValidationFailed if there is a mistake."""
+    if found := list(mistakes):
+        raise ValidationFailed(found[:MAX_MISTAKES])
+
+
+def validated(
+    objects: Sequence[dict[str, Any]], places: Places, *, has_prompts: bool = True
+) -> PromptList:
+    """The objects as prompts. Raises ValidationFailed with the place of each mistake. `has_prompts`
+    is false if the places have no member `prompt`, because a template made it."""
+    try:
+        return PromptList(_prompts.validate_python(objects), places)
+    except ValidationError as error:
+        raise ValidationFailed(
+            [
+                places.mistake(
+                    int(mistake["loc"][0]),
+                    member if has_prompts or member != "prompt" else None,
+                    detail,
+                )
+                for mistake in error.errors(include_url=False, include_input=False)[:MAX_MISTAKES]
+                for member, detail in [
+                    described(mistake["loc"][1:], mistake["type"], mistake["msg"])
+                ]
+            ]
+        ) from error
+
+
+def described(loc: tuple[int | str, ...], kind: str, message: str) -> tuple[str | None, str]:
+    """The member of a prompt that pydantic refuses, and the reason. Names in angle brackets are
+    forms of a prompt (masstock.schemas.requests)."""
+    named = [str(part) for part in loc if not str(part).startswith("<")]
+    # The name of an unknown field can have megabytes.
+    member = ".".join(named)[:200] or None
+    return member, NO_SUCH_FIELD if kind == "extra_forbidden" else message

@@ -1,0 +1,177 @@
+"""Templates: one text with variables, and rows of their values, make prompts."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+from pydantic import ValidationError
+
+from masstock.errors import FieldError
+from masstock.limits import PROMPTS_LIMIT
+from masstock.schemas.requests import PromptWithId
+from masstock.services.storage import MAX_PROMPTS_BYTES
+from masstock_api.prompt_lists.places import Places, PromptList, described, refuse, validated
+from masstock_api.strict_json import MAX_MISTAKES
+
+# Members of a row that are settings of its prompt. The template can use them too.
+SETTINGS = frozenset(PromptWithId.model_fields) - {"prompt"}
+# These belong to one prompt, so no combination can have them.
+OF_ONE_PROMPT = ("custom_id", "metadata")
+PART = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|([{}])")
+
+type Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A parsed template: its texts, and the name of the variable between each two of them."""
+
+    texts: Sequence[str]
+    names: Sequence[str]
+    # The variables, each once, in the order of the template.
+    variables: Sequence[str]
+    text_bytes: int
+
+    def prompt_of(self, row: Row) -> str:
+        """The prompt with the row's values."""
+        parts = [self.texts[0]]
+        for name, text in zip(self.names, self.texts[1:], strict=True):
+            parts += text_of(row[name]) or "", text
+        return "".join(parts)
+
+    def size_of(self, row: Row) -> int:
+        """The bytes of the prompt, without the variables that the row lacks."""
+        return self.text_bytes + sum(_bytes_of(row[name]) for name in self.names if name in row)
+
+    def check(self, row: Row, *, combined: bool) -> Iterator[tuple[str | None, str]]:
+        """Each member of the row that is wrong, and the reason. A combination takes its values from
+        several rows, so a row can lack some."""
+        for name in row:
+            if name not in SETTINGS and name not in self.variables:
+                yield name, "The template has no such variable."
+        for name in self.variables:
+            if name not in row:
+                if not combined:
+                    yield name, "The row has no value for this variable."
+            elif text_of(row[name]) is None:
+                yield name, "Send text or a number."
+        try:
+            PromptWithId.model_validate({"prompt": "-"} | _settings(row))
+        except ValidationError as error:
+            for mistake in error.errors(include_url=False, include_input=False):
+                yield described(mistake["loc"], mistake["type"], mistake["msg"])
+        if combined:
+            for name in OF_ONE_PROMPT:
+                if name in row:
+                    yield name, "Several combinations would have it."
+
+
+def parse(text: str) -> Template:
+    """Reads a template. `{name}` is a variable, `{{` and `}}` are braces. Raises
+    ValidationFailed."""
+    texts, names = [""], list[str]()
+    mistakes: list[FieldError] = []
+    end = 0
+    for found in PART.finditer(text):
+        texts[-1] += text[end : found.start()]
+        end = found.end()
+        if found[1] is not None:
+            names.append(found[1].strip())
+            texts.append("")
+        elif found[2] is not None:
+            detail = f"Character {found.start() + 1} is a single {found[2]}; double it."
+            mistakes.append(FieldError("/template", detail))
+        else:
+            texts[-1] += found[0][0]
+    texts[-1] += text[end:]
+    if "" in names:
+        mistakes.append(FieldError("/template", "A variable has no name."))
+    refuse(mistakes)
+    return Template(texts, names, list(dict.fromkeys(names)), len("".join(texts).encode()))
+
+
+def check_rows(template: Template, rows: Sequence[Row], places: Places, *, combined: bool) -> None:
+    """Raises ValidationFailed with the place of each mistake in the rows."""
+    mistakes: list[FieldError] = []
+    for index, row in enumerate(rows):
+        found = template.check(row, combined=combined)
+        mistakes += (places.mistake(index, member, detail) for member, detail in found)
+        if len(mistakes) >= MAX_MISTAKES:
+            break
+    refuse(mistakes)
+
+
+def expand(
+    template: Template, rows: Sequence[Row], places: Places, *, combined: bool
+) -> PromptList:
+    """One prompt for each row; or, if `combined`, for each combination of the values. The rows are
+    checked. Counts the prompts and their bytes before it makes them. Raises ValidationFailed."""
+    if len(rows) > PROMPTS_LIMIT:
+        # A longer file was not read to its end.
+        refuse([FieldError(places.pointer, f"At most {PROMPTS_LIMIT} rows are allowed.")])
+    if not combined:
+        _refuse_size(places.pointer, len(rows), sum(map(template.size_of, rows)))
+        return _made(template, rows, places)
+    axes = _axes(template, rows)
+    if lacking := [name for name in template.variables if name not in axes]:
+        refuse(FieldError(places.pointer, f"No row has a value for {name}.") for name in lacking)
+    count = prod(map(len, axes.values()))
+    _refuse_size(places.pointer, count, _size_of_all(template, axes, count))
+    made = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    return _made(template, made, Places(places.pointer, combined=True))
+
+
+def _made(template: Template, rows: Sequence[Row], places: Places) -> PromptList:
+    objects = [{"prompt": template.prompt_of(row)} | _settings(row) for row in rows]
+    return validated(objects, places, has_prompts=False)
+
+
+def _axes(template: Template, rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """The distinct values of each variable and setting. The variable that the template names first
+    changes slowest."""
+    axes: dict[str, dict[str, Any]] = {name: {} for name in template.variables}
+    for row in rows:
+        for name, value in row.items():
+            # 1 and "1" make the same text.
+            key = text_of(value) or json.dumps(value, sort_keys=True)
+            axes.setdefault(name, {}).setdefault(key, value)
+    return {name: list(values.values()) for name, values in axes.items() if values}
+
+
+def _size_of_all(template: Template, axes: Mapping[str, Sequence[Any]], count: int) -> int:
+    size = template.size_of({}) * count
+    for name in template.names:
+        size += sum(_bytes_of(value) for value in axes[name]) * (count // len(axes[name]))
+    return size
+
+
+def _refuse_size(pointer: str, count: int, size: int) -> None:
+    """Raises ValidationFailed if there are too many prompts, or too many bytes."""
+    if count > PROMPTS_LIMIT:
+        # An exact number could have thousands of digits.
+        there_are = str(count) if count < 10**12 else "more than 10^12"
+        detail = f"At most {PROMPTS_LIMIT} prompts are allowed; the rows make {there_are}."
+        refuse([FieldError(pointer, detail)])
+    if size > MAX_PROMPTS_BYTES:
+        megabytes = f"{size / 2**20:.1f}"
+        refuse([FieldError(pointer, f"The prompts have {megabytes} MB; at most 50 are allowed.")])
+
+
+def _settings(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name in SETTINGS}
+
+
+def text_of(value: object) -> str | None:
+    """The text of a variable's value: a text, or a number as JSON writes it. None otherwise."""
+    if isinstance(value, str):
+        return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return json.dumps(value) if is_number else None
+
+
+def _bytes_of(value: object) -> int:
+    return len((text_of(value) or "").encode())
