@@ -4,7 +4,8 @@ Environment: LOCAL_DIR (.local), PORT, CONCURRENCY, CONCURRENT_EXECUTIONS, DATAB
 GEMINI_API_KEY, MODEL_URL (base URL of another model than the stand-in), SWEEP_SECONDS,
 EVENT_RETRY_SECONDS, MODEL_TIMEOUT_SECONDS, MAX_IMAGE_MEGABYTES, EXECUTION_DEADLINE_SECONDS,
 PACE_MINUTE_SECONDS (a shorter minute for the lanes), IMAGE_ACCESS, ALLOW_PRIVATE_WEBHOOKS,
-LOG_LEVEL, CORS_ALLOW_ORIGINS, SNAP_START (on: functions get credentials from an endpoint).
+CONFIRMED_EMAILS, LOG_LEVEL, CORS_ALLOW_ORIGINS, SNAP_START (on: functions get credentials from an
+endpoint).
 """
 
 import argparse

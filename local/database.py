@@ -106,12 +106,14 @@ def completed_images(owner_url: str) -> Iterator[tuple[str, str]]:
         )
 
 
-def find_user(owner_url: str, email: str) -> str | None:
-    """Return the id of the user with this e-mail address, or None."""
+def find_user(owner_url: str, email: str) -> tuple[str, bool] | None:
+    """Return the id of the user with this e-mail address, and True if it is an invitation."""
     with psycopg.connect(owner_url) as connection:
-        query = "SELECT id::text FROM public.users WHERE lower(email) = lower(%s)"
-        row = connection.execute(query, [email]).fetchone()
-    return row[0] if row else None
+        return connection.execute(
+            "SELECT id::text, invited_until IS NOT NULL FROM public.users"
+            " WHERE lower(email) = lower(%s)",
+            [email],
+        ).fetchone()
 
 
 def first_workflow(owner_url: str) -> str | None:

@@ -54,8 +54,9 @@ class Keys:
         key = ECAlgorithm.to_jwk(self._signing_key().public_key(), as_dict=True)
         return {"keys": [{**key, "kid": KEY_ID, "alg": "ES256", "use": "sig"}]}
 
-    def mint(self, user_id: str) -> str:
-        """Return a bearer token for the user, as the identity provider would issue it."""
+    def mint(self, user_id: str, **more: Any) -> str:
+        """Return a bearer token for the user, as the identity provider would issue it. `more` are
+        further claims."""
         now = int(time.time())
         claims = {
             "sub": user_id,
@@ -63,6 +64,7 @@ class Keys:
             "aud": AUDIENCE,
             "iat": now,
             "exp": now + TOKEN_DAYS * 86400,
+            **more,
         }
         return jwt.encode(claims, self._signing_key(), "ES256", headers={"kid": KEY_ID})
 

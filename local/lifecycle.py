@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from local import database
 from local.calls import example_calls
@@ -173,18 +173,24 @@ def clean(settings: Settings) -> None:
 
 
 def token(settings: Settings, user: str) -> str:
-    """Return a bearer token for `admin`, `client_a`, `client_b`, a user id or an e-mail."""
+    """Return a bearer token for `admin`, `client_a`, `client_b`, a user id or an e-mail. That of an
+    invited person claims the invitation."""
     user_id: str | None = USERS.get(user, user)
+    claims: dict[str, Any] = {}
     if "@" in user:
         if not settings.stack_file.exists():
             raise StackError("An e-mail address needs a running stack; run `make up` first.")
         stack = json.loads(settings.stack_file.read_text())
-        user_id = database.find_user(stack["database_url"], user)
+        user_id, is_invited = database.find_user(stack["database_url"], user) or (None, False)
+        if is_invited:
+            # As an issuer, the same id for the same person.
+            user_id = str(uuid5(NAMESPACE_URL, f"mailto:{user.lower()}"))
+            claims = {"email": user, "email_verified": True}
     if user_id is None or not _is_uuid(user_id):
         raise StackError(
             f"There is no user {user!r}. Use {', '.join(USERS)}, an e-mail address or a user id."
         )
-    return Keys(settings.directory / "keys").mint(user_id)
+    return Keys(settings.directory / "keys").mint(user_id, **claims)
 
 
 def _is_uuid(text: str) -> bool:

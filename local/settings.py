@@ -21,6 +21,7 @@ PARAMETERS = {
     "EXECUTION_DEADLINE_SECONDS": "ExecutionDeadlineSeconds",
     "IMAGE_ACCESS": "ImageAccess",
     "ALLOW_PRIVATE_WEBHOOKS": "AllowPrivateWebhooks",
+    "CONFIRMED_EMAILS": "ConfirmedEmails",
     "LOG_LEVEL": "LogLevel",
     "CORS_ALLOW_ORIGINS": "CorsAllowOrigins",
     "SNAP_START": "SnapStart",

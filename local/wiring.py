@@ -50,6 +50,8 @@ def template_parameters(settings: Settings, key_set_url: str) -> dict[str, str]:
         "ApiDatabaseSecretArn": API_DATABASE_SECRET,
         "WorkerDatabaseSecretArn": WORKER_DATABASE_SECRET,
         "PlatformApiKeySecretArn": PLATFORM_KEY_SECRET,
+        # Tokens of `make token` for an invited person carry a confirmed e-mail address.
+        "ConfirmedEmails": "claim",
         **settings.parameters,
     }
     if settings.concurrency is not None:

@@ -16,17 +16,8 @@ CREATE FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) RETURNS 
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-DECLARE
-    now_s bigint := extract(epoch FROM clock_timestamp());
-    message text := p_sub || '|' || p_exp;
-    signed boolean;
 BEGIN
-    -- = on two hashes of fixed length: what a timing tells is a prefix of a MAC that dies in 300 s
-    signed := app_private.mac(1, message) = p_mac;
-    IF NOT signed AND EXISTS (SELECT FROM app_private.keys WHERE id = 3) THEN
-        signed := app_private.mac(3, message) = p_mac;
-    END IF;
-    IF signed IS NOT TRUE OR p_exp NOT BETWEEN now_s AND now_s + 300 THEN
+    IF app_private.is_signed(p_sub || '|' || p_exp, p_exp, p_mac) IS NOT TRUE THEN
         RAISE EXCEPTION 'the caller''s identity is not signed' USING ERRCODE = 'MS401';
     END IF;
     SELECT u.role, u.client_id, u.last_login INTO role, client_id, last_login
@@ -69,6 +60,40 @@ BEGIN
 END $$;
 
 ALTER FUNCTION app.cancel_execution(p_id uuid, p_message text) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.claim_invitation(p_sub uuid, p_exp bigint, p_email text, p_mac text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    found record;
+BEGIN
+    IF app_private.is_signed('claim|' || p_sub || '|' || p_exp || '|' || p_email, p_exp, p_mac)
+       IS NOT TRUE THEN
+        RAISE EXCEPTION 'the claim is not signed' USING ERRCODE = 'MS401';
+    END IF;
+    -- Locked before it is judged: of two claims, the second sees what the first has done.
+    PERFORM FROM public.users u
+    WHERE lower(normalize(u.email, NFC)) = lower(normalize(p_email, NFC)) FOR UPDATE;
+    SELECT count(*) AS users, min(u.id::text)::uuid AS id, bool_and(
+            u.invited_until > now() AND u.last_login IS NULL AND u.status = 'active'
+            AND (u.role = 'admin' OR c.status = 'active')
+            -- Only A to Z have two cases here. In Unicode, other letters resemble them.
+            AND lower(u.email COLLATE "C") = lower(p_email COLLATE "C")) AS open
+    INTO found
+    FROM public.users u LEFT JOIN public.clients c ON c.id = u.client_id
+    WHERE lower(normalize(u.email, NFC)) = lower(normalize(p_email, NFC));
+    IF found.users <> 1 OR found.open IS NOT TRUE THEN
+        RETURN false;
+    END IF;
+    UPDATE public.users SET id = p_sub, invited_until = NULL WHERE id = found.id;
+    RETURN true;
+EXCEPTION WHEN unique_violation OR foreign_key_violation THEN
+    -- `p_sub` has an account, or rows refer to the invited user.
+    RETURN false;
+END $$;
+
+ALTER FUNCTION app.claim_invitation(p_sub uuid, p_exp bigint, p_email text, p_mac text) OWNER TO masstock_authz;
 
 CREATE FUNCTION app.client_id() RETURNS uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
@@ -925,6 +950,24 @@ END $$;
 
 ALTER FUNCTION app_private.first_gap(p_taken timestamp with time zone[], p_from timestamp with time zone, p_spacing double precision) OWNER TO masstock_owner;
 
+CREATE FUNCTION app_private.is_signed(p_message text, p_exp bigint, p_mac text) RETURNS boolean
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+DECLARE
+    now_s bigint := extract(epoch FROM clock_timestamp());
+    signed boolean;
+BEGIN
+    -- = on two hashes of fixed length: what a timing tells is a prefix of a MAC that dies in 300 s
+    signed := app_private.mac(1, p_message) = p_mac;
+    IF NOT signed AND EXISTS (SELECT FROM app_private.keys WHERE id = 3) THEN
+        signed := app_private.mac(3, p_message) = p_mac;
+    END IF;
+    RETURN signed IS TRUE AND p_exp BETWEEN now_s AND now_s + 300;
+END $$;
+
+ALTER FUNCTION app_private.is_signed(p_message text, p_exp bigint, p_mac text) OWNER TO masstock_authz;
+
 CREATE FUNCTION app_private.keep_lane(l app_private.lanes) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1527,6 +1570,7 @@ CREATE TABLE public.users (
     created_at timestamp with time zone DEFAULT now(),
     updated_at timestamp with time zone DEFAULT now(),
     last_login timestamp with time zone,
+    invited_until timestamp with time zone,
     CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'client'::text]))),
     CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'deleted'::text])))
 );
@@ -1536,6 +1580,8 @@ ALTER TABLE ONLY public.users ALTER COLUMN name SET STATISTICS 0;
 ALTER TABLE ONLY public.users FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.users OWNER TO masstock_owner;
+
+COMMENT ON COLUMN public.users.invited_until IS 'Until when the invitation can be claimed. NULL for other users, and after the claim.';
 
 CREATE VIEW app.people WITH (security_barrier='true') AS
  SELECT id,
@@ -2268,6 +2314,10 @@ REVOKE ALL ON FUNCTION app.cancel_execution(p_id uuid, p_message text) FROM PUBL
 GRANT ALL ON FUNCTION app.cancel_execution(p_id uuid, p_message text) TO masstock_api;
 GRANT ALL ON FUNCTION app.cancel_execution(p_id uuid, p_message text) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.claim_invitation(p_sub uuid, p_exp bigint, p_email text, p_mac text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.claim_invitation(p_sub uuid, p_exp bigint, p_email text, p_mac text) TO masstock_api;
+GRANT ALL ON FUNCTION app.claim_invitation(p_sub uuid, p_exp bigint, p_email text, p_mac text) TO masstock_admin;
+
 REVOKE ALL ON FUNCTION app.client_id() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.client_id() TO masstock_api;
 GRANT ALL ON FUNCTION app.client_id() TO masstock_admin;
@@ -2401,6 +2451,8 @@ REVOKE ALL ON FUNCTION app_private.count_start(l app_private.lanes, p_at timesta
 
 REVOKE ALL ON FUNCTION app_private.first_gap(p_taken timestamp with time zone[], p_from timestamp with time zone, p_spacing double precision) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION app_private.is_signed(p_message text, p_exp bigint, p_mac text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION app_private.keep_lane(l app_private.lanes) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.lane_limited_by(l app_private.lanes) FROM PUBLIC;
@@ -2455,7 +2507,9 @@ GRANT SELECT ON TABLE public.users TO masstock_api;
 GRANT SELECT ON TABLE public.users TO authenticated;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.users TO masstock_admin;
 
-GRANT SELECT(id) ON TABLE public.users TO masstock_authz;
+GRANT SELECT(id),UPDATE(id) ON TABLE public.users TO masstock_authz;
+
+GRANT SELECT(email) ON TABLE public.users TO masstock_authz;
 
 GRANT SELECT(name) ON TABLE public.users TO masstock_authz;
 
@@ -2466,6 +2520,8 @@ GRANT SELECT(status) ON TABLE public.users TO masstock_authz;
 GRANT SELECT(client_id) ON TABLE public.users TO masstock_authz;
 
 GRANT SELECT(last_login),UPDATE(last_login) ON TABLE public.users TO masstock_authz;
+
+GRANT SELECT(invited_until),UPDATE(invited_until) ON TABLE public.users TO masstock_authz;
 
 GRANT SELECT ON TABLE app.people TO masstock_api;
 GRANT SELECT ON TABLE app.people TO masstock_admin;

@@ -59,6 +59,7 @@ class Things:
         makers: dict[str, Callable[[], dict[str, str]]] = {
             "john": lambda: {"user_id": str(JOHN_OF_ACME)},
             "user": lambda: {"user_id": self._created("/v1/users", new_user())},
+            "invited user": lambda: {"user_id": self._created("/v1/users", invitation())},
             "acme": lambda: {"client_id": str(ACME)},
             "spare client": lambda: {"client_id": self._spare_client(who)},
             "workflow": lambda: {"workflow_id": self._created("/v1/workflows", new_workflow())},
@@ -140,12 +141,17 @@ def new_user() -> dict[str, Any]:
     }
 
 
+def invitation() -> dict[str, Any]:
+    return {**new_user(), "invited_until": "2035-01-01T00:00:00Z"}
+
+
 def new_workflow() -> dict[str, Any]:
     return {"name": "New", "config": CONFIG}
 
 
 BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     "new user": new_user,
+    "invitation": invitation,
     "new workflow": new_workflow,
     "submission": lambda: dict(SUBMISSION),
 }

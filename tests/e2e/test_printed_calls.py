@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 from pathlib import Path
+from uuid import uuid4
 
 from PIL import Image
 from rich.console import Console
@@ -13,6 +14,7 @@ from local.calls import WAIT_SECONDS
 from local.demo import report
 from local.settings import Settings
 from tests.e2e.conftest import WORKFLOW, Stack
+from tests.support.demo_data import ACME
 
 
 def run(script: str, folder: Path) -> list[str]:
@@ -56,3 +58,23 @@ def test_the_calls_that_the_demo_prints_wait_for_the_image(stack: Stack, tmp_pat
         report.print_calls(console, stack.access, WORKFLOW, "demo-key-1")
     printed = capture.get()
     check(run(printed[printed.index("A=") :], tmp_path), tmp_path)
+
+
+def test_an_invited_person_gets_a_token_that_claims_the_invitation(stack: Stack) -> None:
+    email = f"{uuid4()}@client.example"
+    invitation = {
+        "email": email,
+        "name": "New",
+        "role": "client",
+        "client_id": str(ACME),
+        "invited_until": "2035-01-01T00:00:00Z",
+    }
+    invited = stack.call("admin", "POST", "/v1/users", json=invitation).json()
+    settings = Settings.from_environment({"LOCAL_DIR": str(stack.directory)})
+    stack.access["tokens"]["invited"] = lifecycle.token(settings, email)
+    me = stack.call("invited", "GET", "/v1/me").json()
+    assert (me["email"], me["client_id"]) == (email, str(ACME))
+    assert me["id"] != invited["id"]
+    # From now on `make token` names the account.
+    stack.access["tokens"]["invited"] = lifecycle.token(settings, email)
+    assert stack.call("invited", "GET", "/v1/me").json() == me

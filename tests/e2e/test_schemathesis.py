@@ -57,6 +57,7 @@ FIELDS_WITH_MEANING = {
     "webhook_url",
     "content_type",
     "config",
+    "invited_until",
     "",  # U+0000 anywhere in the free part of a workflow's config
 }
 tried: Counter[tuple[str, str]] = Counter()

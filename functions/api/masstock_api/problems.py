@@ -86,7 +86,7 @@ def _of_database(error: Exception) -> AppError:
     if not isinstance(error, psycopg.Error):
         return errors.InternalError()
     match error.sqlstate:
-        case "MS403" if error.diag.constraint_name == "not_provisioned":
+        case "MS403" if error.diag.constraint_name == errors.NotProvisioned.code:
             return errors.NotProvisioned()
         case "MS403":
             return errors.AccountInactive()

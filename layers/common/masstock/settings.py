@@ -33,6 +33,10 @@ class ApiSettings(Settings):
         # Exactly one of the two is set. It decides the algorithm family; the token does not.
         self.jwt_jwks_url = _text(environment, "JWT_JWKS_URL", "")
         self.jwt_secret_id = _text(environment, "JWT_SECRET_ID", "")
+        # Which tokens carry a confirmed e-mail address: `claim`, those whose own claim
+        # `email_verified` is true; `always`, all of them, as the operator states. `none` turns
+        # invitations off.
+        self.confirmed_emails = _choice(environment, "CONFIRMED_EMAILS", "none", "claim", "always")
         self.state_machine_arn = _text(environment, "STATE_MACHINE_ARN")
         self.results_bucket = _text(environment, "RESULTS_BUCKET")
         self.uploads_bucket = _text(environment, "UPLOADS_BUCKET")
@@ -101,20 +105,20 @@ def _text(environment: Environment, name: str, default: str | None = None) -> st
         raise Misconfigured(f"{name} is missing") from error
 
 
-def _one_of(environment: Environment, name: str, default: str, other: str) -> bool:
-    """True if the variable equals `other`. Raises Misconfigured for a third value."""
+def _choice(environment: Environment, name: str, default: str, *others: str) -> str:
+    """The variable's value. Raises Misconfigured for a value that is not named here."""
     value = _text(environment, name, default)
-    if value not in (default, other):
-        raise Misconfigured(f"{name} must be {default} or {other}")
-    return value == other
+    if value not in (default, *others):
+        raise Misconfigured(f"{name} must be {' or '.join((default, *others))}")
+    return value
 
 
 def _images_are_public(environment: Environment) -> bool:
-    return _one_of(environment, "IMAGE_ACCESS", "signed", "public")
+    return _choice(environment, "IMAGE_ACCESS", "signed", "public") == "public"
 
 
 def _flag(environment: Environment, name: str) -> bool:
-    return _one_of(environment, name, "false", "true")
+    return _choice(environment, name, "false", "true") == "true"
 
 
 def _deadline(environment: Environment) -> int:

@@ -1,5 +1,6 @@
 """Accounts of administrators and client users."""
 
+import json
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -31,8 +32,12 @@ def list_users(request: Request, page: Page) -> list[str]:
 
 @creates("/v1/users", "User", Conflict, admins=True)
 def create_user(request: Request, body: "UserCreate") -> tuple[UUID, str]:
-    """Creates an account."""
+    """Creates an account, or with `invited_until` an invitation, which is an account that its
+    person claims at the first sign-in."""
     _check_role(body.role, body.client_id)
+    if body.id is not None and body.invited_until is not None:
+        detail = "Not allowed with `id`: the claim gives the account its id."
+        raise ValidationFailed([FieldError("/invited_until", detail)])
     with request.writing() as tx:
         user_id, is_new = claim_id(tx, request, body.id)
         if is_new:
@@ -52,7 +57,11 @@ def update_user(request: Request, user_id: UUID, body: "UserUpdate") -> str:
     """Changes an account. The last active administrator cannot be demoted or suspended."""
     changed = body.changes()
     with request.writing() as tx:
-        request.check_version(users.fetch_user(tx, user_id, for_update=True))
+        current = users.fetch_user(tx, user_id, for_update=True)
+        request.check_version(current)
+        # Otherwise a new invitation would give away the account of somebody else.
+        if "invited_until" in changed and json.loads(current)["invited_until"] is None:
+            raise Conflict("This account is not an invitation, or it was claimed.")
         _check_client_exists(tx, body.client_id)
         if changed:
             row = users.update_user(tx, user_id, changed)

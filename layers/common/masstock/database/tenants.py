@@ -3,7 +3,7 @@ Postgres."""
 
 import hmac
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString
@@ -20,7 +20,13 @@ from masstock.database.connection import (
     Row,
     Statement,
 )
-from masstock.errors import ADMINS_ONLY, DatabaseUnavailable, Forbidden, OutcomeUnknown
+from masstock.errors import (
+    ADMINS_ONLY,
+    DatabaseUnavailable,
+    Forbidden,
+    NotProvisioned,
+    OutcomeUnknown,
+)
 from masstock.telemetry import logger
 
 if TYPE_CHECKING:
@@ -69,12 +75,12 @@ class TenantReader(Executor):
         statement: Statement = (query, values)
         statements = [BEGIN_READ_ONLY, enter, statement, COMMIT]
         try:
-            _, entered, rows, _ = self._database.flight(statements)
+            _, entered, rows, _ = self._flight(statements)
         except psycopg.OperationalError as lost:
             if not _lost_connection(lost):
                 raise
             try:
-                _, entered, rows, _ = self._database.flight(statements)
+                _, entered, rows, _ = self._flight(statements)
             except psycopg.OperationalError as error:
                 raise DatabaseUnavailable from error
         self.caller = _caller(self.principal, entered[0])
@@ -82,6 +88,9 @@ class TenantReader(Executor):
         if self._admins_only and not self.caller.is_admin:
             raise Forbidden(ADMINS_ONLY)
         return rows
+
+    def _flight(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        return _flight(self._database, self.principal, self._identity_key, statements)
 
 
 class TenantTransaction(Executor):
@@ -104,7 +113,8 @@ def tenant_transaction(
     before the commit, raises DatabaseUnavailable (nothing was changed); if it is lost during the
     commit, raises OutcomeUnknown."""
     try:
-        _, entered = database.flight([BEGIN, _enter(principal, identity_key)])
+        enter = _enter(principal, identity_key)
+        _, entered = _flight(database, principal, identity_key, [BEGIN, enter])
         yield TenantTransaction(database, _caller(principal, entered[0]))
     except psycopg.OperationalError as error:
         database.roll_back()
@@ -121,14 +131,52 @@ def tenant_transaction(
     _record_login(database, principal, identity_key, entered[0])
 
 
+def _flight(
+    database: Database, principal: "Principal", identity_key: str, statements: Sequence[Statement]
+) -> list[list[Row]]:
+    """The rows of a flight that enters as the principal. If there is no such user, claims the
+    invitation of the principal's confirmed e-mail address and sends the flight again."""
+    try:
+        return database.flight(statements)
+    except psycopg.Error as error:
+        is_unknown = error.diag.constraint_name == NotProvisioned.code
+        if principal.confirmed_email is None or not is_unknown:
+            raise
+    _, [answer], _ = database.flight([BEGIN, _claim(principal, identity_key), COMMIT])
+    if answer["claimed"]:
+        logger.info("an invitation was claimed")
+    # Also if the claim failed: another request of this user may have claimed it.
+    return database.flight(statements)
+
+
 def _enter(principal: "Principal", identity_key: str) -> Statement:
     expires = int(time.time()) + IDENTITY_SECONDS
-    message = f"{principal.user_id}|{expires}".encode()
-    mac = hmac.digest(identity_key.encode(), message, "sha256").hex()
     return (
         "SELECT role, client_id, last_login FROM app.enter(%(sub)s, %(exp)s, %(mac)s)",
-        {"sub": principal.user_id, "exp": expires, "mac": mac},
+        {
+            "sub": principal.user_id,
+            "exp": expires,
+            "mac": _mac(identity_key, f"{principal.user_id}|{expires}"),
+        },
     )
+
+
+def _claim(principal: "Principal", identity_key: str) -> Statement:
+    expires = int(time.time()) + IDENTITY_SECONDS
+    email = principal.confirmed_email
+    return (
+        "SELECT app.claim_invitation(%(sub)s, %(exp)s, %(email)s, %(mac)s) AS claimed",
+        {
+            "sub": principal.user_id,
+            "exp": expires,
+            "email": email,
+            "mac": _mac(identity_key, f"claim|{principal.user_id}|{expires}|{email}"),
+        },
+    )
+
+
+def _mac(identity_key: str, message: str) -> str:
+    return hmac.digest(identity_key.encode(), message.encode(), "sha256").hex()
 
 
 def _caller(principal: "Principal", entered: Row) -> Caller:

@@ -4,10 +4,20 @@ Only routes that read a body import this module. Postgres builds the bodies of a
 `masstock.schemas.responses` describes them.
 """
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+)
+from pydantic_core import PydanticCustomError
 
 from masstock.limits import PROMPTS_LIMIT
 from masstock.schemas.workflow_config import RATIO_PATTERN, WHOLE, ImageSize, WorkflowConfig
@@ -49,6 +59,22 @@ ApiKey = Annotated[
         min_length=8, max_length=512, pattern=r"^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$"
     ),
 ]
+
+
+def _future(value: object) -> datetime:
+    try:
+        # Offsets are required, because a time without one is another time elsewhere.
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise PydanticCustomError("time", "Send an ISO 8601 date-time with an offset.")
+    if time <= datetime.now(UTC):
+        raise PydanticCustomError("past", "Send a time in the future.")
+    return time
+
+
+FutureTime = Annotated[datetime, BeforeValidator(_future)]
 
 # Not strict: JSON has UUIDs as strings, which strict mode refuses.
 Id = Annotated[UUID, Field(strict=False)]
@@ -106,6 +132,11 @@ class UserCreate(RequestBody):
     client_id: Id | None = Field(
         default=None, description="Required for role client, not allowed for admin."
     )
+    invited_until: FutureTime | None = Field(
+        default=None,
+        description="Invites the person: the first sign-in before this time whose token carries "
+        "`email`, confirmed, gets the account. Not allowed with `id`.",
+    )
 
 
 class UserUpdate(RequestBody):
@@ -116,6 +147,9 @@ class UserUpdate(RequestBody):
     role: Role = UNSET
     status: AccountStatus = UNSET
     client_id: Id | None = UNSET
+    invited_until: Annotated[
+        FutureTime, Field(description="Only for an invitation that was not claimed yet.")
+    ] = UNSET
 
 
 class ClientCreate(RequestBody):

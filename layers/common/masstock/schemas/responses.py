@@ -53,6 +53,10 @@ class User(Resource):
     last_login: datetime | None = Field(
         description="When the newest token was first used; null if no token was used yet."
     )
+    invited_until: datetime | None = Field(
+        description="Until when the invitation can be claimed. Null without an invitation, and "
+        "after the claim."
+    )
 
 
 class Client(Resource):

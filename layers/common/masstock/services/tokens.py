@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,6 +36,8 @@ class Principal:
     user_id: UUID
     # Unix seconds; 0 if the token has no `iat`.
     issued_at: int
+    # The e-mail address, if the configuration says that the issuer has confirmed it.
+    confirmed_email: str | None = None
 
 
 def authenticate(authorization: str | None, settings: ApiSettings) -> Principal:
@@ -47,9 +50,26 @@ def authenticate(authorization: str | None, settings: ApiSettings) -> Principal:
         raise Unauthenticated("The token is too long.")
     claims = _verify(token.strip(), settings)
     try:
-        return Principal(UUID(claims["sub"]), int(claims.get("iat", 0)))
+        return Principal(
+            UUID(claims["sub"]), int(claims.get("iat", 0)), _confirmed_email(claims, settings)
+        )
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise Unauthenticated("The token's sub is not a user id.") from error
+
+
+def _confirmed_email(claims: Mapping[str, Any], settings: ApiSettings) -> str | None:
+    """Only claims on the top level count: users can write others, such as Supabase's
+    `user_metadata`."""
+    email = claims.get("email")
+    if not isinstance(email, str) or not email.isprintable() or "@" not in email:
+        return None
+    match settings.confirmed_emails:
+        case "claim":
+            return email if claims.get("email_verified") is True else None
+        case "always":
+            return email
+        case _:
+            return None
 
 
 def _verify(token: str, settings: ApiSettings) -> dict[str, Any]:

@@ -69,8 +69,8 @@ def insert_user(tx: Executor, **values: object) -> None:
     """Creates an account. `values` are the columns in the statement."""
     tx.fetch_all(
         """
-        INSERT INTO public.users (id, email, name, role, client_id)
-        VALUES (%(id)s, %(email)s, %(name)s, %(role)s, %(client_id)s)
+        INSERT INTO public.users (id, email, name, role, client_id, invited_until)
+        VALUES (%(id)s, %(email)s, %(name)s, %(role)s, %(client_id)s, %(invited_until)s)
         """,
         **values,
     )
@@ -80,8 +80,8 @@ def update_user(tx: Executor, user_id: UUID, changes: Mapping[str, Any]) -> Row:
     """Applies the changes and returns {role, client_id}. Raises NotFound."""
     return tx.fetch_one(
         """
-        UPDATE public.users u SET (email, name, role, status, client_id) = (
-            SELECT p.email, p.name, p.role, p.status, p.client_id
+        UPDATE public.users u SET (email, name, role, status, client_id, invited_until) = (
+            SELECT p.email, p.name, p.role, p.status, p.client_id, p.invited_until
             FROM jsonb_populate_record(u, %(changes)s) p)
         WHERE u.id = %(id)s RETURNING u.role, u.client_id
         """,
