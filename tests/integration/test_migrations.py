@@ -162,7 +162,9 @@ def test_rows_of_an_earlier_release_survive_the_bounds_of_the_ledger(
         connection.execute(query.format(-5).encode())
     before = rows(empty, "SELECT * FROM public.spend_ledger ORDER BY id")
     migrate.migrate(empty.migrator)
-    assert rows(empty, "SELECT * FROM public.spend_ledger ORDER BY id") == before
+    after = rows(empty, "SELECT * FROM public.spend_ledger ORDER BY id")
+    # Later migrations add columns at the end.
+    assert [row[: len(before[0])] for row in after] == before
     # The bound holds for every new row.
     with connected(empty.superuser) as connection, pytest.raises(psycopg.Error) as refused:
         connection.execute(query.format(-5).encode())
