@@ -16,7 +16,6 @@ from masstock_api.prompt_lists.placeholders import fill
 from masstock_api.prompt_lists.places import Rows, in_line, refuse
 from masstock_api.strict_json import MAX_MISTAKES
 
-BREAK = re.compile(r"\r\n|\r|\n")
 WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 LIST = re.compile(r"[\s,;|]+")
 
@@ -66,39 +65,65 @@ def _records(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The records as dictionaries, each with the line on which it begins."""
     names, width = header.names, len(header.names)
-    reader = csv.reader(
-        islice(lines_of(content), header.line, None), delimiter=header.delimiter, strict=True
-    )
-    ended = 0
-    try:
-        # Skips blank lines, and the rows without a value that spreadsheets append.
-        for cells in filter(any, reader):
-            line = reader.line_num
-            if line != ended + 1:
-                line -= sum(len(BREAK.findall(cell)) for cell in cells)
-            ended = reader.line_num
-            line += header.line
-            if len(cells) != width and (len(cells) < width or any(cells[width:])):
-                detail = f"There are {len(cells)} cells; the header has {width}."
-                mistakes.append(in_line(line, None, detail))
-                if len(mistakes) >= MAX_MISTAKES:
-                    return
-                continue
-            row = {
-                name: cell
-                for name, cell in zip(names, cells, strict=False)
-                if cell and not cell.isspace()
-            }
-            if "" in row:
-                mistakes.append(in_line(line, None, "A cell is in a column without a name."))
-            if row:
-                yield line, row
-    except csv.Error as error:
-        before, broken = header.line + ended, header.line + reader.line_num
-        record = "".join(islice(lines_of(content), before, broken))
-        raise broken_quotes.explain(
-            record, before + 1, header.names, header.delimiter, error
-        ) from error
+    for line, cells in _cells(content, header):
+        # Blank lines, and the rows without a value that spreadsheets append.
+        if not any(cells):
+            continue
+        if len(cells) != width and (len(cells) < width or any(cells[width:])):
+            detail = f"There are {len(cells)} cells; the header has {width}."
+            mistakes.append(in_line(line, None, detail))
+            if len(mistakes) >= MAX_MISTAKES:
+                return
+            continue
+        row = {
+            name: cell
+            for name, cell in zip(names, cells, strict=False)
+            if cell and not cell.isspace()
+        }
+        if "" in row:
+            mistakes.append(in_line(line, None, "A cell is in a column without a name."))
+        if row:
+            yield line, row
+
+
+def _cells(content: bytes, header: Header) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each record, with the line on which it begins."""
+    lines = Lines(islice(lines_of(content), header.line, None))
+    ended = header.line
+    while True:
+        before = ended
+        reader = csv.reader(lines, delimiter=header.delimiter, strict=True)
+        try:
+            for cells in reader:
+                yield ended + 1, cells
+                ended = before + reader.line_num
+        except csv.Error as error:
+            is_one_line = before + reader.line_num == ended + 1
+            cells = broken_quotes.cells_of(lines.last, header.delimiter) if is_one_line else None
+            if cells is None:
+                record = "".join(islice(lines_of(content), ended, before + reader.line_num))
+                raise broken_quotes.explain(
+                    record, ended + 1, header.names, header.delimiter, error
+                ) from error
+            yield ended + 1, cells
+            ended += 1
+        else:
+            return
+
+
+class Lines:
+    """Lines for the csv module. It remembers the last one, which the module may refuse."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.last = ""
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> str:
+        self.last = next(self._lines)
+        return self.last
 
 
 def _number(cell: str) -> object:
