@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import secrets
 import time
 import urllib.error
 import urllib.request
@@ -83,6 +84,20 @@ class ApiClient:
         answer = self._call(path)
         location = answer.headers.get("Location")
         return _send(urllib.request.Request(location)).content if location else answer.content
+
+    def upload(self, url: str, fields: Mapping[str, str], content: bytes) -> None:
+        """Send a file with a presigned form."""
+        boundary = secrets.token_hex(16)
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in fields.items()
+        ]
+        file = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n\r\n'
+        )
+        body = "".join([*parts, file]).encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        _send(urllib.request.Request(url, body, headers))
 
     def _call(
         self, path: str, payload: bytes | None = None, headers: Mapping[str, str] | None = None

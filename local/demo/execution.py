@@ -12,6 +12,7 @@ from typing import Any
 from local.demo.api_client import ApiClient, ApiError
 from local.demo.contact_sheet import Tile
 from local.demo.pace import is_closed
+from local.demo.prompts import PromptFile
 from local.errors import DemoError
 
 NO_PROGRESS_SECONDS = 600.0
@@ -30,10 +31,19 @@ def find_workflow(api: ApiClient) -> Json:
     raise DemoError("there is no active nano_banana workflow to run")
 
 
-def submit(api: ApiClient, workflow_id: str, prompts: Sequence[str], api_key: str) -> str:
-    """Submit the prompts and return the id of the execution."""
-    body = {"workflow_id": workflow_id, "prompts": list(prompts), "api_key": api_key}
-    return api.post("/v1/executions", body, str(uuid.uuid4())).json()["id"]
+def submit(
+    api: ApiClient, workflow_id: str, prompts: Sequence[str] | PromptFile, api_key: str
+) -> Json:
+    """Submit the prompts and return the execution."""
+    body: Json = {"workflow_id": workflow_id, "api_key": api_key}
+    if isinstance(prompts, PromptFile):
+        asked = {"kind": "prompts", "content_type": prompts.content_type}
+        form = api.post("/v1/uploads", asked, str(uuid.uuid4())).json()
+        api.upload(form["url"], form["fields"], prompts.content)
+        body["prompts_key"] = form["key"]
+    else:
+        body["prompts"] = list(prompts)
+    return api.post("/v1/executions", body, str(uuid.uuid4())).json()
 
 
 def wait_for_end(api: ApiClient, execution_id: str, show: Callable[[Json], None]) -> Json:

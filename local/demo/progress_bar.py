@@ -45,11 +45,15 @@ class ProgressBar:
         status, progress = execution["status"], execution.get("progress") or {}
         failed, working = progress.get("failed", 0), progress.get("processing", 0)
         done = progress.get("successful", 0) + failed
+        # A prompt can have several images.
+        self._total = progress.get("total") or self._total
         failures = f"{failed} failed" if failed else ""
         pace = execution.get("pace") or {}
         words = pace_text(pace, datetime.now(UTC).astimezone())
         self._bar.pace = words
-        self._bar.update(self._task, description=status, completed=done, failures=failures)
+        self._bar.update(
+            self._task, description=status, completed=done, total=self._total, failures=failures
+        )
         news = (status, done, failed, working, pace.get("limited_by"))
         if self._console.is_terminal or news == self._printed:
             return

@@ -1,27 +1,49 @@
-"""The prompts of the demo, from a text file."""
+"""The prompts of the demo, from a file.
 
-import csv
-import io
+The API reads CSV and JSON Lines, so the demo uploads such a file. The demo reads a text itself.
+"""
+
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from local.errors import DemoError
 from local.settings import ROOT
 
 EXAMPLE_PROMPTS = ROOT / "examples" / "prompts.txt"
-LARGEST_FILE = 4 * 1024 * 1024
+LARGEST_TEXT = 4 * 1024 * 1024
+LARGEST_UPLOAD = 50 * 1024 * 1024
 LONGEST_PROMPT = 10_000
+UPLOADED = {".csv": "text/csv", ".jsonl": "application/jsonl"}
 
 
-def read_prompts(path: Path) -> list[str]:
-    """Return the prompts of a file; DemoError if it has none or cannot be used."""
+@dataclass(frozen=True, slots=True)
+class PromptFile:
+    """A file of prompts for the API to read."""
+
+    content: bytes
+    content_type: str
+
+
+def read_prompts(path: Path) -> list[str] | PromptFile:
+    """Return the prompts of a text, or another file of prompts; DemoError if it cannot be used."""
+    content_type = UPLOADED.get(path.suffix.lower())
+    largest = LARGEST_TEXT if content_type is None else LARGEST_UPLOAD
     try:
         with path.open("rb") as file:
-            raw = file.read(LARGEST_FILE + 1)
+            raw = file.read(largest + 1)
     except OSError as error:
         raise DemoError(f"cannot read the prompts in {path}: {error.strerror}") from None
-    if len(raw) > LARGEST_FILE:
-        raise DemoError(f"{path} is too long: over {LARGEST_FILE // 1024**2} MB of prompts")
+    if len(raw) > largest:
+        raise DemoError(f"{path} is too long: over {largest // 1024**2} MB of prompts")
+    if content_type is not None:
+        if not raw.strip():
+            raise DemoError(f"{path} contains no prompt")
+        return PromptFile(raw, content_type)
+    return _read_text(path, raw)
+
+
+def _read_text(path: Path, raw: bytes) -> list[str]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -60,13 +82,24 @@ def split_prompts(text: str) -> list[str]:
 
 
 def _csv_rows(text: str) -> list[list[str]]:
-    """Return the rows of a CSV text; an empty list for a text that is not CSV."""
+    """Return the rows of a CSV text.
+
+    A cell that only begins with quoted words keeps its quotes: `"Sale" sign`.
+    """
     header = text.strip().partition("\n")[0]
-    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
-    try:
-        return [row for row in csv.reader(io.StringIO(text.strip()), delimiter=delimiter) if row]
-    except csv.Error:
-        return []
+    mark = next((mark for mark in ",;\t" if mark in header), ",")
+    cell = re.compile(rf'"((?:[^"]|"")*+)"(?=[{mark}\r\n]|\Z)|([^{mark}\r\n]*+)')
+    rows: list[list[str]] = [[]]
+    position, text = 0, text.strip()
+    while found := cell.match(text, position):
+        quoted, bare = found.groups()
+        rows[-1].append(bare if quoted is None else quoted.replace('""', '"'))
+        position = found.end() + 1
+        if position > len(text):
+            break
+        if text[found.end()] != mark:
+            rows.append([])
+    return [row for row in rows if row != [""]]
 
 
 def _prompt_column(header: list[str]) -> int | None:

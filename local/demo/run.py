@@ -21,7 +21,7 @@ from local.demo import execution, report
 from local.demo.api_client import ApiClient, ApiError
 from local.demo.output import Output, save_image
 from local.demo.progress_bar import ProgressBar
-from local.demo.prompts import EXAMPLE_PROMPTS, read_prompts
+from local.demo.prompts import EXAMPLE_PROMPTS, PromptFile, read_prompts
 from local.errors import DemoError, StackError
 from local.settings import ROOT, Settings
 
@@ -125,7 +125,12 @@ def _running(stack: Stack, stay: bool, console: Console) -> Iterator[Json]:
 
 
 def run(
-    access: Json, prompts: Sequence[str], directory: Path, console: Console, *, stay: bool = False
+    access: Json,
+    prompts: Sequence[str] | PromptFile,
+    directory: Path,
+    console: Console,
+    *,
+    stay: bool = False,
 ) -> None:
     """Submit one execution, wait, and write and print its results.
 
@@ -137,9 +142,10 @@ def run(
     workflow = execution.find_workflow(api)
     started = time.monotonic()
     api_key = os.environ.get("GEMINI_API_KEY") or DEMO_API_KEY
-    execution_id = execution.submit(api, workflow["id"], prompts, api_key)
-    console.print(f"Submitted {len(prompts)} prompts to “{workflow['name']}” as {execution_id}")
-    with ProgressBar(len(prompts), console) as bar:
+    submitted = execution.submit(api, workflow["id"], prompts, api_key)
+    execution_id, count = submitted["id"], submitted["prompt_count"]
+    console.print(f"Submitted {count} prompts to “{workflow['name']}” as {execution_id}")
+    with ProgressBar(count, console) as bar:
         ended = execution.wait_for_end(api, execution_id, bar.show)
     seconds = round(time.monotonic() - started, 1)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class FakeApi(ThreadingHTTPServer):
         ]
         self.refusal: dict[str, Any] | None = None
         self.submitted: list[dict[str, Any]] = []
+        self.uploads: list[bytes] = []
         self.headers_seen: list[dict[str, str]] = []
         self.image_headers: list[dict[str, str]] = []
         self.polls = 0
@@ -60,6 +62,11 @@ class FakeApi(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     @property
+    def prompts(self) -> list[str]:
+        """Of an uploaded file: one for each line."""
+        return self.submitted[-1].get("prompts") or self.uploads[-1].decode().split()
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         return [
             {
@@ -70,7 +77,7 @@ class FakeApi(ThreadingHTTPServer):
                 "error_message": "The model refused." if "fail" in prompt else None,
                 "processing_time_ms": 1200 + index,
             }
-            for index, prompt in enumerate(self.submitted[-1]["prompts"])
+            for index, prompt in enumerate(self.prompts)
         ]
 
     def execution(self) -> dict[str, Any]:
@@ -98,13 +105,29 @@ class FakeHandler(BaseHTTPRequestHandler):
     server: Any
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/bucket":
+            assert "Authorization" not in self.headers
+            form = message_from_bytes(
+                b"Content-Type: %s\n\n%s" % (self.headers["Content-Type"].encode(), content)
+            )
+            *_, file = form.walk()
+            self.server.uploads.append(file.get_payload(decode=True))
+            self.reply(204, None)
+            return
+        body = json.loads(content)
         self.server.headers_seen.append(dict(self.headers))
+        if self.path == "/v1/uploads":
+            assert body == {"kind": "prompts", "content_type": "text/csv"}
+            url = f"{self.server.url}/bucket"
+            self.reply(201, {"url": url, "fields": {"a": "b"}, "key": "the-key"})
+            return
         if self.server.refusal:
             self.reply(self.server.refusal["status"], self.server.refusal)
             return
         self.server.submitted.append(body)
-        self.reply(202, {"id": EXECUTION, "status": "pending"})
+        count = len(self.server.prompts)
+        self.reply(202, {"id": EXECUTION, "status": "pending", "prompt_count": count})
 
     def do_GET(self) -> None:
         api: FakeApi = self.server
@@ -268,6 +291,18 @@ def test_the_submission_has_workflow_api_key_and_idempotency_key(
     assert second["api_key"] == "a-real-looking-key"
     keys = {headers["Idempotency-Key"] for headers in api.headers_seen}
     assert len(keys) == 2
+
+
+def test_a_table_is_uploaded_for_the_api_to_read(
+    tmp_path: Path, api: FakeApi, stack: FakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "prompts.CSV"
+    table.write_bytes(b"\xef\xbb\xbfprompt\r\na-kite\r\n")
+    monkeypatch.setenv("PROMPTS", str(table))
+    assert demo.main([], stack) == 0
+    assert api.uploads == [table.read_bytes()]
+    assert api.submitted[-1]["prompts_key"] == "the-key"
+    assert summary(tmp_path)["output_data"]["total"] == 2
 
 
 def test_a_presigned_url_never_receives_the_token(api: FakeApi, stack: FakeStack) -> None:

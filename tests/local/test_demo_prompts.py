@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local.demo.prompts import EXAMPLE_PROMPTS, read_prompts, split_prompts
+from local.demo.prompts import EXAMPLE_PROMPTS, PromptFile, read_prompts, split_prompts
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,8 @@ def test_prompts_are_lines_or_blocks(text: str, prompts: list[str]) -> None:
         ("a prompt\ntwo\n", ["a prompt", "two"]),
         ("one, prompted\ntwo\n", ["one, prompted", "two"]),
         ('one "prompt\ntwo\n', ['one "prompt', "two"]),
+        ('prompt\n"Sale" sign, "new"\n"""a"" b"\n', ['"Sale" sign, "new"', '"a" b']),
+        ('prompt;id\n"Sale" sign;1\n"a;\nb";2\n', ['"Sale" sign', "a;\nb"]),
     ],
 )
 def test_a_csv_header_is_not_a_prompt(text: str, prompts: list[str]) -> None:
@@ -46,7 +48,16 @@ def test_a_csv_header_is_not_a_prompt(text: str, prompts: list[str]) -> None:
 
 def test_the_examples_are_twelve_distinct_prompts() -> None:
     prompts = read_prompts(EXAMPLE_PROMPTS)
+    assert isinstance(prompts, list)
     assert len(prompts) == len(set(prompts)) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"), [("a.csv", "text/csv"), ("a.JSONL", "application/jsonl")]
+)
+def test_the_api_reads_other_files(tmp_path: Path, name: str, content_type: str) -> None:
+    (tmp_path / name).write_bytes(b"prompt\n")
+    assert read_prompts(tmp_path / name) == PromptFile(b"prompt\n", content_type)
 
 
 def test_a_byte_order_mark_is_not_part_of_a_prompt(tmp_path: Path) -> None:
