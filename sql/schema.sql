@@ -178,7 +178,8 @@ BEGIN
             granted_at := NULL;
             limited_by := app_private.lane_limited_by(l);
             gives_up := limited_by = 'provider_limit'
-                AND greatest(turn.waits_since, l.last_success_at) <= p_now - interval '30 minutes';
+                AND greatest(turn.waits_since, l.last_success_at, l.told_until)
+                    <= p_now - interval '30 minutes';
             wait_seconds := least(extract(epoch FROM turn.return_at - p_now), CASE
                 WHEN l.closed_by IS NOT NULL OR l.due_at > p_now + interval '60 seconds' THEN 300
                 -- A lane without a success opens with its first one.
@@ -273,7 +274,8 @@ BEGIN
     END IF;
     IF l.closed_by IS NOT NULL THEN
         closed_since := l.closed_since;
-        opens_at := greatest(l.closed_until, p_now);
+        opens_at := greatest(l.closed_until, p_now,
+            CASE WHEN l.closed_by = 'provider_limit' THEN l.told_until END);
     END IF;
     last_success_at := l.last_success_at;
     successes := l.successes;
@@ -301,6 +303,7 @@ CREATE TABLE app_private.lanes (
     closed_by text,
     closed_since timestamp with time zone,
     closed_until timestamp with time zone,
+    told_until timestamp with time zone,
     probe_at timestamp with time zone,
     probe_prompt text,
     failed_prompts text[],
@@ -335,6 +338,8 @@ COMMENT ON COLUMN app_private.lanes.doubtful IS 'Calls of a suspected lane that 
 COMMENT ON COLUMN app_private.lanes.refusal_seconds IS 'How long a call takes until it is refused. A call that lasts much longer was accepted.';
 
 COMMENT ON COLUMN app_private.lanes.closed_by IS 'provider_limit or outage: only one probe at a time is granted after closed_until.';
+
+COMMENT ON COLUMN app_private.lanes.told_until IS 'When the provider accepts calls again, if it named more than five minutes. Nobody gives up before.';
 
 COMMENT ON COLUMN app_private.lanes.failed_prompts IS 'Up to three prompts that failed without a success. failed_at: the first grant of these calls.';
 
@@ -978,9 +983,9 @@ BEGIN
         refused_per_minute = l.refused_per_minute, learned_at = l.learned_at, due_at = l.due_at,
         starts = l.starts, last_start = l.last_start, suspicion = l.suspicion,
         doubtful = l.doubtful, refusal_seconds = l.refusal_seconds, closed_by = l.closed_by,
-        closed_since = l.closed_since, closed_until = l.closed_until, probe_at = l.probe_at,
-        probe_prompt = l.probe_prompt, failed_prompts = l.failed_prompts, failed_at = l.failed_at,
-        successes = l.successes, last_success_at = l.last_success_at
+        closed_since = l.closed_since, closed_until = l.closed_until, told_until = l.told_until,
+        probe_at = l.probe_at, probe_prompt = l.probe_prompt, failed_prompts = l.failed_prompts,
+        failed_at = l.failed_at, successes = l.successes, last_success_at = l.last_success_at
     WHERE id = l.id;
 END $$;
 
@@ -1052,12 +1057,22 @@ BEGIN
     accepted := app_private.accepted_calls(l, p_now);
     IF p_granted_at <= l.learned_at AND NOT p_is_probe THEN
         RETURN l;
+    ELSIF p_delay > 300 THEN
+        l.learned_at := p_now;
+        l.closed_since := CASE WHEN l.closed_by IS NULL THEN p_now ELSE l.closed_since END;
+        l.closed_by := 'provider_limit';
+        l.closed_until := p_now + interval '300 seconds';
+        -- The first word since the last success counts: a provider that names the same delay at each
+        -- refusal would hold the prompts for ever.
+        l.told_until := coalesce(l.told_until, p_now + make_interval(secs => least(p_delay, 259200)));
+        l.probe_at := NULL;
+        RETURN l;
     ELSIF l.learned_per_minute IS NULL AND l.limit_per_minute IS NULL THEN
         -- A short delay can be one call's own, so it is no better evidence than none.
         IF p_quota_value IS NULL AND coalesce(p_delay < l.minute_seconds / 12, true) THEN
             l.doubtful := array_remove(l.doubtful, p_granted_at);
             l.suspicion := l.suspicion + 1;
-            IF l.suspicion < 8 THEN
+            IF l.suspicion < 10 THEN
                 RETURN l;
             END IF;
         END IF;
@@ -1112,6 +1127,7 @@ CREATE FUNCTION app_private.learn_success(l app_private.lanes, p_is_probe boolea
 BEGIN
     l.successes := l.successes + 1;
     l.last_success_at := p_now;
+    l.told_until := NULL;
     IF coalesce(p_granted_at >= l.failed_at, true) THEN
         IF l.closed_by = 'outage' THEN
             p_is_probe := true;
@@ -1243,6 +1259,7 @@ BEGIN
                            THEN greatest(l.closed_since, p_now - interval '1 day') ELSE p_now END;
     l.closed_until := CASE WHEN l.closed_until <= p_now + interval '300 seconds'
                            THEN greatest(l.closed_until, p_now - interval '1 day') ELSE p_now END;
+    l.told_until := CASE WHEN l.told_until <= p_now + interval '3 days' THEN l.told_until END;
     l.probe_at := CASE WHEN l.probe_at BETWEEN p_now - interval '1 day' AND p_now THEN l.probe_at END;
     l.failed_prompts := CASE WHEN cardinality(l.failed_prompts) <= 3 THEN l.failed_prompts
                              ELSE '{}' END;

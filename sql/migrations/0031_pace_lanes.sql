@@ -27,6 +27,7 @@ CREATE TABLE app_private.lanes (
     closed_by text NULL,
     closed_since timestamptz NULL,
     closed_until timestamptz NULL,
+    told_until timestamptz NULL,
     probe_at timestamptz NULL,
     probe_prompt text NULL,
     failed_prompts text[] NULL,
@@ -56,6 +57,8 @@ COMMENT ON COLUMN app_private.lanes.refusal_seconds IS
     'How long a call takes until it is refused. A call that lasts much longer was accepted.';
 COMMENT ON COLUMN app_private.lanes.closed_by IS
     'provider_limit or outage: only one probe at a time is granted after closed_until.';
+COMMENT ON COLUMN app_private.lanes.told_until IS
+    'When the provider accepts calls again, if it named more than five minutes. Nobody gives up before.';
 COMMENT ON COLUMN app_private.lanes.failed_prompts IS
     'Up to three prompts that failed without a success. failed_at: the first grant of these calls.';
 
@@ -117,6 +120,7 @@ BEGIN
                            THEN greatest(l.closed_since, p_now - interval '1 day') ELSE p_now END;
     l.closed_until := CASE WHEN l.closed_until <= p_now + interval '300 seconds'
                            THEN greatest(l.closed_until, p_now - interval '1 day') ELSE p_now END;
+    l.told_until := CASE WHEN l.told_until <= p_now + interval '3 days' THEN l.told_until END;
     l.probe_at := CASE WHEN l.probe_at BETWEEN p_now - interval '1 day' AND p_now THEN l.probe_at END;
     l.failed_prompts := CASE WHEN cardinality(l.failed_prompts) <= 3 THEN l.failed_prompts
                              ELSE '{}' END;
@@ -152,9 +156,9 @@ BEGIN
         refused_per_minute = l.refused_per_minute, learned_at = l.learned_at, due_at = l.due_at,
         starts = l.starts, last_start = l.last_start, suspicion = l.suspicion,
         doubtful = l.doubtful, refusal_seconds = l.refusal_seconds, closed_by = l.closed_by,
-        closed_since = l.closed_since, closed_until = l.closed_until, probe_at = l.probe_at,
-        probe_prompt = l.probe_prompt, failed_prompts = l.failed_prompts, failed_at = l.failed_at,
-        successes = l.successes, last_success_at = l.last_success_at
+        closed_since = l.closed_since, closed_until = l.closed_until, told_until = l.told_until,
+        probe_at = l.probe_at, probe_prompt = l.probe_prompt, failed_prompts = l.failed_prompts,
+        failed_at = l.failed_at, successes = l.successes, last_success_at = l.last_success_at
     WHERE id = l.id;
 END $$;
 
@@ -375,7 +379,8 @@ BEGIN
     END IF;
     IF l.closed_by IS NOT NULL THEN
         closed_since := l.closed_since;
-        opens_at := greatest(l.closed_until, p_now);
+        opens_at := greatest(l.closed_until, p_now,
+            CASE WHEN l.closed_by = 'provider_limit' THEN l.told_until END);
     END IF;
     last_success_at := l.last_success_at;
     successes := l.successes;

@@ -44,7 +44,7 @@ END $$;
 -- platform's. `p_minute` is the length of a minute in seconds. If the call is not granted, it is worth
 -- asking again in `wait_seconds`: up to 60, or 300 while the lane is closed. `limited_by` is the
 -- reason: none, provider_limit or outage. `gives_up` if the execution waits for 30 minutes on a
--- limited lane that had no success in this time.
+-- limited lane that had no success in this time, although the provider said nothing of a longer wait.
 CREATE FUNCTION app.enter_lane(
     p_lane uuid, p_provider text, p_model text, p_owner uuid, p_client uuid, p_execution uuid,
     p_prompt integer, p_minute double precision DEFAULT 60,
@@ -88,7 +88,8 @@ BEGIN
             granted_at := NULL;
             limited_by := app_private.lane_limited_by(l);
             gives_up := limited_by = 'provider_limit'
-                AND greatest(turn.waits_since, l.last_success_at) <= p_now - interval '30 minutes';
+                AND greatest(turn.waits_since, l.last_success_at, l.told_until)
+                    <= p_now - interval '30 minutes';
             wait_seconds := least(extract(epoch FROM turn.return_at - p_now), CASE
                 WHEN l.closed_by IS NOT NULL OR l.due_at > p_now + interval '60 seconds' THEN 300
                 -- A lane without a success opens with its first one.
@@ -127,6 +128,7 @@ LANGUAGE plpgsql STABLE SET search_path = '' AS $$
 BEGIN
     l.successes := l.successes + 1;
     l.last_success_at := p_now;
+    l.told_until := NULL;
     IF coalesce(p_granted_at >= l.failed_at, true) THEN
         IF l.closed_by = 'outage' THEN
             p_is_probe := true;
@@ -203,7 +205,7 @@ $$;
 -- A refusal with a limit or a delay is obeyed at once. Without them, an open lane has no limit until
 -- `suspicion` says so, because single refusals can have other causes; a paced lane closes until a
 -- probe is accepted. The limit is what was accepted in the last minute. A delay longer than five
--- minutes is asked about every five minutes.
+-- minutes is no pace: the lane closes, and a probe asks every five minutes.
 CREATE FUNCTION app_private.learn_refusal(
     l app_private.lanes, p_is_probe boolean, p_granted_at timestamptz, p_delay double precision,
     p_quota_value integer, p_now timestamptz) RETURNS app_private.lanes
@@ -218,12 +220,22 @@ BEGIN
     accepted := app_private.accepted_calls(l, p_now);
     IF p_granted_at <= l.learned_at AND NOT p_is_probe THEN
         RETURN l;
+    ELSIF p_delay > 300 THEN
+        l.learned_at := p_now;
+        l.closed_since := CASE WHEN l.closed_by IS NULL THEN p_now ELSE l.closed_since END;
+        l.closed_by := 'provider_limit';
+        l.closed_until := p_now + interval '300 seconds';
+        -- The first word since the last success counts: a provider that names the same delay at each
+        -- refusal would hold the prompts for ever.
+        l.told_until := coalesce(l.told_until, p_now + make_interval(secs => least(p_delay, 259200)));
+        l.probe_at := NULL;
+        RETURN l;
     ELSIF l.learned_per_minute IS NULL AND l.limit_per_minute IS NULL THEN
         -- A short delay can be one call's own, so it is no better evidence than none.
         IF p_quota_value IS NULL AND coalesce(p_delay < l.minute_seconds / 12, true) THEN
             l.doubtful := array_remove(l.doubtful, p_granted_at);
             l.suspicion := l.suspicion + 1;
-            IF l.suspicion < 8 THEN
+            IF l.suspicion < 10 THEN
                 RETURN l;
             END IF;
         END IF;

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Urls, connected
-from tests.support.lanes import Lane
+from tests.support.lanes import BEGAN, Lane
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -98,13 +98,13 @@ def test_refusals_in_a_row_show_a_limit_of_what_was_accepted(open_lane: Lane) ->
     for prompt in range(29):
         assert open_lane.enter(A, prompt).granted
     open_lane.now += 1
-    for prompt in range(8):
+    for prompt in range(10):
         open_lane.now += 1
         open_lane.call(A, prompt, "refused")
     state = open_lane.state()
     # 29 and the one of the fixture.
     assert (state.learned_per_minute, state.limited_by) == (30, "provider_limit")
-    assert not open_lane.enter(A, 9).granted
+    assert not open_lane.enter(A, 10).granted
 
 
 # --- what refusals say ----------------------------------------------------------------------------
@@ -372,7 +372,7 @@ def test_a_success_from_before_an_outage_does_not_end_it(open_lane: Lane) -> Non
 
 
 def test_a_lane_without_success_for_thirty_minutes_gives_up(open_lane: Lane) -> None:
-    open_lane.call(A, 0, "refused", retry_after=3000)
+    open_lane.call(A, 0, "refused", retry_after=200)
     waited = []
     while open_lane.now < 3600:
         entered = open_lane.enter(A, 1)
@@ -381,11 +381,41 @@ def test_a_lane_without_success_for_thirty_minutes_gives_up(open_lane: Lane) -> 
             break
         if entered.granted:
             open_lane.now += 0.05
-            open_lane.leave(A, 1, entered.granted_at, "refused", retry_after=3000)
+            open_lane.leave(A, 1, entered.granted_at, "refused", retry_after=200)
         open_lane.now += 60
     assert 1800 <= waited[-1] <= 1990
     # An execution that comes later may try for itself.
     assert not open_lane.enter(B, 0).gives_up
+
+
+def test_nobody_gives_up_before_the_time_that_the_provider_named(open_lane: Lane) -> None:
+    probes = 0
+    open_lane.call(A, 0, "refused", retry_after=36_000)
+    while not (entered := open_lane.enter(A, 1)).gives_up:
+        if entered.granted:
+            probes += 1
+            open_lane.now += 0.05
+            # Named again at each refusal. Only the first counts.
+            open_lane.leave(A, 1, entered.granted_at, "refused", retry_after=36_000)
+            opens_at = open_lane.state().opens_at
+            assert opens_at
+            assert opens_at >= BEGAN + timedelta(seconds=36_000)
+        open_lane.now += min(entered.wait_seconds or 1, 300)
+    assert 36_000 + 1800 <= open_lane.now <= 36_000 + 1800 + 330
+    assert probes <= 37_800 / 300 + 1
+
+
+def test_a_delay_of_hours_teaches_no_pace(open_lane: Lane) -> None:
+    for prompt in range(100):
+        open_lane.call(A, prompt, "answered")
+    open_lane.call(A, 100, "refused", retry_after=36_000)
+    open_lane.now += 301
+    probe = open_lane.enter(A, 101)
+    assert probe.granted
+    open_lane.now += 1
+    open_lane.leave(A, 101, probe.granted_at, "answered")
+    assert open_lane.state().learned_per_minute is None
+    assert all(open_lane.enter(A, prompt).granted for prompt in range(102, 122))
 
 
 def test_a_lane_that_stood_idle_does_not_give_up(open_lane: Lane) -> None:

@@ -11,7 +11,7 @@ import pytest
 from bench.pacing import cases
 from bench.pacing.cases import Figure, Maker
 from bench.pacing.lanes import Lanes
-from bench.pacing.providers import KINDS, Limit, limited
+from bench.pacing.providers import KINDS, OK, Answer, Limit, limited
 from bench.pacing.world import Pacer, World
 from tests.support.databases import Urls, connected
 
@@ -68,6 +68,22 @@ def test_a_short_minute_and_waits_of_either_rounding_reach_the_same_share(
     assert world.lost == 0
     assert len(world.refused) <= 24
     assert len(world.images) / (3 * world.last_call) >= 0.95
+
+
+@pytest.mark.parametrize("delay", [None, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_provider_that_refuses_a_third_at_random_has_no_limit(
+    connection: psycopg.Connection, seed: int, delay: float | None
+) -> None:
+    rng = random.Random(seed)
+    refusal = Answer("refused", retry_after=delay)
+    lane = Lanes(connection, uuid4(), owner=UUID(int=1))
+    world = World(lane, lambda *_: refusal if rng.random() < 0.3 else OK, random.Random(seed + 9))
+    world.submit(200)
+    world.run()
+    assert world.lost == 0
+    # About twice the time without refusals. A lane that believes in a limit takes minutes.
+    assert world.last_call < 40
 
 
 def test_cancelled_executions_leave_their_share_to_others(

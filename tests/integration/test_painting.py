@@ -25,6 +25,7 @@ from masstock.errors import (
     NotFinished,
     PromptBlocked,
     ProviderUnavailable,
+    QuotaExhausted,
     StorageUnavailable,
 )
 from masstock.schemas.engine import ExecutionRun
@@ -289,6 +290,44 @@ def test_a_stored_image_that_no_row_can_have_is_charged(
     assert model.calls == 1
     assert row(database, run).error_code == "not_finished"
     assert charged(database, run.execution_id) == [(1, LIST_PRICE + 2)]
+
+
+@pytest.mark.parametrize(
+    ("deadline", "status", "error_code"),
+    [("7 hours", "processing", None), ("5 hours", "failed", "quota_exhausted")],
+)
+def test_a_daily_quota_is_waited_for_if_the_callers_deadline_allows_it(
+    database: Urls,
+    worker: Worker,
+    settings: GenerateSettings,
+    model: Model,
+    run: ExecutionRun,
+    deadline: str,
+    status: str,
+    error_code: str | None,
+) -> None:
+    with connected(database.superuser) as connection:
+        connection.execute(
+            "UPDATE public.workflow_executions SET deadline_at = now() + %s::interval,"
+            " deadline_is_fixed = true WHERE id = %s",
+            [deadline, run.execution_id],
+        )
+    model.answer = QuotaExhausted(opens_in_seconds=6 * 3600)
+    wait = settle(worker, claim(worker, run), settings)
+    assert (wait > 0) == (status == "processing")
+    with connected(database.superuser) as connection:
+        # All tests of this file share the platform's lane, which is closed now.
+        connection.execute("DELETE FROM app_private.lanes")
+    found = row(database, run)
+    assert (found.status, found.error_code, found.failures) == (status, error_code, 0)
+
+
+def test_a_daily_quota_stops_a_batch_without_a_deadline_of_its_own(
+    database: Urls, worker: Worker, settings: GenerateSettings, model: Model, run: ExecutionRun
+) -> None:
+    model.answer = QuotaExhausted(opens_in_seconds=60)
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    assert row(database, run).error_code == "quota_exhausted"
 
 
 @pytest.mark.parametrize("usage", [None, Usage(7, 0, 0), Usage(7, 0, 1290)], ids=str)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from masstock.catalogue.image_models import (
 from masstock.catalogue.image_sizes import SIZES
 from masstock.errors import Outcome, ProviderThrottled
 from masstock_generate.providers import Painting
-from masstock_generate.providers.gemini_answers import read_answer, read_usage
+from masstock_generate.providers.gemini_answers import read_answer, read_usage, seconds_to_reset
 
 KEY = "AIza-a-demo-key-that-nobody-may-see"
 FINAL, DRAFT = b"the final image", b"a draft"
@@ -230,6 +231,26 @@ def test_delay_comes_from_retry_info_or_header(seconds: str) -> None:
         assert isinstance(found, ProviderThrottled)
         assert found.retry_after is not None
         assert float(seconds) <= found.retry_after <= float(seconds) * 1.1
+
+
+@pytest.mark.parametrize(
+    ("now", "hours"), [("00:00", 8), ("07:59:59", 1 / 3600), ("08:00", 24), ("20:00", 12)]
+)
+def test_a_daily_quota_opens_at_midnight_in_the_pacific(now: str, hours: float) -> None:
+    assert seconds_to_reset(datetime.fromisoformat(f"2026-12-01T{now}+00:00")) == hours * 3600
+
+
+def test_a_daily_quota_is_not_open_after_the_seconds_of_its_retry_info() -> None:
+    answer = error("", "m", quota(PER_DAY), {"retryDelay": "34s"})
+    found = outcome(answer, 429)
+    assert isinstance(found, errors.QuotaExhausted)
+    assert found.opens_in_seconds == pytest.approx(seconds_to_reset(datetime.now(UTC)), abs=5)
+
+
+def test_a_quota_that_opens_in_hours_says_when() -> None:
+    found = outcome(error("", "m", {"retryDelay": "7200s"}), 429)
+    assert isinstance(found, errors.QuotaExhausted)
+    assert found.opens_in_seconds == 7200
 
 
 def test_refusal_without_a_delay_has_none() -> None:

@@ -28,6 +28,7 @@ from masstock.errors import (
     NotFinished,
     Outcome,
     ProviderThrottled,
+    QuotaExhausted,
     StorageUnavailable,
     UnknownWorkflowType,
 )
@@ -265,6 +266,11 @@ def _settle_failure(
 ) -> float:
     """Records the outcome, or releases the prompt: then raises the outcome for a retry, or returns
     the seconds until the prompt's next turn. `image` is stored, but could not be recorded."""
+    if isinstance(outcome, QuotaExhausted) and (claim.seconds_left or 0) > outcome.opens_in_seconds:
+        # The caller's own deadline leaves time for the next day.
+        outcome = ProviderThrottled(
+            retry_after=outcome.opens_in_seconds, provider_message=outcome.provider_message
+        )
     left = pacing.leave(worker, claim, outcome, settings.pace_minute_seconds)
     is_refused = isinstance(outcome, ProviderThrottled)
     if (is_refused or outcome.is_outage) and not left.counts and claim.probes < MAX_PROBES:

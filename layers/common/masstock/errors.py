@@ -209,6 +209,11 @@ class InvalidApiKey(Outcome, code="invalid_api_key", stops_execution=True):
 class QuotaExhausted(Outcome, code="quota_exhausted", retryable=True, stops_execution=True):
     """The daily quota of the API key is used up."""
 
+    def __init__(self, *, opens_in_seconds: float, provider_message: str | None = None) -> None:
+        """The provider accepts calls again in about `opens_in_seconds`."""
+        super().__init__(provider_message=provider_message)
+        self.opens_in_seconds = opens_in_seconds
+
 
 class BillingRequired(Outcome, code="billing_required", stops_execution=True):
     """The account of the API key has no credit left or reached its spending cap."""

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -252,11 +253,24 @@ def _exhausted(details: list[Json], headers: Mapping[str, str], words: str | Non
         words and NO_CREDIT.search(words)
     ):
         return BillingRequired(provider_message=words)
-    is_daily = any("PerDay" in str(each.get("quotaId", "")) for each in violations)
-    if is_daily or (delay or 0) > LONG_DELAY_SECONDS:
-        return QuotaExhausted(provider_message=words)
+    if any("PerDay" in str(each.get("quotaId", "")) for each in violations):
+        # The RetryInfo of a daily quota can name seconds.
+        return QuotaExhausted(
+            opens_in_seconds=seconds_to_reset(datetime.now(UTC)), provider_message=words
+        )
+    if delay is not None and delay > LONG_DELAY_SECONDS:
+        return QuotaExhausted(opens_in_seconds=delay, provider_message=words)
     return ProviderThrottled(
         retry_after=delay, quota_value=_quota_value(violations), provider_message=words
+    )
+
+
+def seconds_to_reset(now: datetime) -> float:
+    """Seconds until Google's daily quotas are full again, at midnight Pacific time. That is 08:00
+    UTC, or an hour earlier in summer. https://ai.google.dev/gemini-api/docs/rate-limits"""
+    return (
+        86400
+        - (now - now.replace(hour=8, minute=0, second=0, microsecond=0)).total_seconds() % 86400
     )
 
 
