@@ -81,11 +81,11 @@ class Stack:
             if cursor is None:
                 return items
 
-    def wait(self, execution_id: str, seconds: float) -> dict[str, Any]:
+    def wait(self, execution_id: str, seconds: float, who: str = "client_a") -> dict[str, Any]:
         """Waits for the end of the execution and returns it. Fails after `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            execution = self.call("client_a", "GET", f"/v1/executions/{execution_id}").json()
+            execution = self.call(who, "GET", f"/v1/executions/{execution_id}").json()
             progress = execution["progress"]
             parts = progress["successful"] + progress["failed"] + progress["processing"]
             assert parts == progress["total"]
