@@ -12,13 +12,15 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from moto.s3.models import FakeKey, S3Backend, s3_backends
+from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML
+from moto.s3.models import FakeKey, FakeMultipart, S3Backend, s3_backends
+from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
 from local.aws.resources import ACCOUNT, REGION
 
@@ -77,6 +79,13 @@ class ObjectStore:
             return answer
 
         return wrapped
+
+    def join(self, bucket: str, pieces: Iterable[bytes]) -> StoredBody:
+        """Write bytes one after the other to a new file, as `write_body`."""
+        path = self.directory / bucket / f"{uuid.uuid4()}.body"
+        with path.open("wb") as whole:
+            size = sum(whole.write(piece) for piece in pieces)
+        return StoredBody(path, size)
 
     # -------------------------------------------------- files
 
@@ -195,3 +204,33 @@ def keep_objects_in(store: ObjectStore) -> None:
     FakeKey.value = property(read_value, write_value)  # pyright: ignore
     FakeKey.set_metadata = set_and_touch
     S3Backend.delete_object = delete_and_touch
+
+
+def join_uploads_in(store: ObjectStore) -> None:
+    """Patch moto: the parts of a multipart upload become an object without being in memory."""
+    complete_upload: Any = S3Backend.complete_multipart_upload
+
+    def complete_here(self: S3Backend, bucket_name: str, multipart_id: str, body: Any) -> Any:
+        # `complete` does not know the bucket.
+        self.get_bucket(bucket_name).multiparts[multipart_id].bucket_name = bucket_name
+        return complete_upload(self, bucket_name, multipart_id, body)
+
+    def complete(self: Any, body: Iterable[tuple[int, str]]) -> tuple[StoredBody, str, None]:
+        """As moto's, but a whole upload is never in memory."""
+        named = list(body)
+        if not named:
+            raise MalformedXML
+        parts = [self.parts.get(number) for number, _ in named]
+        for part, (_, part_etag) in zip(parts, named, strict=True):
+            if part is None or part.etag.strip('"') != part_etag.strip('"'):
+                raise InvalidPart
+        if any(part.contentsize < S3_UPLOAD_PART_MIN_SIZE for part in parts[:-1]):
+            raise EntityTooSmall
+        digests = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
+        etag = hashlib.md5(digests, usedforsecurity=False).hexdigest()
+        stored = store.join(self.bucket_name, (part.value for part in parts))
+        self.dispose()
+        return stored, f"{etag}-{len(parts)}", None
+
+    FakeMultipart.complete = complete
+    S3Backend.complete_multipart_upload = complete_here
