@@ -80,6 +80,7 @@ def function_variables(
         **(credentials or key_variables(function)),
         "AWS_ENDPOINT_URL_S3": aws_url,
         "AWS_ENDPOINT_URL_SFN": aws_url,
+        "AWS_ENDPOINT_URL_LAMBDA": aws_url,
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws_url,
     }
     if model_url is not None:

@@ -1,4 +1,4 @@
-"""S3, Step Functions and Secrets Manager in one process, made from moto.
+"""S3, Step Functions and Secrets Manager in one process, made from moto. Passes on Lambda invokes.
 
 `python -m local.aws PORT` reads its configuration from standard input. It is a JSON object with the
 members directory, calls, lambda_url, state_machines [{name, definition}], secrets {name: value},
@@ -19,7 +19,7 @@ from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from local.aws import calls, checksums, objects, step_functions
+from local.aws import calls, checksums, lambda_api, objects, step_functions
 from local.aws.resources import ACCOUNT, REGION
 from local.processes.servers import ThreadedServer
 
@@ -34,7 +34,9 @@ def main() -> None:
     store = objects.ObjectStore(Path(configuration["directory"]))
     patch(store, configuration)
     fill(store, configuration)
-    application = calls.recording(Path(configuration["calls"]), store.committing(dispatcher()))
+    application = calls.recording(
+        Path(configuration["calls"]), store.committing(dispatcher(configuration["lambda_url"]))
+    )
     ThreadedServer(application, int(sys.argv[1]))
     threading.Event().wait()
 
@@ -45,6 +47,7 @@ def patch(store: objects.ObjectStore, configuration: dict[str, Any]) -> None:
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     endpoint = step_functions.LambdaEndpoint(configuration["lambda_url"])
     objects.keep_objects_in(store)
+    objects.join_uploads_in(store)
     step_functions.invoke_functions_at(endpoint)
     step_functions.parse_paths_once()
     step_functions.loop_over_items()
@@ -96,8 +99,9 @@ def public_read_policy(bucket: str) -> str:
     )
 
 
-def dispatcher() -> Callable:
+def dispatcher(lambda_url: str) -> Callable:
     """Return the WSGI application that passes each request to the service of its protocol."""
+    invocations = lambda_api.passing_on(step_functions.LambdaEndpoint(lambda_url))
     applications = {
         service: create_backend_app(service)  # pyright: ignore
         for service in ("s3", "stepfunctions", "secretsmanager")
@@ -108,6 +112,8 @@ def dispatcher() -> Callable:
         if environ["PATH_INFO"] == HEALTH_PATH:
             start_response("200 OK", [("content-type", "text/plain")])
             return [b"ok"]
+        if environ["PATH_INFO"].startswith(lambda_api.INVOKE_PREFIX):
+            return invocations(environ, start_response)
         # The other two services name the operation in this header. S3 does not.
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         service = {"AWSStepFunctions": "stepfunctions", "secretsmanager": "secretsmanager"}.get(

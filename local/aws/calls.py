@@ -19,6 +19,14 @@ _CREDENTIAL_IN_FORM = re.compile(
     rf'name="x-amz-credential"\s+({CALLER_PREFIX}[a-z]+)/'.encode(), re.IGNORECASE
 )
 _SERVICES = {"AWSStepFunctions": "states", "secretsmanager": "secretsmanager"}
+# POST begins or ends a multipart upload.
+_OF_OBJECT = {
+    **dict.fromkeys(("GET", "HEAD"), "s3:GetObject"),
+    **dict.fromkeys(("PUT", "POST"), "s3:PutObject"),
+    "DELETE": "s3:DeleteObject",
+    "ABORT": "s3:AbortMultipartUpload",
+}
+_INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _RESOURCE_MEMBERS = ("stateMachineArn", "executionArn", "SecretId")
 
 
@@ -74,21 +82,30 @@ def _permissions(environ: dict[str, Any], body: bytes, status: str) -> Iterator[
         named = next((members[name] for name in _RESOURCE_MEMBERS if name in members), "?")
         yield f"{_SERVICES[service]}:{operation}", named
         return
+    if invoked := _INVOKE.fullmatch(unquote(environ["PATH_INFO"])):
+        yield "lambda:InvokeFunction", invoked[1]
+        return
     bucket, _, key = unquote(environ["PATH_INFO"]).strip("/").partition("/")
     query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-    match environ["REQUEST_METHOD"], bool(key):
-        case (("GET" | "HEAD"), True):
-            yield "s3:GetObject", f"{bucket}/{key}"
-            if status.startswith("404"):
-                yield "s3:ListBucket", bucket
-        case "GET", False if "list-type" in query:
+    method = environ["REQUEST_METHOD"]
+    if key:
+        if method == "DELETE" and "uploadId" in query:
+            method = "ABORT"
+        yield _OF_OBJECT.get(method, f"s3:{method}"), f"{bucket}/{key}"
+        if status.startswith("404") and method in ("GET", "HEAD"):
             yield "s3:ListBucket", bucket
-        case "PUT", True:
-            yield "s3:PutObject", f"{bucket}/{key}"
-        case "POST", False if "delete" in query:
+        if "HTTP_X_AMZ_TAGGING" in environ:
+            yield "s3:PutObjectTagging", f"{bucket}/{key}"
+        return
+    match method:
+        case "GET" if "list-type" in query:
+            yield "s3:ListBucket", bucket
+        case "GET" if "uploads" in query:
+            yield "s3:ListBucketMultipartUploads", bucket
+        case "POST" if "delete" in query:
             for name in re.findall(rb"<Key>(.*?)</Key>", body):
                 yield "s3:DeleteObject", f"{bucket}/{name.decode()}"
-        case "POST", False:
+        case "POST":
             yield "s3:PutObject", f"{bucket}/"
-        case method, _:
-            yield f"s3:{method}?{environ.get('QUERY_STRING', '')}", f"{bucket}/{key}"
+        case _:
+            yield f"s3:{method}?{environ.get('QUERY_STRING', '')}", bucket

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from botocore.exceptions import ClientError
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
@@ -15,10 +16,12 @@ from werkzeug.wrappers import Request, Response
 from local.aws.credentials import CredentialsEndpoint
 from local.aws.event_queue import EventQueue
 from local.aws.pool import PayloadTooLarge, PoolClosed, Pools, TooManyRequests
+from local.aws.step_functions import LambdaEndpoint
 
 logger = logging.getLogger(__name__)
 
-INVOKE_PATH = "/2015-03-31/functions/{}/invocations"
+INVOKE_PREFIX = "/2015-03-31/functions/"
+INVOKE_PATH = INVOKE_PREFIX + "{}/invocations"
 
 
 class InnerEndpoints:
@@ -79,6 +82,24 @@ class InnerEndpoints:
         if result.failed:
             response.headers["x-amz-function-error"] = "Unhandled"
         return response
+
+
+def passing_on(endpoint: LambdaEndpoint) -> Callable:
+    """Return the WSGI application that passes asynchronous invokes to `endpoint`.
+
+    Functions have one address for all services, and their calls are recorded there.
+    """
+
+    @Request.application
+    def application(request: Request) -> Response:
+        name = request.path.removeprefix(INVOKE_PREFIX).removesuffix("/invocations")
+        try:
+            endpoint.invoke(name, request.get_data(), request.headers["x-amz-invocation-type"])
+        except ClientError as error:
+            return _lambda_error(HTTPStatus.SERVICE_UNAVAILABLE, error.response["Error"]["Code"])
+        return Response(status=HTTPStatus.ACCEPTED)
+
+    return application
 
 
 def _lambda_error(status: HTTPStatus, code: str) -> Response:

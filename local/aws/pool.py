@@ -20,6 +20,8 @@ from local.aws.resources import LambdaFunction
 logger = logging.getLogger(__name__)
 
 LOOK_AFTER_SECONDS = 0.5
+# The qualifier that AutoPublishAlias gives the functions in template.yaml.
+ALIAS = ":live"
 IDLE_SECONDS = 300
 # Cold starts of one function at the same time. More would only take CPU from the warm environments,
 # which serve the waiting invokes meanwhile.
@@ -278,8 +280,8 @@ class Pools:
             pool.wait_for_starts(max(0, deadline - time.monotonic()))
 
     def find(self, name: str) -> FunctionPool | None:
-        """Return the pool of a logical id, function name or ARN, or None."""
-        return self._by_any_name.get(name)
+        """Return the pool of a logical id, function name or ARN, or None. An alias is ignored."""
+        return self._by_any_name.get(name.removesuffix(ALIAS))
 
     def __getitem__(self, logical_id: str) -> FunctionPool:
         return self._by_id[logical_id]
