@@ -12,6 +12,21 @@ ALTER SCHEMA public OWNER TO pg_database_owner;
 
 COMMENT ON SCHEMA public IS 'standard public schema';
 
+CREATE FUNCTION app.archive_state(p_id uuid) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    SELECT CASE WHEN count(*) = 0 THEN NULL
+                WHEN (SELECT a.expires_at FROM public.archives a WHERE a.id = p_id) <= now()
+                     THEN 'expired'
+                WHEN bool_or(p.failed_at IS NOT NULL) THEN 'failed'
+                WHEN bool_and(p.completed_at IS NOT NULL) THEN 'ready'
+                ELSE 'building' END
+    FROM public.archive_parts p WHERE p.archive_id = p_id
+$$;
+
+ALTER FUNCTION app.archive_state(p_id uuid) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) RETURNS TABLE(role text, client_id uuid, last_login timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -119,6 +134,66 @@ CREATE FUNCTION app.count_closed_lanes() RETURNS bigint
 $$;
 
 ALTER FUNCTION app.count_closed_lanes() OWNER TO masstock_owner;
+
+CREATE FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    tenant uuid;
+    present record;
+    content record;
+BEGIN
+    SELECT e.client_id INTO tenant FROM public.workflow_executions e
+    WHERE e.id = p_execution_id
+      AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()));
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('archive of ' || p_execution_id, 0));
+    SELECT a.id, a.content_digest, a.expires_at, app.archive_state(a.id) AS state INTO present
+    FROM public.archives a WHERE a.execution_id = p_execution_id;
+    IF present.state = 'building' THEN
+        RETURN present.id;
+    END IF;
+    SELECT count(*) AS images,
+        md5(string_agg(r.batch_index || ' ' || coalesce(r.image_sha256, ''), ','
+                       ORDER BY r.batch_index)) AS digest
+    INTO content
+    FROM public.workflow_batch_results r
+    WHERE r.execution_id = p_execution_id AND r.status = 'completed'
+      AND r.result_storage_path IS NOT NULL
+      AND (p_indices IS NULL OR r.batch_index = ANY (p_indices));
+    IF content.images = 0 THEN
+        RAISE EXCEPTION 'No image is finished yet.' USING ERRCODE = 'MS409';
+    ELSIF present.state = 'ready' AND present.content_digest = content.digest
+          AND present.expires_at > now() + interval '1 day' THEN
+        RETURN present.id;
+    END IF;
+    DELETE FROM public.archives WHERE execution_id = p_execution_id;
+    INSERT INTO public.archives (execution_id, id, client_id, images, content_digest)
+    VALUES (p_execution_id, p_id, tenant, content.images, content.digest);
+    -- Each limit divides the list at its multiples. 16 GB take a builder less than its 15 minutes,
+    -- and it holds the prompts of its part in memory.
+    INSERT INTO public.archive_parts (archive_id, part, client_id, batch_indices)
+    SELECT p_id, row_number() OVER (ORDER BY min(n.batch_index)), tenant,
+        array_agg(n.batch_index ORDER BY n.batch_index)
+    FROM (
+        SELECT r.batch_index,
+            (row_number() OVER in_order - 1) / 1000 AS by_images,
+            (sum(r.size_bytes) OVER in_order)::bigint / (16 * 1024 ^ 3)::bigint AS by_bytes,
+            (sum(octet_length(r.prompt_text)) OVER in_order)::bigint / (8 * 1024 * 1024) AS by_prompts
+        FROM public.workflow_batch_results r
+        WHERE r.execution_id = p_execution_id AND r.status = 'completed'
+          AND r.result_storage_path IS NOT NULL
+          AND (p_indices IS NULL OR r.batch_index = ANY (p_indices))
+        WINDOW in_order AS (ORDER BY r.batch_index)
+    ) n
+    GROUP BY n.by_images, n.by_bytes, n.by_prompts;
+    RETURN p_id;
+END $$;
+
+ALTER FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) RETURNS TABLE(role text, client_id uuid, last_login timestamp with time zone)
     LANGUAGE plpgsql
@@ -411,7 +486,7 @@ CREATE FUNCTION app.forget_deleted_execution(p_id uuid) RETURNS void
     SET search_path TO ''
     AS $$
     DELETE FROM app_private.deleted_executions
-    WHERE execution_id = p_id AND deleted_at < now() - interval '10 minutes'
+    WHERE execution_id = p_id AND deleted_at < now() - interval '20 minutes'
 $$;
 
 ALTER FUNCTION app.forget_deleted_execution(p_id uuid) OWNER TO masstock_owner;
@@ -598,6 +673,17 @@ $$;
 
 ALTER FUNCTION app.list_lanes(p_from timestamp with time zone, p_to timestamp with time zone, p_before_created_at timestamp with time zone, p_before_id uuid, p_limit integer) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.list_removals(p_limit integer) RETURNS TABLE(execution_id uuid, client_id uuid)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT d.execution_id, d.client_id
+    FROM app.list_deleted_executions(p_limit) AS l (execution_id)
+    JOIN app_private.deleted_executions d ON d.execution_id = l.execution_id
+$$;
+
+ALTER FUNCTION app.list_removals(p_limit integer) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.lock_execution(p_id uuid) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
@@ -636,7 +722,8 @@ CREATE FUNCTION app.note_deleted_execution() RETURNS trigger
     SET search_path TO ''
     AS $$
 BEGIN
-    INSERT INTO app_private.deleted_executions (execution_id) VALUES (OLD.id)
+    INSERT INTO app_private.deleted_executions (execution_id, client_id)
+    VALUES (OLD.id, OLD.client_id)
     ON CONFLICT DO NOTHING;
     RETURN NULL;
 END $$;
@@ -1634,7 +1721,8 @@ ALTER VIEW app.workflow_names OWNER TO masstock_authz;
 CREATE TABLE app_private.deleted_executions (
     execution_id uuid NOT NULL,
     deleted_at timestamp with time zone DEFAULT now() NOT NULL,
-    looked_at timestamp with time zone
+    looked_at timestamp with time zone,
+    client_id uuid
 );
 
 ALTER TABLE app_private.deleted_executions OWNER TO masstock_authz;
@@ -1683,6 +1771,47 @@ CREATE TABLE app_private.sweep_places (
 ALTER TABLE app_private.sweep_places OWNER TO masstock_owner;
 
 COMMENT ON TABLE app_private.sweep_places IS 'The execution of each kind that the sweep listed last, in the order of that kind.';
+
+CREATE TABLE public.archive_parts (
+    archive_id uuid NOT NULL,
+    part integer NOT NULL,
+    client_id uuid NOT NULL,
+    batch_indices integer[] NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    due_at timestamp with time zone DEFAULT (now() + '00:00:30'::interval) NOT NULL,
+    storage_path text,
+    size_bytes bigint,
+    completed_at timestamp with time zone,
+    failed_at timestamp with time zone
+);
+
+ALTER TABLE ONLY public.archive_parts FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.archive_parts OWNER TO masstock_owner;
+
+COMMENT ON TABLE public.archive_parts IS 'The ZIP files of the archives.';
+
+COMMENT ON COLUMN public.archive_parts.attempts IS 'Claims so far. The number is the fence of the builder''s writes, and part of the object''s key.';
+
+COMMENT ON COLUMN public.archive_parts.due_at IS 'When the sweep starts a builder: after the first invocation should have begun, or after the lease of the latest claim.';
+
+CREATE TABLE public.archives (
+    execution_id uuid NOT NULL,
+    id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    images integer NOT NULL,
+    content_digest text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone DEFAULT (now() + '7 days'::interval) NOT NULL
+);
+
+ALTER TABLE ONLY public.archives FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.archives OWNER TO masstock_owner;
+
+COMMENT ON TABLE public.archives IS 'The latest archive of each execution.';
+
+COMMENT ON COLUMN public.archives.content_digest IS 'Hash of the images, so that the same images are not packed again.';
 
 CREATE TABLE public.clients (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1969,6 +2098,15 @@ ALTER TABLE ONLY app_private.lanes
 ALTER TABLE ONLY app_private.sweep_places
     ADD CONSTRAINT sweep_places_pkey PRIMARY KEY (kind);
 
+ALTER TABLE ONLY public.archive_parts
+    ADD CONSTRAINT archive_parts_pkey PRIMARY KEY (archive_id, part);
+
+ALTER TABLE ONLY public.archives
+    ADD CONSTRAINT archives_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.archives
+    ADD CONSTRAINT archives_pkey PRIMARY KEY (execution_id);
+
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_pkey PRIMARY KEY (id);
 
@@ -2009,6 +2147,8 @@ ALTER TABLE ONLY public.workflows
     ADD CONSTRAINT workflows_pkey PRIMARY KEY (id);
 
 CREATE INDEX idx_deleted_executions_looked_at ON app_private.deleted_executions USING btree (looked_at NULLS FIRST, deleted_at);
+
+CREATE INDEX idx_archive_parts_due ON public.archive_parts USING btree (due_at) WHERE ((completed_at IS NULL) AND (failed_at IS NULL));
 
 CREATE INDEX idx_clients_email ON public.clients USING btree (email);
 
@@ -2134,6 +2274,12 @@ CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.workflow_requests FOR EA
 
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.workflows FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
+ALTER TABLE ONLY public.archive_parts
+    ADD CONSTRAINT archive_parts_archive_id_fkey FOREIGN KEY (archive_id) REFERENCES public.archives(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.archives
+    ADD CONSTRAINT archives_execution_id_client_id_fkey FOREIGN KEY (execution_id, client_id) REFERENCES public.workflow_executions(id, client_id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
 
@@ -2176,6 +2322,10 @@ ALTER TABLE ONLY public.workflow_requests
 ALTER TABLE ONLY public.workflow_requests
     ADD CONSTRAINT workflow_requests_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES public.workflows(id);
 
+CREATE POLICY "Admins can view all archive parts" ON public.archive_parts FOR SELECT TO masstock_admin USING (( SELECT app.is_admin() AS is_admin));
+
+CREATE POLICY "Admins can view all archives" ON public.archives FOR SELECT TO masstock_admin USING (( SELECT app.is_admin() AS is_admin));
+
 CREATE POLICY "Admins can view all deliveries" ON public.webhook_deliveries FOR SELECT TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin));
 
 CREATE POLICY "Admins can view all spending" ON public.spend_ledger FOR SELECT TO masstock_admin, authenticated USING (( SELECT app.is_admin() AS is_admin));
@@ -2202,6 +2352,10 @@ CREATE POLICY "Clients can delete their ended executions" ON public.workflow_exe
 
 CREATE POLICY "Clients can edit their pending requests" ON public.workflow_requests FOR UPDATE TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text))) WITH CHECK (((client_id = ( SELECT app.client_id() AS client_id)) AND (status = 'pending'::text)));
 
+CREATE POLICY "Clients can view their own archive parts" ON public.archive_parts FOR SELECT TO masstock_api USING ((client_id = ( SELECT app.client_id() AS client_id)));
+
+CREATE POLICY "Clients can view their own archives" ON public.archives FOR SELECT TO masstock_api USING ((client_id = ( SELECT app.client_id() AS client_id)));
+
 CREATE POLICY "Clients can view their own data" ON public.clients FOR SELECT TO masstock_api, authenticated USING (((id = ( SELECT app.client_id() AS client_id)) AND COALESCE((id = ( SELECT app.client_id() AS client_id)), false)));
 
 CREATE POLICY "Clients can view their own deliveries" ON public.webhook_deliveries FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND COALESCE((client_id = ( SELECT app.client_id() AS client_id)), false)));
@@ -2225,6 +2379,10 @@ CREATE POLICY "Identity helpers read users" ON public.users FOR SELECT TO massto
 CREATE POLICY "Identity helpers read workflow names" ON public.workflows FOR SELECT TO masstock_authz USING (true);
 
 CREATE POLICY "Identity helpers record logins" ON public.users FOR UPDATE TO masstock_authz USING (true) WITH CHECK (true);
+
+CREATE POLICY "Maintenance by the owner" ON public.archive_parts TO masstock_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY "Maintenance by the owner" ON public.archives TO masstock_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY "Maintenance by the owner" ON public.clients TO masstock_owner USING (true) WITH CHECK (true);
 
@@ -2272,9 +2430,15 @@ CREATE POLICY "Workers advance unfinished results" ON public.workflow_batch_resu
 
 CREATE POLICY "Workers append charges and releases" ON public.spend_ledger FOR INSERT TO masstock_worker WITH CHECK (((charged_microusd >= 0) AND (reserved_microusd <= 0)));
 
+CREATE POLICY "Workers build unfinished archive parts" ON public.archive_parts FOR UPDATE TO masstock_worker USING ((completed_at IS NULL)) WITH CHECK (true);
+
 CREATE POLICY "Workers forget expired keys" ON public.idempotency_keys TO masstock_worker USING ((expires_at < now()));
 
 CREATE POLICY "Workers lay out results" ON public.workflow_batch_results FOR INSERT TO masstock_worker WITH CHECK ((status = 'processing'::text));
+
+CREATE POLICY "Workers read archive parts" ON public.archive_parts FOR SELECT TO masstock_worker USING (true);
+
+CREATE POLICY "Workers read archives" ON public.archives FOR SELECT TO masstock_worker USING (true);
 
 CREATE POLICY "Workers read deliveries" ON public.webhook_deliveries FOR SELECT TO masstock_worker USING (true);
 
@@ -2287,6 +2451,10 @@ CREATE POLICY "Workers read the ledger" ON public.spend_ledger FOR SELECT TO mas
 CREATE POLICY "Workers read workflows" ON public.workflows FOR SELECT TO masstock_worker USING (true);
 
 CREATE POLICY "Workers write deliveries" ON public.webhook_deliveries FOR INSERT TO masstock_worker WITH CHECK (true);
+
+ALTER TABLE public.archive_parts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.archives ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.clients ENABLE ROW LEVEL SECURITY;
 
@@ -2323,6 +2491,10 @@ GRANT USAGE ON SCHEMA public TO masstock_admin;
 GRANT USAGE ON SCHEMA public TO masstock_worker;
 GRANT USAGE ON SCHEMA public TO authenticated;
 
+REVOKE ALL ON FUNCTION app.archive_state(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.archive_state(p_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.archive_state(p_id uuid) TO masstock_admin;
+
 REVOKE ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;
 GRANT ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) TO masstock_admin;
@@ -2343,6 +2515,10 @@ GRANT ALL ON FUNCTION app.client_id() TO masstock_owner;
 
 REVOKE ALL ON FUNCTION app.count_closed_lanes() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.count_closed_lanes() TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) TO masstock_api;
+GRANT ALL ON FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;
@@ -2408,6 +2584,9 @@ GRANT ALL ON FUNCTION app.list_deleted_executions(p_limit integer) TO masstock_w
 
 REVOKE ALL ON FUNCTION app.list_lanes(p_from timestamp with time zone, p_to timestamp with time zone, p_before_created_at timestamp with time zone, p_before_id uuid, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.list_lanes(p_from timestamp with time zone, p_to timestamp with time zone, p_before_created_at timestamp with time zone, p_before_id uuid, p_limit integer) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.list_removals(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.list_removals(p_limit integer) TO masstock_worker;
 
 REVOKE ALL ON FUNCTION app.lock_execution(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.lock_execution(p_id uuid) TO masstock_api;
@@ -2562,6 +2741,26 @@ GRANT SELECT ON TABLE app.workflow_names TO authenticated;
 GRANT SELECT,INSERT,DELETE ON TABLE app_private.deleted_executions TO masstock_owner;
 
 GRANT UPDATE(looked_at) ON TABLE app_private.deleted_executions TO masstock_owner;
+
+GRANT SELECT ON TABLE public.archive_parts TO masstock_api;
+GRANT SELECT ON TABLE public.archive_parts TO masstock_admin;
+GRANT SELECT ON TABLE public.archive_parts TO masstock_worker;
+
+GRANT UPDATE(attempts) ON TABLE public.archive_parts TO masstock_worker;
+
+GRANT UPDATE(due_at) ON TABLE public.archive_parts TO masstock_worker;
+
+GRANT UPDATE(storage_path) ON TABLE public.archive_parts TO masstock_worker;
+
+GRANT UPDATE(size_bytes) ON TABLE public.archive_parts TO masstock_worker;
+
+GRANT UPDATE(completed_at) ON TABLE public.archive_parts TO masstock_worker;
+
+GRANT UPDATE(failed_at) ON TABLE public.archive_parts TO masstock_worker;
+
+GRANT SELECT ON TABLE public.archives TO masstock_api;
+GRANT SELECT ON TABLE public.archives TO masstock_admin;
+GRANT SELECT ON TABLE public.archives TO masstock_worker;
 
 GRANT SELECT ON TABLE public.clients TO masstock_api;
 GRANT SELECT ON TABLE public.clients TO authenticated;

@@ -1,5 +1,5 @@
-"""Handler that ends runs, recovers executions without a machine, sends webhooks and runs the
-sweep."""
+"""Handlers of two functions. One ends runs, recovers executions without a machine, sends webhooks
+and runs the sweep. The other one builds archives."""
 
 from masstock.coldstart import imports_done  # first: imports run without the garbage collector
 
@@ -15,7 +15,7 @@ from masstock.database.worker import worker_of
 from masstock.engine_step import step
 from masstock.errors import NotFinished
 from masstock.schemas.engine import ExecutionRun
-from masstock.settings import FinalizeSettings, read_settings
+from masstock.settings import ArchiveSettings, FinalizeSettings, read_settings
 from masstock.telemetry import logger
 from masstock_finalize.deliveries import deliver_first
 from masstock_finalize.ending import end_run
@@ -46,6 +46,20 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         logger.error("the machine gave up", error=cause.get("Error"))
     status, must_notify = end_run(worker, run, NotFinished())
     return {"status": status, "must_notify": must_notify}
+
+
+@logger.inject_lambda_context(clear_state=True)
+@step
+def archive_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Builds one part of an archive: {archive_id, part}. An event may arrive twice or late."""
+    # Imported here because the other handler needs none of it.
+    from masstock_finalize.archiving import build_part
+
+    settings = read_settings(ArchiveSettings)
+    worker = worker_of(settings.database_secret_id)
+    archive_id, part = UUID(event["archive_id"]), int(event["part"])
+    logger.append_keys(archive_id=str(archive_id), part=part)
+    return {"built": build_part(worker, settings, archive_id, part)}
 
 
 imports_done()

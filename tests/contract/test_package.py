@@ -21,6 +21,7 @@ HANDLERS = {
     "FanoutFunction": "fanout",
     "GenerateFunction": "generate",
     "FinalizeFunction": "finalize",
+    "ArchiveFunction": "finalize",
 }
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],

@@ -22,6 +22,8 @@ from cfnlint.api import lint_all
 from moto import mock_aws
 
 from local.aws.resources import ACCOUNT, REGION
+from masstock.database.queries.archives import LEASE_SECONDS
+from masstock.services.archive_storage import ARCHIVE_TAG
 from masstock_generate.lease import lease_seconds
 from tests.support.template import (
     FUNCTIONS,
@@ -176,6 +178,7 @@ def test_every_log_group_has_a_retention(stack: Stack, aws: boto3.Session) -> No
     groups = aws.client("logs").describe_log_groups()["logGroups"]
     assert {group["logGroupName"] for group in groups} == {
         *(f"/masstock/test/{name}" for name in ("access", "api", "fanout", "generate", "finalize")),
+        "/masstock/test/archive",
         "/aws/vendedlogs/states/masstock-test-execution",
     }
     assert {group["retentionInDays"] for group in groups} == {30}
@@ -324,7 +327,11 @@ def test_deleted_objects_can_be_restored_for_a_week(stack: Stack) -> None:
 
 
 def test_uploads_expire_and_results_do_not(stack: Stack) -> None:
-    assert any(r.get("ExpirationInDays") == 30 for r in lifecycle(stack, "UploadsBucket"))
+    rules = lifecycle(stack, "UploadsBucket")
+    assert any(r.get("ExpirationInDays") == 30 for r in rules)
+    [archives] = [r for r in rules if r.get("ExpirationInDays") == 7]
+    [tag] = archives["TagFilters"]
+    assert f"{tag['Key']}={tag['Value']}" == ARCHIVE_TAG
     assert not any("ExpirationInDays" in r for r in lifecycle(stack, "ResultsBucket"))
 
 
@@ -333,11 +340,16 @@ def test_every_caller_invokes_the_alias(stack: Stack) -> None:
         version = stack.resources[f"{function}Aliaslive"]["Properties"]["FunctionVersion"]
         assert version["Fn::GetAtt"][0] in stack.resources
     machine = stack.properties("ExecutionStateMachine")["DefinitionSubstitutions"]
-    assert set(machine.values()) == {alias(name) for name in FUNCTIONS if name != "ApiFunction"}
+    others = ("ApiFunction", "ArchiveFunction")
+    assert set(machine.values()) == {alias(name) for name in FUNCTIONS if name not in others}
     invoked = [
         g.resource for g in stack.grants("MachineRole") if g.action == "lambda:InvokeFunction"
     ]
     assert set(invoked) == set(machine.values())
+    for function, role in (("ApiFunction", "ApiRole"), ("FinalizeFunction", "FinalizeRole")):
+        variables = stack.properties(function)["Environment"]["Variables"]
+        assert variables["ARCHIVE_FUNCTION_ARN"] == alias("ArchiveFunction")
+        assert Grant("lambda:InvokeFunction", alias("ArchiveFunction")) in stack.grants(role)
     api = stack.properties("HttpApi")["Body"]["paths"]
     [integration] = [m["x-amazon-apigateway-integration"] for m in api["$default"].values()]
     assert alias("ApiFunction") in integration["uri"]
@@ -495,6 +507,7 @@ def test_every_alarm_notifies_the_topic_and_is_in_the_runbook(stack: Stack) -> N
         "machine-failures",
         "executions-stuck",
         "lanes-closed",
+        "archives-failed",
         "generate-errors",
         "dead-letters",
     }
@@ -613,6 +626,11 @@ def test_every_timeout_fits_into_the_outer_one(stack: Stack) -> None:
     assert int(patience["masstock_worker"]) < min(
         timeout["FanoutFunction"], timeout["FinalizeFunction"], timeout["GenerateFunction"]
     )
+
+
+def test_a_lease_of_a_part_ends_after_its_builder(stack: Stack) -> None:
+    assert stack.properties("ArchiveFunction")["Timeout"] < LEASE_SECONDS
+    assert stack.properties("ArchiveFunctionEventInvokeConfig")["MaximumRetryAttempts"] == 0
 
 
 def test_generate_calls_a_gateway_only_if_it_is_given() -> None:

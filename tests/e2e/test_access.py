@@ -80,6 +80,7 @@ class Things:
             },
             "ended execution": lambda: {"execution_id": self._ended[-1], "batch_index": "0"},
             "failed execution": lambda: {"execution_id": self._failed[-1], "batch_index": "0"},
+            "archived execution": lambda: {"execution_id": self._archived_execution()},
             "live execution": lambda: {"execution_id": self._live_execution()},
             "lane": lambda: {"lane_id": self._lane()},
             "asset": lambda: {"asset": "start.js"},
@@ -94,6 +95,11 @@ class Things:
             self._failed.pop()
         elif kind == "live execution":
             self._live.pop()
+
+    def _archived_execution(self) -> str:
+        path = f"/v1/executions/{self._ended[-1]}/archive"
+        assert self._stack.call("admin", "POST", path).status_code == 202
+        return self._ended[-1]
 
     def _live_execution(self) -> str:
         if not self._live:

@@ -25,7 +25,8 @@ from tests.support.template import Grant
 from tests.support.template import Stack as Deployment
 
 ROLES = {"api": "ApiRole", "fanout": "FanoutRole", "generate": "GenerateRole"} | {
-    "finalize": "FinalizeRole"
+    "finalize": "FinalizeRole",
+    "archive": "ArchiveRole",
 }
 BY_LAMBDA_ITSELF = ("logs:", "xray:", "ec2:", "sqs:")
 # Deployed, the buckets' names end in account and region.
@@ -75,6 +76,24 @@ def in_trouble(stack: Stack, prompt: str, times: int = 1, **more: Any) -> str:
     execution_id = stack.submit([prompt], **more)
     until(lambda: any(call["prompt"] == prompt for call in calls_to_model(stack)))
     return execution_id
+
+
+def archive_twice(stack: Stack, s3: Any, execution_id: str) -> None:
+    """The archive of an execution, whose first builder fails and whose second one the sweep starts:
+    the stored image differs from its row at first."""
+    [row] = stack.results(execution_id)
+    key = row["result_storage_path"]
+    image = s3.get_object(Bucket=RESULTS_BUCKET, Key=key)["Body"].read()
+    s3.put_object(Bucket=RESULTS_BUCKET, Key=key, Body=picture())
+    path = f"/v1/executions/{execution_id}/archive"
+    assert stack.call("client_a", "POST", path).status_code == 202
+    log = stack.directory / "logs/archive.log"
+    until(lambda: log.exists() and "ArchiveDiffers" in log.read_text())
+    s3.put_object(Bucket=RESULTS_BUCKET, Key=key, Body=image)
+    archive = until(
+        lambda: (found := stack.call("client_a", "GET", path).json())["state"] == "ready" and found
+    )
+    assert requests.get(archive["parts"][0]["url"], timeout=10).content[:4] == b"PK\x03\x04"
 
 
 def calls_to_model(stack: Stack) -> list[dict[str, Any]]:
@@ -131,8 +150,11 @@ def seen(stack: Stack) -> dict[str, set[Call]]:
         stack.wait(execution_id, 120)
     image = stack.call("client_a", "GET", f"/v1/executions/{hooked}/results/0/image")
     assert image.headers["content-type"] == "image/png"
+    archive_twice(stack, s3, hooked)
     assert stack.call("client_a", "DELETE", f"/v1/executions/{hooked}").status_code == 204
     assert "Contents" not in s3.list_objects_v2(Bucket=RESULTS_BUCKET, Prefix=hooked)
+    archives = f"{ACME}/archives/{hooked}/"
+    until(lambda: "Contents" not in s3.list_objects_v2(Bucket=UPLOADS_BUCKET, Prefix=archives))
     # A submission that bypasses the api, as through Supabase's API.
     assert "Contents" in s3.list_objects_v2(Bucket=RESULTS_BUCKET, Prefix=listed)
     with psycopg.connect(stack.access["database_url"]) as connection:
@@ -217,5 +239,9 @@ def test_every_recorded_call_is_an_iam_action(seen: dict[str, set[Call]]) -> Non
         "states:DescribeExecution",
         "states:StopExecution",
         "secretsmanager:GetSecretValue",
+        "lambda:InvokeFunction",
+        "s3:PutObjectTagging",
+        "s3:AbortMultipartUpload",
+        "s3:ListBucketMultipartUploads",
     }
     assert {action for calls in seen.values() for action, _ in calls} == known

@@ -17,7 +17,7 @@ from masstock.database.queries.claims import Claim
 from masstock.database.worker import Worker
 from masstock.errors import ModelUnavailable, NotFinished
 from masstock.schemas.engine import ExecutionRun
-from masstock.services import storage
+from masstock.services import s3_client
 from masstock.services.storage import StoredImage
 from masstock.settings import FanoutSettings, GenerateSettings
 from masstock_fanout.fan_out import fan_out
@@ -90,11 +90,11 @@ def worker(
         "POWERTOOLS_SERVICE_NAME": "masstock-test",
     }.items():
         monkeypatch.setenv(name, value)
-    storage._s3.cache_clear()
+    s3_client.s3.cache_clear()
     connection = Database("worker")
     yield Worker(connection)
     connection.close()
-    storage._s3.cache_clear()
+    s3_client.s3.cache_clear()
 
 
 def start(database: Urls, worker: Worker, **config: Any) -> ExecutionRun:

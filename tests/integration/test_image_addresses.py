@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from masstock import settings
-from masstock.services import storage
+from masstock.services import s3_client
 from tests.support import handler
 from tests.support.databases import Urls
 from tests.support.demo_data import DEMO_EXECUTION
@@ -35,7 +35,7 @@ def deployed(
         api = handler.Api()
         # The tests' secrets are in another region, so they are read before.
         assert api.call("client_a", "GET", RESULTS).status_code == 200
-        storage._s3.cache_clear()
+        s3_client.s3.cache_clear()
         patch.setenv("AWS_REGION", region)
         patch.setenv("AWS_DEFAULT_REGION", region)
         patch.delenv("AWS_ENDPOINT_URL_S3")

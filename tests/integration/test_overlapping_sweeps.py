@@ -54,6 +54,8 @@ def variables(fresh_database: Urls, aws_url: str) -> dict[str, str]:
         "DATABASE_SECRET_ID": secret_id,
         "RESULTS_BUCKET": handler.RESULTS_BUCKET,
         "STATE_MACHINE_ARN": MACHINE,
+        "ARCHIVE_FUNCTION_ARN": "archive:live",
+        "UPLOADS_BUCKET": "uploads",
         "WEBHOOK_SECRET_ID": "webhook",
         "ALLOW_PRIVATE_WEBHOOKS": "true",
         "POWERTOOLS_METRICS_NAMESPACE": "MasStock",

@@ -29,7 +29,7 @@ from masstock.errors import (
     StorageUnavailable,
 )
 from masstock.schemas.engine import ExecutionRun
-from masstock.services import storage
+from masstock.services import s3_client, storage
 from masstock.settings import FanoutSettings, GenerateSettings
 from masstock_fanout import fan_out
 from masstock_generate import painting
@@ -91,9 +91,9 @@ def s3(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RefusingStorag
             "POWERTOOLS_SERVICE_NAME": "masstock-test",
         }.items():
             monkeypatch.setenv(name, value)
-        storage._s3.cache_clear()
+        s3_client.s3.cache_clear()
         yield proxy
-        storage._s3.cache_clear()
+        s3_client.s3.cache_clear()
 
 
 @pytest.fixture

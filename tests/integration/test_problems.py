@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
-from masstock.services import secret_store, storage
+from masstock.services import s3_client, secret_store
 from masstock_api import session
 from tests.support.databases import Urls, connected
 from tests.support.demo_data import ACME, JANE_OF_GLOBEX, WORKFLOW
@@ -426,11 +426,11 @@ def test_without_storage_the_sweep_removes_a_deleted_executions_images(
         [WORKFLOW, JANE_OF_GLOBEX],
     ).fetchall()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    storage._s3.cache_clear()
+    s3_client.s3.cache_clear()
     try:
         answer = api.call("client_b", "DELETE", f"/v1/executions/{execution}")
     finally:
-        storage._s3.cache_clear()
+        s3_client.s3.cache_clear()
     assert answer.status_code == 204
     query = "SELECT FROM app_private.deleted_executions WHERE execution_id = %s"
     assert superuser.execute(query, [execution]).fetchall()

@@ -14,7 +14,7 @@ from local.aws.resources import ACCOUNT, REGION
 from masstock.database.connection import Database
 from masstock.database.worker import Worker
 from masstock.errors import StorageUnavailable
-from masstock.services import storage
+from masstock.services import s3_client
 from masstock.services.storage import Results
 from masstock.settings import FinalizeSettings
 from masstock_finalize.sweep import sweep
@@ -25,6 +25,8 @@ ENVIRONMENT = {
     "DATABASE_SECRET_ID": "worker",
     "RESULTS_BUCKET": BUCKET,
     "STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:execution",
+    "ARCHIVE_FUNCTION_ARN": "archive:live",
+    "UPLOADS_BUCKET": "uploads",
     "WEBHOOK_SECRET_ID": "webhook",
 }
 
@@ -42,12 +44,12 @@ def s3(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         "POWERTOOLS_SERVICE_NAME": "masstock-test",
     }.items():
         monkeypatch.setenv(name, value)
-    storage._s3.cache_clear()
+    s3_client.s3.cache_clear()
     client: Any = boto3.client("s3", endpoint_url=aws_url, region_name=REGION)
     client.create_bucket(Bucket=BUCKET)
     yield client
     client.delete_bucket_policy(Bucket=BUCKET)
-    storage._s3.cache_clear()
+    s3_client.s3.cache_clear()
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def test_the_keys_after_a_refused_one_are_deleted_too(s3: Any) -> None:
     for key in keys:
         s3.put_object(Bucket=BUCKET, Key=key, Body=b"x")
     refuse_to_delete(s3, keys[0])
-    with pytest.raises(StorageUnavailable, match="did not delete 1 images: AccessDenied"):
+    with pytest.raises(StorageUnavailable, match="did not delete 1 objects: AccessDenied"):
         Results(BUCKET).remove_all(execution_id)
     assert left(s3, execution_id) == 1
     s3.delete_bucket_policy(Bucket=BUCKET)
@@ -113,7 +115,7 @@ def test_an_outage_of_s3_does_not_take_the_sweeps_time(
         delete_long_ago(fresh_database, 60)
     silent = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{silent.getsockname()[1]}")
-    storage._s3.cache_clear()
+    s3_client.s3.cache_clear()
     monkeypatch.setattr("masstock_finalize.sweep.REMOVE_SECONDS", 0.5)
     # A closed port refuses at once; each attempt waits between botocore's retries.
     silent.close()

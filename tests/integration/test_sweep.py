@@ -76,6 +76,8 @@ def settings(aws_url: str) -> Iterator[FinalizeSettings]:
             "DATABASE_SECRET_ID": "worker",
             "RESULTS_BUCKET": RESULTS_BUCKET,
             "STATE_MACHINE_ARN": arn,
+            "ARCHIVE_FUNCTION_ARN": "archive:live",
+            "UPLOADS_BUCKET": "uploads",
             "WEBHOOK_SECRET_ID": "master",
             "ALLOW_PRIVATE_WEBHOOKS": "true",
         }

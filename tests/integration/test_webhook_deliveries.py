@@ -24,6 +24,8 @@ ENVIRONMENT = {
     "DATABASE_SECRET_ID": "worker",
     "RESULTS_BUCKET": "results",
     "STATE_MACHINE_ARN": "arn",
+    "ARCHIVE_FUNCTION_ARN": "archive:live",
+    "UPLOADS_BUCKET": "uploads",
     "WEBHOOK_SECRET_ID": "master",
     "ALLOW_PRIVATE_WEBHOOKS": "true",
 }

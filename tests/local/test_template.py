@@ -25,6 +25,7 @@ def test_functions_run_from_their_unbuilt_source(template: Template) -> None:
         "FanoutFunction",
         "GenerateFunction",
         "FinalizeFunction",
+        "ArchiveFunction",
     }
     generate = functions["GenerateFunction"]
     assert generate.name == "masstock-local-generate"

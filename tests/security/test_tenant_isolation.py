@@ -422,6 +422,8 @@ def test_no_runtime_role_can_truncate_or_reference_a_table(
 TRANSITIONS = [
     ("SELECT app.cancel_execution(%s, 'x')", tenants.LIVE_EXECUTION),
     ("SELECT app.reopen_failed(%s, NULL, 60)", tenants.ENDED_EXECUTION),
+    ("SELECT app.create_archive(gen_random_uuid(), %s, NULL)", tenants.ENDED_EXECUTION),
+    ("SELECT app.archive_state(%s)", tenants.ARCHIVE),
 ]
 
 

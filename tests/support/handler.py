@@ -23,7 +23,7 @@ from local.processes import children
 from local.processes.services import Service
 from local.settings import ROOT
 from masstock import settings
-from masstock.services import secret_store, state_machine, storage
+from masstock.services import archive_function, s3_client, secret_store, state_machine
 from masstock_api import session
 from tests.support.databases import IDENTITY_KEY, Urls
 from tests.support.demo_data import ADMIN, JANE_OF_GLOBEX, JOHN_OF_ACME, MARY_OF_ACME
@@ -154,6 +154,7 @@ def environment(urls: Urls, aws_url: str) -> Iterator[pytest.MonkeyPatch]:
         "JWT_ISSUER": ISSUER,
         "JWT_AUDIENCE": AUDIENCE,
         "STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{MACHINE}",
+        "ARCHIVE_FUNCTION_ARN": "archive:live",
         "RESULTS_BUCKET": RESULTS_BUCKET,
         "UPLOADS_BUCKET": UPLOADS_BUCKET,
         "IMAGE_ACCESS": "signed",
@@ -163,6 +164,7 @@ def environment(urls: Urls, aws_url: str) -> Iterator[pytest.MonkeyPatch]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_ENDPOINT_URL_S3": aws_url,
         "AWS_ENDPOINT_URL_SFN": aws_url,
+        "AWS_ENDPOINT_URL_LAMBDA": aws_url,
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws_url,
     }
     with pytest.MonkeyPatch.context() as patch:
@@ -184,5 +186,6 @@ def forget() -> None:
     session._database = None
     settings._parsed.clear()
     secret_store.forget_secrets()
-    storage._s3.cache_clear()
+    s3_client.s3.cache_clear()
     state_machine._step_functions.cache_clear()
+    archive_function._lambda.cache_clear()

@@ -19,7 +19,10 @@ from samtranslator.translator.transform import transform
 from local.aws.resources import ACCOUNT, REGION
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = ("ApiFunction", "FanoutFunction", "GenerateFunction", "FinalizeFunction")
+FUNCTIONS = (
+    *("ApiFunction", "FanoutFunction", "GenerateFunction", "FinalizeFunction"),
+    "ArchiveFunction",
+)
 SECRET_ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"
 PARAMETERS = {
     "Stage": "test",

@@ -24,6 +24,7 @@ REQUEST = _id(3)
 RESULT = _id(4)
 TICKET = _id(5)
 DELIVERY = _id(6)
+ARCHIVE = _id(7)
 
 # For each table: the column that identifies a row, and its value in each tenant's row.
 ROWS: dict[str, tuple[LiteralString, dict[str, Key]]] = {
@@ -37,6 +38,8 @@ ROWS: dict[str, tuple[LiteralString, dict[str, Key]]] = {
     "idempotency_keys": ("key", {"own": "key of acme", "other": "key of globex"}),
     "spend_ledger": ("execution_id", LIVE_EXECUTION),
     "webhook_deliveries": ("id", DELIVERY),
+    "archives": ("id", ARCHIVE),
+    "archive_parts": ("archive_id", ARCHIVE),
 }
 
 UPDATES: dict[str, LiteralString] = {
@@ -58,6 +61,10 @@ UPDATES: dict[str, LiteralString] = {
     ),
     "webhook_deliveries": (
         "UPDATE public.webhook_deliveries SET error_message = 'x' WHERE id = %(key)s"
+    ),
+    "archives": "UPDATE public.archives SET expires_at = now() WHERE id = %(key)s",
+    "archive_parts": (
+        "UPDATE public.archive_parts SET storage_path = 'x' WHERE archive_id = %(key)s"
     ),
 }
 
@@ -99,6 +106,14 @@ INSERTS: dict[str, LiteralString] = {
         " (execution_id, client_id, run, url, secret_version, payload)"
         " VALUES (%(live)s, %(client)s, 9, 'https://x.example', 1, '{}')"
     ),
+    "archives": (
+        "INSERT INTO public.archives (execution_id, id, client_id, images, content_digest)"
+        " VALUES (%(live)s, gen_random_uuid(), %(client)s, 1, 'x')"
+    ),
+    "archive_parts": (
+        "INSERT INTO public.archive_parts (archive_id, part, client_id, batch_indices)"
+        " VALUES (%(archive)s, 9, %(client)s, '{0}')"
+    ),
 }
 
 
@@ -125,6 +140,7 @@ def parameters(table: str, whose: str) -> dict[str, Key]:
         "client": CLIENT_OF[whose],
         "user": USER_OF[whose],
         "live": LIVE_EXECUTION[whose],
+        "archive": ARCHIVE[whose],
         "workflow": WORKFLOW,
     }
 
@@ -151,6 +167,7 @@ def lay_out(superuser: psycopg.Connection) -> None:
             "ticket": TICKET[whose],
             "key": ROWS["idempotency_keys"][1][whose],
             "delivery": DELIVERY[whose],
+            "archive": ARCHIVE[whose],
         }
         superuser.execute(
             "INSERT INTO public.workflow_requests (id, client_id, workflow_id)"
@@ -190,5 +207,15 @@ def lay_out(superuser: psycopg.Connection) -> None:
             "INSERT INTO public.webhook_deliveries"
             " (id, execution_id, client_id, run, url, secret_version, payload)"
             " VALUES (%(delivery)s, %(live)s, %(client)s, 0, 'https://x.example', 1, '{}')",
+            values,
+        )
+        superuser.execute(
+            "INSERT INTO public.archives (execution_id, id, client_id, images, content_digest)"
+            " VALUES (%(ended)s, %(archive)s, %(client)s, 1, 'x')",
+            values,
+        )
+        superuser.execute(
+            "INSERT INTO public.archive_parts (archive_id, part, client_id, batch_indices)"
+            " VALUES (%(archive)s, 1, %(client)s, '{0}')",
             values,
         )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from local.aws.resources import REGION
-from masstock.services import storage
+from masstock.services import s3_client
 from masstock.services.secret_store import forget_secrets
 from tests.support.web import Web, listening
 
@@ -59,8 +59,8 @@ def aws(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, value)
     # It keeps the credentials of its first client.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    storage._s3.cache_clear()
+    s3_client.s3.cache_clear()
     forget_secrets()
     yield
-    storage._s3.cache_clear()
+    s3_client.s3.cache_clear()
     forget_secrets()

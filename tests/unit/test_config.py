@@ -12,7 +12,9 @@ FANOUT = {
 FINALIZE = {
     "DATABASE_SECRET_ID": "worker",
     "RESULTS_BUCKET": "results",
+    "UPLOADS_BUCKET": "uploads",
     "STATE_MACHINE_ARN": "arn",
+    "ARCHIVE_FUNCTION_ARN": "archive",
     "WEBHOOK_SECRET_ID": "webhook",
 }
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from local.aws.resources import REGION
 from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
-from masstock.services import storage
+from masstock.services import s3_client, storage
 from masstock.services.storage import (
     ImageDetails,
     ObjectMissing,
@@ -87,12 +87,12 @@ def test_a_list_that_arrives_cut_short_is_not_accepted(
     server = HTTPServer(("127.0.0.1", 0), CutShort)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
-    storage._s3.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    s3_client.s3.cache_clear()  # pyright: ignore[reportPrivateUsage]
     try:
         with pytest.raises(StorageUnavailable):
             Uploads("bucket").read_prompts("key")
     finally:
-        storage._s3.cache_clear()  # pyright: ignore[reportPrivateUsage]
+        s3_client.s3.cache_clear()  # pyright: ignore[reportPrivateUsage]
         server.shutdown()
         server.server_close()
 
@@ -135,7 +135,7 @@ def test_a_stored_image_has_all_values_of_its_row(bucket: str) -> None:
 
 def test_s3_checks_the_hash_of_every_stored_image(bucket: str) -> None:
     sent: list[Any] = []
-    events: Any = storage._s3().meta.events
+    events: Any = s3_client.s3().meta.events
     events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request))
     store(bucket, "any/0_0.png")
     Uploads(bucket).put_reference(CLIENT, PNG)
@@ -239,7 +239,7 @@ def test_bytes_that_changed_on_their_way_are_refused_and_not_stored(bucket: str)
     def change(request: Any, **_: Any) -> None:
         request.body = PNG[:-1] + b"?"
 
-    events: Any = storage._s3().meta.events
+    events: Any = s3_client.s3().meta.events
     events.register("before-send.s3.PutObject", change)
     execution_id = uuid4()
     with pytest.raises(StorageUnavailable) as raised:

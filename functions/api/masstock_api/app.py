@@ -15,6 +15,7 @@ from masstock_api.operation import Operation, declared_in
 from masstock_api.problems import problem_of, respond
 from masstock_api.routes import (
     analytics,
+    archives,
     clients,
     documents,
     executions,
@@ -39,6 +40,7 @@ MODULES = (
     models,
     workflow_requests,
     executions,
+    archives,
     lanes,
     support_tickets,
     uploads,

@@ -1,15 +1,18 @@
-"""The sweep: recovers executions without a machine, removes deleted images, sends webhooks."""
+"""The sweep: recovers executions without a machine, starts builders of archives, removes deleted
+images, sends webhooks."""
 
 import time
 from collections.abc import Iterator
 from itertools import zip_longest
 from uuid import UUID
 
-from masstock.database.queries import executions, idempotency_keys, sweeps
+from masstock.database.queries import archives, executions, idempotency_keys, sweeps
 from masstock.database.queries.sweeps import LiveExecution
 from masstock.database.worker import Worker
 from masstock.errors import DeadlineExceeded, NotFinished, StorageUnavailable
 from masstock.schemas.engine import ExecutionRun
+from masstock.services.archive_function import start_builder
+from masstock.services.archive_storage import Archives
 from masstock.services.state_machine import StateMachine
 from masstock.services.storage import Results
 from masstock.settings import FinalizeSettings
@@ -21,6 +24,7 @@ from masstock_finalize.ending import end_run
 START_GRACE_SECONDS = 30
 LOOKS_LIMIT = 500
 REMOVALS_AT_ONCE = 10
+BUILDERS_AT_ONCE = 50
 # Seconds of the sweep after which recovering and delivering begin nothing new. The function may run
 # for 60 s, and an attempt of a webhook takes at most 10 s.
 RECOVER_SECONDS = 20
@@ -30,12 +34,15 @@ REMOVE_SECONDS = 10
 
 
 def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
-    """Recovers live executions (see `recover`), removes the images of deleted executions, and sends
-    the webhooks that are due, in this order: receivers, which are not ours, come last. A part that
-    fails does not keep the next part from its work; then the first error is raised at the end.
-    Returns counts."""
+    """Recovers live executions (see `recover`), starts the builders of archives that died, removes
+    the images of deleted executions, and sends the webhooks that are due, in this order: receivers,
+    which are not ours, come last. A part that fails does not keep the next part from its work; then
+    the first error is raised at the end. Returns counts."""
     began = time.monotonic()
-    names = ("live", "recovered", "failed", "webhooks_delivered", "removals_failed")
+    names = (
+        *("live", "recovered", "failed", "archive_builders", "webhooks_delivered"),
+        "removals_failed",
+    )
     counts: dict[str, int] = dict.fromkeys(names, 0)
     errors: list[Exception] = []
 
@@ -51,13 +58,18 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
             ]
         )
 
+    def build_archives() -> None:
+        counts["archive_builders"] = _start_builders(
+            worker, settings, until=began + RECOVER_SECONDS
+        )
+
     def remove_images() -> None:
         counts["removals_failed"] = _remove_deleted(worker, settings)
 
     def deliver() -> None:
         counts["webhooks_delivered"] = deliver_due(worker, settings, until=began + DELIVER_SECONDS)
 
-    for part in (recover_executions, tidy, remove_images, deliver):
+    for part in (recover_executions, tidy, build_archives, remove_images, deliver):
         try:
             part()
         except Exception as error:
@@ -99,27 +111,46 @@ def _take_turns(
                 yield kind, row
 
 
+def _start_builders(worker: Worker, settings: FinalizeSettings, *, until: float) -> int:
+    """Starts a builder for each part that is due, and gives up those whose attempts all failed.
+    Returns the number of builders."""
+    if failed := archives.fail_hopeless_parts(worker):
+        emit_counts(FailedArchiveParts=failed)
+    started = 0
+    for row in archives.list_due_parts(worker, BUILDERS_AT_ONCE):
+        if time.monotonic() > until:
+            break
+        logger.warning("starting a builder", archive_id=str(row["archive_id"]), part=row["part"])
+        start_builder(settings.archive_function_arn, row["archive_id"], row["part"])
+        started += 1
+    return started
+
+
 def _remove_deleted(worker: Worker, settings: FinalizeSettings) -> int:
-    """Removes the images of deleted executions. An execution with an image that S3 did not delete
-    stays listed, so a later sweep tries again. Returns the number of these executions. After
-    REMOVE_SECONDS the rest is left to the next sweep."""
+    """Removes the images and archives of deleted executions. An execution with an object that S3
+    did not delete stays listed, so a later sweep tries again. Returns the number of these
+    executions. After REMOVE_SECONDS the rest is left to the next sweep."""
     until = time.monotonic() + REMOVE_SECONDS
     failed = 0
     unexpected: list[Exception] = []
     seen: set[UUID] = set()
     while True:
-        listed = sweeps.list_deleted_executions(worker, REMOVALS_AT_ONCE)
+        listed = sweeps.list_removals(worker, REMOVALS_AT_ONCE)
         # The list begins again after its last execution.
-        if seen.issuperset(listed):
+        if seen.issuperset(row["execution_id"] for row in listed):
             if unexpected:
                 raise unexpected[0]
             return failed
-        for execution_id in listed:
+        for row in listed:
+            execution_id = row["execution_id"]
             if time.monotonic() > until:
                 logger.warning("the remaining images are left to the next sweep")
                 return failed
             try:
                 Results(settings.results_bucket).remove_all(execution_id)
+                if row["client_id"] is not None:
+                    store = Archives(settings.uploads_bucket)
+                    store.remove_all(row["client_id"], execution_id)
             except StorageUnavailable:  # one refused image must not keep the images of the others
                 failed += 1
                 logger.exception(
@@ -129,7 +160,7 @@ def _remove_deleted(worker: Worker, settings: FinalizeSettings) -> int:
                 unexpected.append(error)
             else:
                 sweeps.forget_deleted_execution(worker, execution_id)
-        seen.update(listed)
+        seen.update(row["execution_id"] for row in listed)
 
 
 def recover(worker: Worker, row: LiveExecution, settings: FinalizeSettings) -> bool:

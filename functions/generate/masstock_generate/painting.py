@@ -33,9 +33,9 @@ from masstock.errors import (
     UnknownWorkflowType,
 )
 from masstock.services import sealing
+from masstock.services.s3_client import REQUEST_SECONDS
 from masstock.services.secret_store import forget_secrets, read_secret
 from masstock.services.storage import (
-    REQUEST_SECONDS,
     ImageDetails,
     Results,
     StoredImage,

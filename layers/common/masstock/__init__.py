@@ -1,1 +1,1 @@
-"""The code that the four functions share. Importing this package runs no code."""
+"""The code that all functions share. Importing this package runs no code."""

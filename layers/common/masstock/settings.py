@@ -49,6 +49,7 @@ class ApiSettings(Settings):
         # Origins of web pages that may call the api, separated by commas, or `*` for all. If
         # empty, only pages of the api's own origin may call it.
         self.cors_allow_origins = _text(environment, "CORS_ALLOW_ORIGINS", "")
+        self.archive_function_arn = _text(environment, "ARCHIVE_FUNCTION_ARN")
 
 
 class FanoutSettings(Settings):
@@ -82,10 +83,21 @@ class FinalizeSettings(Settings):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.results_bucket = _text(environment, "RESULTS_BUCKET")
+        self.uploads_bucket = _text(environment, "UPLOADS_BUCKET")
         self.state_machine_arn = _text(environment, "STATE_MACHINE_ARN")
+        self.archive_function_arn = _text(environment, "ARCHIVE_FUNCTION_ARN")
         self.execution_deadline_seconds = _deadline(environment)
         self.webhook_secret_id = _text(environment, "WEBHOOK_SECRET_ID")
         self.allow_private_webhooks = _flag(environment, "ALLOW_PRIVATE_WEBHOOKS")
+
+
+class ArchiveSettings(Settings):
+    """Settings of the builder of archives, which is in functions/finalize too."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.results_bucket = _text(environment, "RESULTS_BUCKET")
+        self.uploads_bucket = _text(environment, "UPLOADS_BUCKET")
 
 
 _parsed: dict[type[Settings], Settings] = {}

@@ -350,6 +350,17 @@ class ExecutionRetry(RequestBody):
     )
 
 
+class ArchiveCreate(RequestBody):
+    """Selects the images of an archive."""
+
+    indices: list[Annotated[int, Field(ge=0, lt=PROMPTS_LIMIT)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=PROMPTS_LIMIT,
+        description="`batch_index` of each result. Absent: all that have an image.",
+    )
+
+
 class UploadCreate(RequestBody):
     """One file to upload: a reference image (at most 10 MB), or a list of prompts (at most 50 MB).
     The content type of a list says its format. In JSON Lines (`application/jsonl`, the default)

@@ -1,10 +1,10 @@
 """Bodies of answers, for the OpenAPI document. Postgres builds the JSON of answers, so no request
-imports this module. tools/openapi.py reads the models, also those of `masstock.schemas.reports`.
+imports this module. tools/openapi.py reads the models, also those of `archives` and `reports`.
 Tests compare them with real answers.
 """
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -17,13 +17,11 @@ from masstock.schemas.requests import (
     TicketStatus,
     WorkflowStatus,
 )
-from masstock.schemas.resource import Count, Resource
+from masstock.schemas.resource import Count, CreatedAt, Resource, UpdatedAt
 from masstock.schemas.workflow_config import ImageSize, WorkflowConfig
 
 type ExecutionStatus = Literal["pending", "processing", "completed", "failed"]
 type ResultStatus = Literal["processing", "completed", "failed"]
-CreatedAt = Annotated[datetime, Field(description="When it was created.")]
-UpdatedAt = Annotated[datetime, Field(description="When it was last changed.")]
 
 
 class Profile(Resource):

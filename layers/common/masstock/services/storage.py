@@ -1,37 +1,30 @@
-"""Object storage. No other module calls S3 or makes object keys."""
+"""The buckets of images and uploads. `archive_storage` has the keys of archives; no other module
+makes object keys."""
 
-import base64
 import hashlib
 import json
-import os
 import re
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
+from typing import Self
 from uuid import UUID
 
-from masstock.errors import InvalidImage, ReferenceGone, StorageUnavailable
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from masstock.errors import InvalidImage, ReferenceGone
+from masstock.services.s3_client import (
+    REQUESTS,
+    URL_SECONDS,
+    ObjectMissing,
+    checksum_of,
+    remove_all,
+    s3,
+    storage_errors,
+)
 
 # The bucket's limit in the schema document, for painted images and reference images.
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
 # Enough for 10,000 prompts of about 5,000 characters.
 MAX_PROMPTS_BYTES = 50 * 1024 * 1024
-# A presigned URL also expires with the credentials that signed it. They live for an hour or more.
-URL_SECONDS = 900
-
-# How often a call of S3 is sent, and how long it can wait each time.
-REQUESTS = 3
-CONNECT_SECONDS = 3
-READ_SECONDS = 20
-REQUEST_SECONDS = CONNECT_SECONDS + READ_SECONDS
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 # The key of a list of prompts ends with its format.
@@ -39,11 +32,15 @@ PROMPT_FILES = {"application/jsonl": "jsonl", "text/csv": "csv", "text/plain": "
 DEFAULT_PROMPT_FILE = "application/jsonl"
 
 
-class ObjectMissing(Exception):
-    """There is no object under the key, or not the requested version of it."""
-
-
-MISSING_OR_CHANGED = {"NoSuchKey", "404", "InvalidRange", "416", "PreconditionFailed", "412"}
+MISSING_OR_CHANGED = {
+    "NoSuchKey",
+    "NoSuchUpload",
+    "404",
+    "InvalidRange",
+    "416",
+    "PreconditionFailed",
+    "412",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +87,21 @@ def sniff_image(content: bytes) -> str:
     of at most 10 MB."""
     if len(content) > MAX_IMAGE_BYTES:
         raise InvalidImage(f"The image has {len(content)} bytes; the limit is 10 MB.")
+    mime_type = mime_type_of(content)
+    if mime_type is None:
+        raise InvalidImage
+    return mime_type
+
+
+def mime_type_of(content: bytes) -> str | None:
+    """The MIME type by magic bytes: PNG, JPEG, WebP, or None."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if content.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "image/webp"
-    raise InvalidImage
+    return None
 
 
 def image_key(execution_id: UUID, batch_index: int, created_at: datetime, mime_type: str) -> str:
@@ -136,14 +141,14 @@ class Results:
         }
         if cost is not None:
             metadata["cost-microusd"] = str(cost)
-        with _storage_errors():
-            client = _s3() if requests == REQUESTS else _s3(requests)
+        with storage_errors():
+            client = s3() if requests == REQUESTS else s3(requests)
             client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=content,
                 ContentType=mime_type,
-                ChecksumSHA256=_checksum(digest.digest()),
+                ChecksumSHA256=checksum_of(digest.digest()),
                 Metadata=metadata,
             )
         return StoredImage(
@@ -160,40 +165,27 @@ class Results:
     def find(self, execution_id: UUID, batch_index: int) -> StoredImage | None:
         """The image that an earlier attempt stored for a prompt, or None."""
         prefix = f"{execution_id}/{batch_index}_"
-        with _storage_errors():
-            listed = _s3().list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
+        with storage_errors():
+            listed = s3().list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
             if not (found := listed.get("Contents")):
                 return None
             key = found[0].get("Key", "")
-            head = _s3().head_object(Bucket=self._bucket, Key=key)
+            head = s3().head_object(Bucket=self._bucket, Key=key)
         return _described(key, head["ContentType"], head["ContentLength"], head["Metadata"])
+
+    def read(self, key: str) -> bytes:
+        """The bytes of an image. Raises ObjectMissing."""
+        with storage_errors():
+            return s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
     def remove_all(self, execution_id: UUID) -> int:
         """Deletes all images of an execution and returns their number. Raises StorageUnavailable
         if S3 refuses one of them, after it tried all others."""
-        removed = 0
-        refused: list[str] = []
-        with _storage_errors():
-            pages = _s3().get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=f"{execution_id}/"):
-                keys = [found.get("Key", "") for found in page.get("Contents", [])]
-                if keys:
-                    answer = _s3().delete_objects(
-                        Bucket=self._bucket,
-                        Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
-                    )
-                    # The status is 200 even if S3 refuses each key.
-                    errors = [error.get("Code", "") for error in answer.get("Errors", [])]
-                    refused += errors
-                    removed += len(keys) - len(errors)
-        if refused:
-            codes = ", ".join(sorted(set(refused)))
-            raise StorageUnavailable(f"S3 did not delete {len(refused)} images: {codes}")
-        return removed
+        return remove_all(self._bucket, f"{execution_id}/")
 
     def signed_url(self, key: str) -> str:
         """A URL of the image that needs no token and is valid for 15 minutes."""
-        return _s3().generate_presigned_url(
+        return s3().generate_presigned_url(
             "get_object", {"Bucket": self._bucket, "Key": key}, ExpiresIn=URL_SECONDS
         )
 
@@ -213,13 +205,13 @@ class Uploads:
         mime_type = sniff_image(content)
         digest = hashlib.sha256(content)
         key = f"{client_id}/references/{digest.hexdigest()}.{EXTENSIONS[mime_type]}"
-        with _storage_errors():
-            stored = _s3().put_object(
+        with storage_errors():
+            stored = s3().put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=content,
                 ContentType=mime_type,
-                ChecksumSHA256=_checksum(digest.digest()),
+                ChecksumSHA256=checksum_of(digest.digest()),
             )
         return key, stored["ETag"].strip('"')
 
@@ -239,7 +231,7 @@ class Uploads:
 
     def _new_upload(self, key: str, mime_type: str, max_bytes: int) -> dict[str, object]:
         """{key, url, fields, expires_at}. The signed policy fixes key, content type and size."""
-        form = _s3().generate_presigned_post(
+        form = s3().generate_presigned_post(
             self._bucket,
             key,
             Fields={"Content-Type": mime_type},
@@ -254,8 +246,8 @@ class Uploads:
 
     def version_of(self, key: str) -> tuple[str, int]:
         """ETag and bytes of an uploaded reference image. Raises ObjectMissing or InvalidImage."""
-        with _storage_errors():
-            found = _s3().get_object(Bucket=self._bucket, Key=key, Range="bytes=0-15")
+        with storage_errors():
+            found = s3().get_object(Bucket=self._bucket, Key=key, Range="bytes=0-15")
             beginning = found["Body"].read()
         size = int(found["ContentRange"].rpartition("/")[2])
         if size > MAX_IMAGE_BYTES:
@@ -266,8 +258,8 @@ class Uploads:
     def read_prompts(self, key: str) -> bytes:
         """An uploaded list of prompts. Raises ObjectMissing, also for a list that is longer than an
         upload may be, or StorageUnavailable for one that does not arrive whole."""
-        with _storage_errors():
-            found = _s3().get_object(Bucket=self._bucket, Key=key)
+        with storage_errors():
+            found = s3().get_object(Bucket=self._bucket, Key=key)
             if found["ContentLength"] > MAX_PROMPTS_BYTES:
                 raise ObjectMissing
             # Not read(size): boto3 would not compare the length (findings/boto3-sized-read.sh).
@@ -280,8 +272,8 @@ class Uploads:
         if not version or not key.startswith(f"{client_id}/"):
             raise ReferenceGone
         try:
-            with _storage_errors():
-                found = _s3().get_object(Bucket=self._bucket, Key=key, IfMatch=f'"{version}"')
+            with storage_errors():
+                found = s3().get_object(Bucket=self._bucket, Key=key, IfMatch=f'"{version}"')
                 content = found["Body"].read()
             return content, sniff_image(content)
         except (ObjectMissing, InvalidImage) as error:
@@ -301,67 +293,3 @@ def _described(key: str, mime_type: str, size: int, metadata: Mapping[str, str])
         attempt=int(metadata["attempt"]),
         details=ImageDetails.from_metadata(metadata.get("details", "")),
     )
-
-
-def _checksum(sha256: bytes) -> str:
-    """The value of S3's checksum header."""
-    return base64.b64encode(sha256).decode()
-
-
-@cache
-def _s3(requests: int = REQUESTS) -> "S3Client":
-    """The client that sends a call at most `requests` times."""
-    # Imported here because boto3 doubles a cold start; most requests do not need S3.
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(  # pyright: ignore[reportUnknownMemberType]
-        "s3",
-        # Lambda sets both variables of the region. boto3 reads only AWS_DEFAULT_REGION.
-        region_name=os.environ.get("AWS_REGION"),
-        config=Config(
-            signature_version="s3v4",
-            retries={"mode": "standard", "max_attempts": requests},
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            # boto3 would build a user agent twice per call, an eighth of the call's CPU.
-            user_agent="masstock",
-            # Hash each body once. `put_object` sends the checksum that we compute anyway. S3
-            # verifies it, and the request's signature covers it.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            # URLs name the region's own host, over IPv4 only (docs/decisions.md). The signature
-            # covers the host, so a redirect does not help.
-            use_dualstack_endpoint=False,
-            s3={
-                "payload_signing_enabled": False,
-                "us_east_1_regional_endpoint": "regional",
-                "addressing_style": "path" if _endpoint_is_loopback() else "virtual",
-            },
-        ),
-    )
-
-
-def _endpoint_is_loopback() -> bool:
-    """True for the endpoint of the local stack, whose host has no subdomain for a bucket."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    host = urlsplit(endpoint).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-@contextmanager
-def _storage_errors() -> Generator[None]:
-    """Raises StorageUnavailable for failures of S3, and ObjectMissing for a missing object."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in MISSING_OR_CHANGED:
-            raise ObjectMissing from error
-        raise StorageUnavailable from error
-    except BotoCoreError as error:
-        raise StorageUnavailable from error

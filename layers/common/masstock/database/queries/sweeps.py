@@ -143,16 +143,25 @@ def forget_idle_lanes() -> Statement:
     return ("SELECT app.forget_idle_lanes()", {})
 
 
-def list_deleted_executions(tx: Executor, limit: int) -> list[UUID]:
-    """Ids of deleted executions whose images may still be stored. The ids that were listed longest
-    ago come first."""
-    rows = tx.fetch_all("SELECT app.list_deleted_executions(%(limit)s) AS id", limit=limit)
-    return [row["id"] for row in rows]
+class Removal(TypedDict):
+    """A deleted execution. `client_id` is None if it was deleted before there were archives."""
+
+    execution_id: UUID
+    client_id: UUID | None
+
+
+def list_removals(tx: Executor, limit: int) -> list[Removal]:
+    """Deleted executions whose images or archives may still be stored. Those that were listed
+    longest ago come first."""
+    rows = tx.fetch_all(
+        "SELECT execution_id, client_id FROM app.list_removals(%(limit)s)", limit=limit
+    )
+    return cast(list[Removal], rows)
 
 
 def forget_deleted_execution(tx: Executor, execution_id: UUID) -> None:
-    """Deletes the record of a deleted execution. Does nothing in the first ten minutes after the
-    deletion, because a running attempt may still store an image."""
+    """Deletes the record of a deleted execution. Does nothing in the first 20 minutes after the
+    deletion, because a running attempt may still store an image or an archive."""
     tx.fetch_all("SELECT app.forget_deleted_execution(%(id)s)", id=execution_id)
 
 
