@@ -14,7 +14,7 @@ EXAMPLE_PROMPTS = ROOT / "examples" / "prompts.txt"
 LARGEST_TEXT = 4 * 1024 * 1024
 LARGEST_UPLOAD = 50 * 1024 * 1024
 LONGEST_PROMPT = 10_000
-UPLOADED = {".csv": "text/csv", ".jsonl": "application/jsonl"}
+UPLOADED = {".csv": "text/csv", ".tsv": "text/csv", ".jsonl": "application/jsonl"}
 
 
 @dataclass(frozen=True, slots=True)

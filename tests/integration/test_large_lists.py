@@ -40,8 +40,13 @@ def upload(aws_url: str, text: str) -> tuple[str, int]:
     """The key of a list of 10,000 prompts that contain `text`, and its size in bytes."""
     line = json.dumps(f"%04d {text}", ensure_ascii=False)
     content = "\n".join(line % number for number in range(PROMPTS)).encode()
+    return put(aws_url, content, "jsonl"), len(content)
+
+
+def put(aws_url: str, content: bytes, kind: str) -> str:
+    """The key of a list that has nearly the largest size."""
     assert 0.99 * MAX_PROMPTS_BYTES < len(content) <= MAX_PROMPTS_BYTES
-    key = f"{ACME}/prompts/{uuid4()}.jsonl"
+    key = f"{ACME}/prompts/{uuid4()}.{kind}"
     boto3.client(
         "s3",
         endpoint_url=aws_url,
@@ -49,7 +54,7 @@ def upload(aws_url: str, text: str) -> tuple[str, int]:
         aws_access_key_id="test",
         aws_secret_access_key="test",
     ).put_object(Bucket=UPLOADS_BUCKET, Key=key, Body=content)
-    return key, len(content)
+    return key
 
 
 def submit(urls: Urls, aws_url: str, key: str) -> float:
@@ -80,6 +85,14 @@ def test_50_megabytes_are_accepted_within_the_functions_time(
     assert submit(fresh_database, aws_url, key) < FUNCTION_SECONDS
     texts = stored_texts(superuser)
     assert (len(texts), texts[-1]) == (PROMPTS, "9999 " + "x" * 5230)
+
+
+def test_50_megabytes_of_a_table_are_accepted(
+    fresh_database: Urls, aws_url: str, superuser: psycopg.Connection
+) -> None:
+    rows = (f'"{number:04} {"x" * 2610}\n{"y" * 2610}";{number}' for number in range(PROMPTS))
+    key = put(aws_url, "\r\n".join(["prompt;custom_id", *rows]).encode(), "csv")
+    assert submit(fresh_database, aws_url, key) < FUNCTION_SECONDS
 
 
 def test_text_beyond_ascii_takes_no_more_bytes_on_the_wire_than_in_the_upload(

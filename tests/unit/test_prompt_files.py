@@ -151,6 +151,7 @@ def test_a_text_is_lines_or_blocks(text: str, expected: list[str]) -> None:
         ("sep=|\nx|PROMPT|\n1|a,b;c|\n", ["a,b;c"]),
         ("prompt,,\na,,\n , ,\nb,,,,\n", ["a", "b"]),
         ("prompt\rone\rtwo", ["one", "two"]),
+        ("prompt;x\r\none;1\ntwo;2\r\n", ["one", "two"]),
         (
             'prompt\n"Sale" sign, "new"\n\n"a, ""b"""\n"x" y',
             ['"Sale" sign, "new"', 'a, "b"', '"x" y'],
@@ -219,8 +220,22 @@ def test_a_prompt_names_other_columns() -> None:
     assert row == {"prompt": 'A red car, {colour} {"a": {"b": 1}}'}
     assert mistakes(b"prompt;colour\n{colour};\n{size};S\n") == [
         "Line 2: prompt: The cell of colour is empty.",
-        "Line 3: prompt: There is no column size; write {{size}} for the text {size}.",
+        "Line 3: prompt: There is no column size; double the braces of the text {size}.",
     ]
+
+
+def test_filled_prompts_are_bounded() -> None:
+    cell = "é" * 9_000
+    many = written([["prompt", "x"], ["{x}" * 3_000, cell]])
+    assert mistakes(many) == ["Line 2: prompt: String should have at most 10000 characters"]
+    rows = [["prompt", "x"], *[["{x}{x}", cell[:4_500]]] * 3_000]
+    assert mistakes(written(rows)) == ["The prompts have more than 50 MB."]
+
+
+def test_names_of_the_caller_are_cut_in_messages() -> None:
+    long = "x" * 9_000
+    content = f"prompt;{long}a\n{{{long}}};1\na;b;c\n".encode()
+    assert all(len(detail) < 400 for detail in mistakes(content))
 
 
 def test_braces_stay_in_a_table_without_columns_of_its_own() -> None:

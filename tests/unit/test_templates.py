@@ -117,6 +117,7 @@ def test_a_malformed_template_is_refused(text: str, details: list[str]) -> None:
     [
         ([{"x": "1"}, {}], "rows", ("/rows/1/x", "The row has no value for this variable.")),
         ([{"x": "1", "y": 2}], "rows", ("/rows/0/y", "The template has no such variable.")),
+        ([{"x": "1", "a/b": 2}], "rows", ("/rows/0/a~1b", "The template has no such variable.")),
         ([{"x": True}], "rows", ("/rows/0/x", "Send text or a number.")),
         ([{"x": ["1"]}], "product", ("/rows/0/x", "Send text or a number.")),
         ([{}], "product", ("/rows", "No row has a value for x.")),

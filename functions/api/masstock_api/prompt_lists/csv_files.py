@@ -8,12 +8,13 @@ from typing import Any
 
 from masstock.errors import FieldError, MalformedJson, ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
+from masstock.services.storage import MAX_PROMPTS_BYTES
 from masstock_api import strict_json
 from masstock_api.prompt_lists import broken_quotes
 from masstock_api.prompt_lists.csv_header import Header, read_header
 from masstock_api.prompt_lists.encoding import beginning, lines_of, wrong_byte
 from masstock_api.prompt_lists.placeholders import fill
-from masstock_api.prompt_lists.places import Rows, in_line, refuse
+from masstock_api.prompt_lists.places import FILE, Rows, in_line, refuse
 from masstock_api.strict_json import MAX_MISTAKES
 
 WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
@@ -34,7 +35,7 @@ def read_csv(content: bytes, variables: Collection[str] | None) -> Rows:
 
 
 def _read_rows(content: bytes, header: Header, variables: Collection[str] | None) -> Rows:
-    rows, mistakes = Rows(), list[FieldError]()
+    rows, mistakes, filled = Rows(), list[FieldError](), 0
     own = header.variables
     fills = variables is None and bool(own)
     # A cell of these columns is no text that a prompt could name.
@@ -51,6 +52,10 @@ def _read_rows(content: bytes, header: Header, variables: Collection[str] | None
         if fills and "{" in row.get("prompt", ""):
             row["prompt"], wrong = fill(row["prompt"], row, columns)
             mistakes += (in_line(line, "prompt", detail) for detail in wrong)
+            filled += len(row["prompt"].encode())
+            if filled > MAX_PROMPTS_BYTES:
+                mistakes.append(FieldError(FILE, "The prompts have more than 50 MB."))
+                break
         for name in dropped:
             row.pop(name, None)
         rows.add(row, line)

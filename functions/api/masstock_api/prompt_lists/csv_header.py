@@ -101,8 +101,8 @@ def _mistakes(header: Header, required: set[str]) -> Iterator[FieldError]:
         yield in_line(header.line, name, detail)
     for name, count in Counter(names).items():
         if count > 1:
-            yield in_line(header.line, name[:200], "Two columns have this name.")
+            yield in_line(header.line, name, "Two columns have this name.")
     for name in sorted(header.variables - required):
         if meant := get_close_matches(_letters(name[:50]), LONG_NAMES, 1, ALIKE):
             detail = f"There is no such setting; use {MEMBERS[meant[0]]}."
-            yield in_line(header.line, name[:200], detail)
+            yield in_line(header.line, name, detail)

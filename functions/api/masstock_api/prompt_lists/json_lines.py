@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -60,7 +61,7 @@ def read_rows(content: bytes, template: Template, *, combined: bool) -> Rows:
         if isinstance(row, dict):
             # Checked here, because the rows of a wrong file would need much memory together.
             members = cast(dict[str, Any], row)
-            found = list(template.check(members, combined=combined))
+            found = list(islice(template.check(members, combined=combined), MAX_MISTAKES))
             mistakes += (in_line(line, member, detail) for member, detail in found)
             rows.add({} if found else members, line)
         else:

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Collection, Mapping
 
+from masstock.schemas.requests import PROMPT_LENGTH
+from masstock_api.prompt_lists.places import short
+
 # A prompt is a text with braces of any kind, for example JSON. So only `{name}` is a variable, and
 # `{{name}}` is the text `{name}`. A template has a stricter rule (`templates`).
 PLACEHOLDER = re.compile(r"\{\{([^{}]+)\}\}|\{([^{}]+)\}")
@@ -10,10 +13,13 @@ NAME = re.compile(r"[^\W\d]\w*")
 
 
 def fill(prompt: str, row: Mapping[str, object], columns: Collection[str]) -> tuple[str, list[str]]:
-    """The prompt with the values of the row, and what is wrong with it."""
+    """The prompt with the values of the row, and what is wrong with it. Ends a prompt that becomes
+    too long."""
     wrong: list[str] = []
+    added = 0
 
     def value(found: re.Match[str]) -> str:
+        nonlocal added
         doubled, single = found.groups()
         name = (doubled or single).strip()
         if name not in columns and not NAME.fullmatch(name):
@@ -21,11 +27,12 @@ def fill(prompt: str, row: Mapping[str, object], columns: Collection[str]) -> tu
         if doubled:
             return f"{{{doubled}}}"
         if name not in columns:
-            wrong.append(
-                f"There is no column {name}; write {{{{{name}}}}} for the text {{{name}}}."
-            )
+            known = short(name)
+            wrong.append(f"There is no column {known}; double the braces of the text {{{known}}}.")
         elif name not in row:
-            wrong.append(f"The cell of {name} is empty.")
-        return str(row.get(name, ""))
+            wrong.append(f"The cell of {short(name)} is empty.")
+        cell = str(row.get(name, ""))[: PROMPT_LENGTH + 1] if added <= PROMPT_LENGTH else ""
+        added += len(cell)
+        return cell
 
     return PLACEHOLDER.sub(value, prompt), wrong

@@ -9,9 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from masstock.errors import FieldError, ValidationFailed
 from masstock.schemas.requests import PromptWithId
-from masstock_api.strict_json import MAX_MISTAKES
+from masstock_api.strict_json import MAX_MISTAKES, pointer
 
 FILE = "/prompts_key"
+MAX_NAME = 100
 NO_SUCH_FIELD = "There is no such field; put fields of your own into metadata."
 
 _prompts = TypeAdapter(list[PromptWithId])
@@ -19,7 +20,13 @@ _prompts = TypeAdapter(list[PromptWithId])
 
 def in_line(line: int, member: str | None, detail: str) -> FieldError:
     """A mistake in a line of an uploaded file."""
-    return FieldError(FILE, f"Line {line}: {detail if member is None else f'{member}: {detail}'}")
+    named = "" if member is None else f"{short(member)}: "
+    return FieldError(FILE, f"Line {line}: {named}{detail}")
+
+
+def short(name: str) -> str:
+    """A name of the caller's, for a message: it can have megabytes."""
+    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +44,8 @@ class Places:
             return FieldError(self.pointer, f"Combination {index + 1}: {detail}")
         if self.lines is not None:
             return in_line(self.lines[index], member, detail)
-        place = f"{self.pointer}/{index}"
-        return FieldError(place if member is None else f"{place}/{member}", detail)
+        path = (index,) if member is None else (index, member)
+        return FieldError(self.pointer + pointer(path), detail)
 
     def repeated(self, index: int, first: int, custom_id: str) -> FieldError:
         """The mistake of a `custom_id` that an earlier prompt has."""
@@ -108,6 +115,4 @@ def described(loc: tuple[int | str, ...], kind: str, message: str) -> tuple[str 
     """The member of a prompt that pydantic refuses, and the reason. Names in angle brackets are
     forms of a prompt (masstock.schemas.requests)."""
     named = [str(part) for part in loc if not str(part).startswith("<")]
-    # The name of an unknown field can have megabytes.
-    member = ".".join(named)[:200] or None
-    return member, NO_SUCH_FIELD if kind == "extra_forbidden" else message
+    return ".".join(named) or None, NO_SUCH_FIELD if kind == "extra_forbidden" else message

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from math import prod
 from typing import Any
 
@@ -14,7 +14,7 @@ from masstock.errors import FieldError
 from masstock.limits import PROMPTS_LIMIT
 from masstock.schemas.requests import PromptWithId
 from masstock.services.storage import MAX_PROMPTS_BYTES
-from masstock_api.prompt_lists.places import Places, PromptList, described, refuse, validated
+from masstock_api.prompt_lists.places import Places, PromptList, described, refuse, short, validated
 from masstock_api.strict_json import MAX_MISTAKES
 
 # Members of a row that are settings of its prompt. The template can use them too.
@@ -98,7 +98,7 @@ def check_rows(template: Template, rows: Sequence[Row], places: Places, *, combi
     """Raises ValidationFailed with the place of each mistake in the rows."""
     mistakes: list[FieldError] = []
     for index, row in enumerate(rows):
-        found = template.check(row, combined=combined)
+        found = islice(template.check(row, combined=combined), MAX_MISTAKES)
         mistakes += (places.mistake(index, member, detail) for member, detail in found)
         if len(mistakes) >= MAX_MISTAKES:
             break
@@ -114,13 +114,20 @@ def expand(
         # A longer file was not read to its end.
         refuse([FieldError(places.pointer, f"At most {PROMPTS_LIMIT} rows are allowed.")])
     if not combined:
-        _refuse_size(places.pointer, len(rows), sum(map(template.size_of, rows)))
+        _refuse_bytes(places.pointer, sum(map(template.size_of, rows)))
         return _made(template, rows, places)
     axes = _axes(template, rows)
     if lacking := [name for name in template.variables if name not in axes]:
-        refuse(FieldError(places.pointer, f"No row has a value for {name}.") for name in lacking)
+        refuse(
+            FieldError(places.pointer, f"No row has a value for {short(name)}.") for name in lacking
+        )
     count = prod(map(len, axes.values()))
-    _refuse_size(places.pointer, count, _size_of_all(template, axes, count))
+    if count > PROMPTS_LIMIT:
+        # An exact number could have thousands of digits.
+        there_are = str(count) if count < 10**12 else "more than 10^12"
+        detail = f"At most {PROMPTS_LIMIT} prompts are allowed; the rows make {there_are}."
+        refuse([FieldError(places.pointer, detail)])
+    _refuse_bytes(places.pointer, _size_of_all(template, axes, count))
     made = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     return _made(template, made, Places(places.pointer, combined=True))
 
@@ -149,13 +156,7 @@ def _size_of_all(template: Template, axes: Mapping[str, Sequence[Any]], count: i
     return size
 
 
-def _refuse_size(pointer: str, count: int, size: int) -> None:
-    """Raises ValidationFailed if there are too many prompts, or too many bytes."""
-    if count > PROMPTS_LIMIT:
-        # An exact number could have thousands of digits.
-        there_are = str(count) if count < 10**12 else "more than 10^12"
-        detail = f"At most {PROMPTS_LIMIT} prompts are allowed; the rows make {there_are}."
-        refuse([FieldError(pointer, detail)])
+def _refuse_bytes(pointer: str, size: int) -> None:
     if size > MAX_PROMPTS_BYTES:
         megabytes = f"{size / 2**20:.1f}"
         refuse([FieldError(pointer, f"The prompts have {megabytes} MB; at most 50 are allowed.")])
