@@ -12,6 +12,30 @@ ALTER SCHEMA public OWNER TO pg_database_owner;
 
 COMMENT ON SCHEMA public IS 'standard public schema';
 
+CREATE FUNCTION app.advance_webhook_secret(p_client_id uuid, p_leaked boolean) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    current_version integer;
+BEGIN
+    UPDATE public.clients SET webhook_secret_version = webhook_secret_version + 1
+    WHERE id = p_client_id AND (SELECT app.is_admin())
+    RETURNING webhook_secret_version INTO current_version;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    DELETE FROM app_private.webhook_overlaps
+    WHERE client_id = p_client_id AND (p_leaked OR until <= now());
+    IF NOT p_leaked THEN
+        INSERT INTO app_private.webhook_overlaps
+        VALUES (p_client_id, current_version - 1, now() + interval '24 hours');
+    END IF;
+    RETURN current_version;
+END $$;
+
+ALTER FUNCTION app.advance_webhook_secret(p_client_id uuid, p_leaked boolean) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.archive_state(p_id uuid) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -883,6 +907,29 @@ BEGIN
 END $$;
 
 ALTER FUNCTION app.uid() OWNER TO masstock_authz;
+
+CREATE FUNCTION app.webhook_overlap_until(p_client_id uuid) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT max(o.until) FROM app_private.webhook_overlaps o
+    WHERE o.client_id = p_client_id AND o.until > now()
+      AND (o.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+$$;
+
+ALTER FUNCTION app.webhook_overlap_until(p_client_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.webhook_versions(p_client_id uuid) RETURNS integer[]
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT c.webhook_secret_version || ARRAY(
+        SELECT o.version FROM app_private.webhook_overlaps o
+        WHERE o.client_id = c.id AND o.until > now() ORDER BY o.version DESC)
+    FROM public.clients c WHERE c.id = p_client_id
+$$;
+
+ALTER FUNCTION app.webhook_versions(p_client_id uuid) OWNER TO masstock_owner;
 
 CREATE FUNCTION app_private.accepted_calls(l app_private.lanes, p_now timestamp with time zone) RETURNS bigint
     LANGUAGE sql STABLE
@@ -1772,6 +1819,16 @@ ALTER TABLE app_private.sweep_places OWNER TO masstock_owner;
 
 COMMENT ON TABLE app_private.sweep_places IS 'The execution of each kind that the sweep listed last, in the order of that kind.';
 
+CREATE TABLE app_private.webhook_overlaps (
+    client_id uuid NOT NULL,
+    version integer NOT NULL,
+    until timestamp with time zone NOT NULL
+);
+
+ALTER TABLE app_private.webhook_overlaps OWNER TO masstock_owner;
+
+COMMENT ON TABLE app_private.webhook_overlaps IS 'Replaced webhook secrets that still sign deliveries.';
+
 CREATE TABLE public.archive_parts (
     archive_id uuid NOT NULL,
     part integer NOT NULL,
@@ -1928,6 +1985,8 @@ ALTER TABLE ONLY public.webhook_deliveries FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.webhook_deliveries OWNER TO masstock_owner;
 
+COMMENT ON COLUMN public.webhook_deliveries.secret_version IS 'As workflow_executions.webhook_secret_version.';
+
 COMMENT ON COLUMN public.webhook_deliveries.payload IS 'The body as it is signed and sent: every attempt sends the same bytes.';
 
 CREATE TABLE public.workflow_batch_results (
@@ -2047,6 +2106,8 @@ COMMENT ON COLUMN public.workflow_executions.estimate_microusd IS 'Expected pric
 
 COMMENT ON COLUMN public.workflow_executions.spend_month IS 'Month (UTC) whose budget pays: that of the submission, or of the latest retry.';
 
+COMMENT ON COLUMN public.workflow_executions.webhook_secret_version IS 'For functions of the previous release. Deliveries are signed with app.webhook_versions.';
+
 COMMENT ON COLUMN public.workflow_executions.working_since IS 'When the work since the submission or the latest retry began. A resumed run does not change it.';
 
 COMMENT ON COLUMN public.workflow_executions.earlier_seconds IS 'Working time before the latest retry.';
@@ -2097,6 +2158,9 @@ ALTER TABLE ONLY app_private.lanes
 
 ALTER TABLE ONLY app_private.sweep_places
     ADD CONSTRAINT sweep_places_pkey PRIMARY KEY (kind);
+
+ALTER TABLE ONLY app_private.webhook_overlaps
+    ADD CONSTRAINT webhook_overlaps_pkey PRIMARY KEY (client_id, version);
 
 ALTER TABLE ONLY public.archive_parts
     ADD CONSTRAINT archive_parts_pkey PRIMARY KEY (archive_id, part);
@@ -2273,6 +2337,9 @@ CREATE TRIGGER touch_updated_at BEFORE UPDATE OF id, email, name, role, status, 
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.workflow_requests FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.workflows FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+ALTER TABLE ONLY app_private.webhook_overlaps
+    ADD CONSTRAINT webhook_overlaps_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
 
 ALTER TABLE ONLY public.archive_parts
     ADD CONSTRAINT archive_parts_archive_id_fkey FOREIGN KEY (archive_id) REFERENCES public.archives(id) ON DELETE CASCADE;
@@ -2491,6 +2558,9 @@ GRANT USAGE ON SCHEMA public TO masstock_admin;
 GRANT USAGE ON SCHEMA public TO masstock_worker;
 GRANT USAGE ON SCHEMA public TO authenticated;
 
+REVOKE ALL ON FUNCTION app.advance_webhook_secret(p_client_id uuid, p_leaked boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.advance_webhook_secret(p_client_id uuid, p_leaked boolean) TO masstock_admin;
+
 REVOKE ALL ON FUNCTION app.archive_state(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.archive_state(p_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.archive_state(p_id uuid) TO masstock_admin;
@@ -2630,6 +2700,13 @@ REVOKE ALL ON FUNCTION app.uid() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.uid() TO masstock_api;
 GRANT ALL ON FUNCTION app.uid() TO masstock_admin;
 GRANT ALL ON FUNCTION app.uid() TO authenticated;
+
+REVOKE ALL ON FUNCTION app.webhook_overlap_until(p_client_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.webhook_overlap_until(p_client_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.webhook_overlap_until(p_client_id uuid) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.webhook_versions(p_client_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.webhook_versions(p_client_id uuid) TO masstock_worker;
 
 REVOKE ALL ON FUNCTION app_private.accepted_calls(l app_private.lanes, p_now timestamp with time zone) FROM PUBLIC;
 

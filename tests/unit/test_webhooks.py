@@ -23,7 +23,9 @@ def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
 
 
 def send(url: str, *, allow_private: bool = True) -> webhooks.Answer:
-    return webhooks.send(url, BODY, secret=SECRET, message_id="msg_1", allow_private=allow_private)
+    return webhooks.send(
+        url, BODY, secrets=[SECRET], message_id="msg_1", allow_private=allow_private
+    )
 
 
 def test_the_official_library_verifies_our_signature(receiver: Receiver) -> None:
@@ -105,7 +107,7 @@ def test_a_receiver_that_does_not_read_does_not_delay_an_attempt(
         answer = webhooks.send(
             f"http://127.0.0.1:{slow.port}/hook",
             "x" * 50_000_000,
-            secret=SECRET,
+            secrets=[SECRET],
             message_id="msg_1",
             allow_private=True,
         )

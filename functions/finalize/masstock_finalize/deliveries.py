@@ -77,7 +77,10 @@ def _send(row: DueDelivery, settings: FinalizeSettings) -> "Answer":
     return webhooks.send(
         row["url"],
         row["payload"],
-        secret=webhooks.client_secret(master, row["client_id"], row["secret_version"]),
+        secrets=[
+            webhooks.client_secret(master, row["client_id"], version)
+            for version in row["secret_versions"]
+        ],
         message_id=f"msg_{row['id'].hex}",
         allow_private=settings.allow_private_webhooks,
     )

@@ -25,7 +25,7 @@ from masstock_api.responses import as_json, page_answer
 from masstock_api.writes import claim_id
 
 if TYPE_CHECKING:
-    from masstock.schemas.requests import ClientCreate, ClientUpdate
+    from masstock.schemas.requests import ClientCreate, ClientUpdate, WebhookSecretAdvance
 
 FILTERS = {"status": one_of("active", "suspended", "deleted"), "q": a_text}
 
@@ -90,15 +90,18 @@ def get_webhook_secret(request: Request, client_id: UUID) -> Response[str]:
     Answer(200, "WebhookSecret"),
     headers=["Idempotency-Key"],
     problems=[NotFound, Forbidden, IdempotencyKeyReused, OutcomeUnknown],
+    body_required=False,
     admins=True,
     row=clients.fetch_client,
 )
-def advance_webhook_secret(request: Request, client_id: UUID) -> Response[str]:
-    """Replaces the secret that signs the client's webhooks and returns the new secret. Earlier
-    executions keep the secret that was current at their submission."""
+def advance_webhook_secret(
+    request: Request, client_id: UUID, body: "WebhookSecretAdvance"
+) -> Response[str]:
+    """Replaces the secret that signs the client's webhooks and returns the new secret. For 24 hours
+    deliveries also carry the signature of the replaced one, unless it leaked."""
     with request.writing() as tx:
         if claim_id(tx, request, client_id)[1]:
-            clients.advance_webhook_secret(tx, client_id)
+            clients.advance_webhook_secret(tx, client_id, leaked=body.leaked)
         return _secret(clients.fetch_active_client(tx, client_id), client_id)
 
 
@@ -110,7 +113,13 @@ def _secret(client: Row | None, client_id: UUID) -> Response[str]:
     version = client["webhook_secret_version"]
     master = read_secret(session.settings().webhook_secret_id)
     secret = client_secret(master, client_id, version)
-    return page_answer(as_json({"client_id": client_id, "version": version, "secret": secret}))
+    answer = {
+        "client_id": client_id,
+        "version": version,
+        "secret": secret,
+        "overlaps_until": client["overlaps_until"],
+    }
+    return page_answer(as_json(answer))
 
 
 def _check_callable(webhook_url: str | None) -> None:

@@ -171,6 +171,16 @@ class ClientUpdate(RequestBody):
     webhook_url: WebhookUrl | None = UNSET
 
 
+class WebhookSecretAdvance(RequestBody):
+    """How a webhook secret is replaced."""
+
+    leaked: bool = Field(
+        default=False,
+        description="The replaced secret signs nothing any more. By default it signs for another "
+        "24 hours beside the new one.",
+    )
+
+
 class LaneUpdate(RequestBody):
     """Changes of a lane."""
 

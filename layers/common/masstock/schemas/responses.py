@@ -83,6 +83,9 @@ class WebhookSecret(Resource):
         description="The secret for a Standard Webhooks library.",
         examples=["whsec_" + "A" * 43 + "="],
     )
+    overlaps_until: datetime | None = Field(
+        description="Until when deliveries also carry the signature of the replaced secret."
+    )
 
 
 class Workflow(Resource):

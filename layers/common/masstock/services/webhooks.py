@@ -8,6 +8,7 @@ import io
 import ipaddress
 import socket
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,11 +75,13 @@ def client_secret(master: str, client_id: UUID, version: int) -> str:
     return "whsec_" + base64.b64encode(hmac.digest(master.encode(), message, "sha256")).decode()
 
 
-def signature(secret: str, message_id: str, timestamp: int, body: str) -> str:
-    """The `webhook-signature` header: `v1,` and the HMAC-SHA256 of id, time and body."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = hmac.digest(key, f"{message_id}.{timestamp}.{body}".encode(), "sha256")
-    return "v1," + base64.b64encode(signed).decode()
+def signatures(secrets: Sequence[str], message_id: str, timestamp: int, body: str) -> str:
+    """The `webhook-signature` header: for each secret `v1,` and the HMAC-SHA256 of id, time and
+    body, separated by spaces. A receiver accepts the delivery if one of them is right."""
+    message = f"{message_id}.{timestamp}.{body}".encode()
+    keys = (base64.b64decode(secret.removeprefix("whsec_")) for secret in secrets)
+    signed = (base64.b64encode(hmac.digest(key, message, "sha256")).decode() for key in keys)
+    return " ".join(f"v1,{signature}" for signature in signed)
 
 
 def check_url(url: str, *, allow_private: bool) -> None:
@@ -91,7 +94,9 @@ def check_url(url: str, *, allow_private: bool) -> None:
         return
 
 
-def send(url: str, body: str, *, secret: str, message_id: str, allow_private: bool) -> Answer:
+def send(
+    url: str, body: str, *, secrets: Sequence[str], message_id: str, allow_private: bool
+) -> Answer:
     """Makes one attempt of at most TIMEOUT_SECONDS, without following redirects. A failure is an
     Answer too."""
     ends_at = time.monotonic() + TIMEOUT_SECONDS
@@ -101,7 +106,7 @@ def send(url: str, body: str, *, secret: str, message_id: str, allow_private: bo
         "User-Agent": USER_AGENT,
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(secret, message_id, timestamp, body),
+        "webhook-signature": signatures(secrets, message_id, timestamp, body),
     }
     try:
         parts = _parts(url, allow_private=allow_private)

@@ -43,10 +43,13 @@ def fetch_client(tx: Executor, client_id: UUID, *, for_update: bool = False) -> 
 
 
 def fetch_active_client(tx: Executor, client_id: UUID) -> Row | None:
-    """{webhook_url, webhook_secret_version}; None if the caller sees no such active client."""
+    """{webhook_url, webhook_secret_version, overlaps_until}; None if the caller sees no such active
+    client."""
     rows = tx.fetch_all(
         """
-        SELECT webhook_url, webhook_secret_version FROM public.clients
+        SELECT webhook_url, webhook_secret_version,
+            app.webhook_overlap_until(id) AS overlaps_until
+        FROM public.clients
         WHERE id = %(id)s AND status = 'active'
         """,
         id=client_id,
@@ -60,14 +63,11 @@ def fetch_budget(tx: Executor, client_id: UUID) -> Row:
     return tx.fetch_one("SELECT * FROM app.fetch_budget(%(id)s)", id=client_id)
 
 
-def advance_webhook_secret(tx: Executor, client_id: UUID) -> None:
-    """Selects the next webhook secret for new executions. Raises NotFound."""
-    tx.fetch_one(
-        """
-        UPDATE public.clients SET webhook_secret_version = webhook_secret_version + 1
-        WHERE id = %(id)s RETURNING id
-        """,
-        id=client_id,
+def advance_webhook_secret(tx: Executor, client_id: UUID, *, leaked: bool) -> None:
+    """Selects the next webhook secret. The replaced one signs for another 24 hours, unless it
+    leaked: then no earlier one signs any more."""
+    tx.fetch_all(
+        "SELECT app.advance_webhook_secret(%(id)s, %(leaked)s)", id=client_id, leaked=leaked
     )
 
 

@@ -47,7 +47,8 @@ class DueDelivery(TypedDict):
     execution_id: UUID
     url: str
     client_id: UUID
-    secret_version: int
+    # Those that sign now, the newest first.
+    secret_versions: list[int]
     payload: str
     attempts: int
 
@@ -59,7 +60,8 @@ def claim_first_delivery(tx: Executor, execution_id: UUID, delays: list[int]) ->
         UPDATE public.webhook_deliveries d
         SET attempts = 1, next_attempt_at = now() + make_interval(secs => %(delay)s)
         WHERE d.execution_id = %(execution_id)s AND d.attempts = 0 AND d.delivered_at IS NULL
-        RETURNING d.id, d.execution_id, d.url, d.client_id, d.secret_version, d.payload, d.attempts
+        RETURNING d.id, d.execution_id, d.url, d.client_id, d.payload, d.attempts,
+            app.webhook_versions(d.client_id) AS secret_versions
         """,
         execution_id=execution_id,
         delay=delays[0],
@@ -112,7 +114,8 @@ def claim_deliveries(
             next_attempt_at = now()
                 + make_interval(secs => (%(delays)s::integer[])[d.attempts + 1])
         FROM claimed WHERE d.id = claimed.id
-        RETURNING d.id, d.execution_id, d.url, d.client_id, d.secret_version, d.payload, d.attempts
+        RETURNING d.id, d.execution_id, d.url, d.client_id, d.payload, d.attempts,
+            app.webhook_versions(d.client_id) AS secret_versions
         """,
         limit=limit,
         per_client=per_client,
