@@ -9,7 +9,7 @@ from uuid import UUID
 from bench.big_database import SMALL_CLIENT, BigDatabase, client, named, user_of
 from bench.measure import CannotRun, Row, Sample, compare, interleave, timed
 from masstock.database.connection import BEGIN, COMMIT, Statement
-from masstock.database.queries import batch_results, claims
+from masstock.database.queries import claims, layout
 from masstock.database.queries.claims import Claim
 from masstock.services.storage import StoredImage
 
@@ -30,11 +30,11 @@ def measure_insert(database: BigDatabase, name: str) -> Row:
     executions = _executions(database)
     ways: dict[str, Callable[[UUID], object]] = {
         "worker": lambda execution_id: database.worker.fetch_together(
-            [batch_results.lay_out_prompts(execution_id)]
+            [layout.lay_out_images(execution_id)]
         ),
         "owner": lambda execution_id: owner.flight([BEGIN, _unnest(execution_id), COMMIT]),
         "our statement, owner": lambda execution_id: owner.flight(
-            [BEGIN, batch_results.lay_out_prompts(execution_id), COMMIT]
+            [BEGIN, layout.lay_out_images(execution_id), COMMIT]
         ),
     }
 
@@ -97,7 +97,7 @@ def _unnest(execution_id: UUID) -> Statement:
 def _paint(database: BigDatabase, execution_id: UUID) -> dict[str, Any]:
     """Claims and completes a part of one execution. Returns the speed and the share of updates that
     were HOT (the new row version stays on its page and no index changes)."""
-    database.worker.fetch_together([batch_results.lay_out_prompts(execution_id)])
+    database.worker.fetch_together([layout.lay_out_images(execution_id)])
     updates, hot = _updates(database)
 
     def paint() -> None:

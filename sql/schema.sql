@@ -528,6 +528,39 @@ $$;
 
 ALTER FUNCTION app.forget_idle_lanes() OWNER TO masstock_owner;
 
+CREATE FUNCTION app.image_price(p_prices jsonb, p_size text, p_references jsonb, p_prompt text) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT CASE WHEN jsonb_typeof(p_prices) = 'object' THEN round(greatest(0,
+        coalesce(CASE jsonb_typeof(p_prices -> 'sizes' -> p_size)
+                 WHEN 'number' THEN (p_prices -> 'sizes' -> p_size)::numeric END,
+                 CASE jsonb_typeof(p_prices -> 'other_size')
+                 WHEN 'number' THEN (p_prices -> 'other_size')::numeric ELSE 0 END)
+        + CASE jsonb_typeof(p_prices -> 'token') WHEN 'number'
+          THEN (p_prices -> 'token')::numeric * ((char_length(p_prompt) + 3) / 4) ELSE 0 END
+        + CASE WHEN jsonb_typeof(p_prices -> 'reference') = 'number'
+                    AND jsonb_typeof(p_references) = 'array'
+          THEN (p_prices -> 'reference')::numeric * jsonb_array_length(p_references)
+          ELSE 0 END))
+    END
+$$;
+
+ALTER FUNCTION app.image_price(p_prices jsonb, p_size text, p_references jsonb, p_prompt text) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.images_of(p_prompt jsonb, p_default jsonb) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE
+        WHEN jsonb_typeof(p_prompt -> 'images') = 'number'
+            THEN greatest(1, least(8, (p_prompt -> 'images')::numeric))::integer
+        WHEN jsonb_typeof(p_default) = 'number'
+            THEN greatest(1, least(8, p_default::numeric))::integer
+        ELSE 1 END
+$$;
+
+ALTER FUNCTION app.images_of(p_prompt jsonb, p_default jsonb) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.is_active() RETURNS boolean
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path TO ''
@@ -759,7 +792,7 @@ CREATE FUNCTION app.pace(p_id uuid) RETURNS json
     SET search_path TO ''
     AS $$
     WITH execution AS (
-        SELECT e.status, e.lane_key, e.settings, e.prompt_count,
+        SELECT e.status, e.lane_key, e.settings, e.image_count,
             coalesce(e.working_since, e.started_at, e.created_at) AS since
         FROM public.workflow_executions e
         WHERE e.id = p_id AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
@@ -776,7 +809,7 @@ CREATE FUNCTION app.pace(p_id uuid) RETURNS json
                      jsonb_typeof(e.settings -> 'max_concurrency')
                      WHEN 'number' THEN (e.settings ->> 'max_concurrency')::numeric END, 0)
                  THEN 'concurrency' ELSE l.limited_by END AS reason,
-            p.unfinished + greatest(0, e.prompt_count - p.laid_out) AS unfinished,
+            p.unfinished + greatest(0, e.image_count - p.laid_out) AS unfinished,
             coalesce(nullif(p.painted * 60.0 / greatest(1, least(60,
                          extract(epoch FROM now() - e.since))), 0),
                      l.calls_per_minute / greatest(1, l.waiting_executions)) AS rate
@@ -793,6 +826,42 @@ CREATE FUNCTION app.pace(p_id uuid) RETURNS json
 $$;
 
 ALTER FUNCTION app.pace(p_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.progress(p_id uuid, p_status text, p_image_count integer, p_output_data jsonb) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    WITH execution AS (
+        SELECT p_status IN ('pending', 'processing') AS is_live,
+            (jsonb_typeof(p_output_data -> 'successful') = 'number'
+             AND jsonb_typeof(p_output_data -> 'failed') = 'number') IS TRUE AS is_counted
+    ), counts AS (
+        SELECT (p_output_data -> 'successful')::numeric AS successful,
+            (p_output_data -> 'failed')::numeric AS failed, 0 AS claimed,
+            (p_output_data -> 'successful')::numeric + (p_output_data -> 'failed')::numeric AS rows
+        FROM execution WHERE is_counted
+        UNION ALL
+        SELECT count(*) FILTER (WHERE r.status = 'completed'),
+            count(*) FILTER (WHERE r.status = 'failed'),
+            count(*) FILTER (WHERE r.status = 'processing' AND r.claimed_until > now()),
+            count(*)
+        FROM public.workflow_batch_results r
+        WHERE r.execution_id = p_id AND NOT (SELECT is_counted FROM execution)
+        HAVING NOT (SELECT is_counted FROM execution)
+    ), totals AS (
+        SELECT CASE WHEN e.is_live THEN greatest(p_image_count, c.rows) ELSE c.rows END AS total,
+            c.successful, c.failed, c.claimed, e.is_live
+        FROM counts c, execution e
+    )
+    SELECT json_build_object(
+        'total', total, 'successful', successful, 'failed', failed,
+        'processing', total - successful - failed,
+        'waiting', CASE WHEN is_live THEN total - successful - failed - claimed ELSE 0 END,
+        'submitted', 0, 'painted_by_provider', 0, 'paused', 0)
+    FROM totals
+$$;
+
+ALTER FUNCTION app.progress(p_id uuid, p_status text, p_image_count integer, p_output_data jsonb) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.record_login() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -828,15 +897,27 @@ $$;
 ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT app.reopen_failed(p_id, p_codes, p_deadline_seconds,
+        CASE WHEN p_microusd_per_image IS NOT NULL
+             THEN jsonb_build_object('other_size', p_microusd_per_image) END)
+$$;
+
+ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 DECLARE
     execution record;
-    reopened integer;
+    reserved numeric;
+    estimate numeric;
     this_month date := date_trunc('month', now() AT TIME ZONE 'UTC');
 BEGIN
-    SELECT e.status, e.client_id, e.run INTO execution
+    SELECT e.status, e.client_id, e.run, e.input_settings INTO execution
     FROM public.workflow_executions e
     WHERE e.id = p_id AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
     FOR UPDATE;
@@ -845,31 +926,42 @@ BEGIN
     ELSIF execution.status NOT IN ('completed', 'failed') THEN
         RAISE EXCEPTION 'The execution has not ended.' USING ERRCODE = 'MS409';
     END IF;
-    UPDATE public.workflow_batch_results
-    SET status = 'processing', error_code = NULL, error_message = NULL, completed_at = NULL,
-        failures = 0, throttles = 0, claimed_until = NULL,
-        lane_successes = NULL, probes = 0
-    WHERE execution_id = p_id AND status = 'failed'
-      AND (p_codes IS NULL OR error_code = ANY (p_codes));
-    GET DIAGNOSTICS reopened = ROW_COUNT;
-    IF reopened = 0 THEN
+    WITH priced AS (
+        SELECT r.batch_index,
+            r.status = 'failed' AND (p_codes IS NULL OR r.error_code = ANY (p_codes)) AS reopens,
+            app.image_price(p_prices, coalesce(s.asked ->> 'image_size', '1K'),
+                            s.asked -> 'reference_images', r.prompt_text) AS price
+        FROM public.workflow_batch_results r,
+            LATERAL (SELECT coalesce(r.asked, execution.input_settings) AS asked) AS s
+        WHERE r.execution_id = p_id
+    ), reopened AS (
+        UPDATE public.workflow_batch_results r
+        SET status = 'processing', error_code = NULL, error_message = NULL, completed_at = NULL,
+            failures = 0, throttles = 0, claimed_until = NULL,
+            lane_successes = NULL, probes = 0, reserved_microusd = coalesce(p.price, 0)
+        FROM priced p
+        WHERE r.execution_id = p_id AND r.batch_index = p.batch_index AND p.reopens
+        RETURNING 1
+    )
+    SELECT sum(p.price) FILTER (WHERE p.reopens), sum(p.price)
+    INTO reserved, estimate
+    FROM priced p HAVING EXISTS (SELECT FROM reopened);
+    IF NOT FOUND THEN
         RAISE EXCEPTION 'No result of this execution can be retried.' USING ERRCODE = 'MS409';
     END IF;
-    PERFORM app_private.reserve_spend(
-        execution.client_id, p_id, this_month, p_microusd_per_image * reopened);
-    -- A claim turns `estimate_microusd / prompt_count` of the reservation into its cost.
+    PERFORM app_private.reserve_spend(execution.client_id, p_id, this_month, reserved::bigint);
     UPDATE public.workflow_executions
     SET status = 'pending', run = run + 1, error_code = NULL, error_message = NULL,
         output_data = NULL, completed_at = NULL,
         earlier_seconds = coalesce(duration_seconds, 0), working_since = now(),
         duration_seconds = NULL,
-        spend_month = this_month, estimate_microusd = p_microusd_per_image * prompt_count,
+        spend_month = this_month, estimate_microusd = estimate::bigint,
         deadline_at = now() + make_interval(secs => p_deadline_seconds), deadline_is_fixed = false
     WHERE id = p_id;
     RETURN execution.run + 1;
 END $$;
 
-ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) OWNER TO masstock_owner;
+ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.set_lane_limit(p_id uuid, p_limit integer) RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -1626,6 +1718,21 @@ END $$;
 
 ALTER FUNCTION public.copy_workflow_settings() OWNER TO masstock_owner;
 
+CREATE FUNCTION public.count_images() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    NEW.image_count := (
+        SELECT least(10000, coalesce(sum(app.images_of(p.item, NEW.input_data -> 'images_per_prompt')), 0))
+        FROM jsonb_array_elements(
+            CASE jsonb_typeof(NEW.input_data -> 'prompts')
+                WHEN 'array' THEN NEW.input_data -> 'prompts' ELSE '[]' END) AS p (item));
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.count_images() OWNER TO masstock_owner;
+
 CREATE FUNCTION public.note_stop() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1636,6 +1743,17 @@ BEGIN
 END $$;
 
 ALTER FUNCTION public.note_stop() OWNER TO masstock_owner;
+
+CREATE FUNCTION public.number_prompt() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    NEW.prompt_index := NEW.batch_index;
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.number_prompt() OWNER TO masstock_owner;
 
 CREATE FUNCTION public.touch_updated_at() RETURNS trigger
     LANGUAGE plpgsql
@@ -2021,6 +2139,12 @@ CREATE TABLE public.workflow_batch_results (
     provider_message text,
     lane_successes bigint,
     probes integer DEFAULT 0 NOT NULL,
+    prompt_index integer NOT NULL,
+    image_index integer DEFAULT 0 NOT NULL,
+    asked jsonb,
+    seed integer,
+    prompt_metadata jsonb,
+    reserved_microusd bigint,
     CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
     CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -2049,6 +2173,14 @@ COMMENT ON COLUMN public.workflow_batch_results.provider_message IS 'The provide
 COMMENT ON COLUMN public.workflow_batch_results.lane_successes IS 'How many calls of the lane had succeeded at the prompt''s last refusal.';
 
 COMMENT ON COLUMN public.workflow_batch_results.probes IS 'How often the prompt asked in vain whether a closed lane is open again.';
+
+COMMENT ON COLUMN public.workflow_batch_results.prompt_index IS 'Position of the prompt in the submission. batch_index counts images.';
+
+COMMENT ON COLUMN public.workflow_batch_results.image_index IS 'Number of the image among those of its prompt, from 0.';
+
+COMMENT ON COLUMN public.workflow_batch_results.asked IS 'Ratio, size and reference images of a prompt that has own ones. NULL: those of the execution.';
+
+COMMENT ON COLUMN public.workflow_batch_results.reserved_microusd IS 'The row''s part of the reservation. NULL for rows of earlier releases: an equal part.';
 
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -2085,6 +2217,9 @@ END) STORED,
     deadline_is_fixed boolean DEFAULT false NOT NULL,
     stopped_at timestamp with time zone,
     model_missed_at timestamp with time zone,
+    name text,
+    prices jsonb,
+    image_count integer DEFAULT 0 NOT NULL,
     CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
     CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -2121,6 +2256,10 @@ COMMENT ON COLUMN public.workflow_executions.deadline_is_fixed IS 'True if the c
 COMMENT ON COLUMN public.workflow_executions.stopped_at IS 'When the execution was cancelled or stopped, so that no prompt is claimed any more.';
 
 COMMENT ON COLUMN public.workflow_executions.model_missed_at IS 'When the present image model last answered 404.';
+
+COMMENT ON COLUMN public.workflow_executions.prices IS 'Prices of the model at submission in microusd, as app.image_price reads them. NULL: every image reserves the same part of the estimate.';
+
+COMMENT ON COLUMN public.workflow_executions.image_count IS 'Number of images that were asked.';
 
 CREATE TABLE public.workflow_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -2258,7 +2397,7 @@ CREATE INDEX idx_webhook_deliveries_client_due ON public.webhook_deliveries USIN
 
 CREATE INDEX idx_webhook_deliveries_due ON public.webhook_deliveries USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 
-CREATE UNIQUE INDEX idx_workflow_batch_results_custom_id ON public.workflow_batch_results USING btree (execution_id, custom_id) WHERE (custom_id IS NOT NULL);
+CREATE UNIQUE INDEX idx_workflow_batch_results_custom_id_image ON public.workflow_batch_results USING btree (execution_id, custom_id, image_index) WHERE (custom_id IS NOT NULL);
 
 CREATE UNIQUE INDEX idx_workflow_batch_results_execution_batch ON public.workflow_batch_results USING btree (execution_id, batch_index);
 
@@ -2310,6 +2449,8 @@ CREATE TRIGGER copy_workflow_settings BEFORE INSERT ON public.workflow_execution
 
 CREATE TRIGGER count_changed_executions AFTER UPDATE ON public.workflow_executions FOR EACH ROW WHEN (((((old.client_id IS DISTINCT FROM new.client_id) OR (old.workflow_id IS DISTINCT FROM new.workflow_id)) OR (old.status IS DISTINCT FROM new.status)) OR (old.duration_seconds IS DISTINCT FROM new.duration_seconds))) EXECUTE FUNCTION app_private.count_executions();
 
+CREATE TRIGGER count_images BEFORE INSERT ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION public.count_images();
+
 CREATE TRIGGER count_new_executions AFTER INSERT OR DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app_private.count_executions();
 
 CREATE TRIGGER keep_an_admin BEFORE UPDATE ON public.users FOR EACH ROW WHEN (((old.role = 'admin'::text) AND (old.status = 'active'::text) AND ((new.role <> 'admin'::text) OR (new.status <> 'active'::text)))) EXECUTE FUNCTION app.keep_an_admin();
@@ -2321,6 +2462,8 @@ CREATE TRIGGER keep_emails_apart BEFORE INSERT ON public.users FOR EACH ROW EXEC
 CREATE TRIGGER note_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app.note_deleted_execution();
 
 CREATE TRIGGER note_stop BEFORE UPDATE OF error_code ON public.workflow_executions FOR EACH ROW WHEN ((old.error_code IS DISTINCT FROM new.error_code)) EXECUTE FUNCTION public.note_stop();
+
+CREATE TRIGGER number_prompt BEFORE INSERT ON public.workflow_batch_results FOR EACH ROW WHEN ((new.prompt_index IS NULL)) EXECUTE FUNCTION public.number_prompt();
 
 CREATE TRIGGER release_for_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW WHEN ((old.status = ANY (ARRAY['pending'::text, 'processing'::text]))) EXECUTE FUNCTION app_private.release_for_execution();
 
@@ -2625,6 +2768,14 @@ GRANT ALL ON FUNCTION app.forget_deleted_execution(p_id uuid) TO masstock_worker
 REVOKE ALL ON FUNCTION app.forget_idle_lanes() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.forget_idle_lanes() TO masstock_worker;
 
+REVOKE ALL ON FUNCTION app.image_price(p_prices jsonb, p_size text, p_references jsonb, p_prompt text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.image_price(p_prices jsonb, p_size text, p_references jsonb, p_prompt text) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.images_of(p_prompt jsonb, p_default jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.images_of(p_prompt jsonb, p_default jsonb) TO masstock_worker;
+GRANT ALL ON FUNCTION app.images_of(p_prompt jsonb, p_default jsonb) TO masstock_api;
+GRANT ALL ON FUNCTION app.images_of(p_prompt jsonb, p_default jsonb) TO masstock_admin;
+
 REVOKE ALL ON FUNCTION app.is_active() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.is_active() TO masstock_api;
 GRANT ALL ON FUNCTION app.is_active() TO masstock_admin;
@@ -2676,6 +2827,10 @@ REVOKE ALL ON FUNCTION app.pace(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.pace(p_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.pace(p_id uuid) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.progress(p_id uuid, p_status text, p_image_count integer, p_output_data jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.progress(p_id uuid, p_status text, p_image_count integer, p_output_data jsonb) TO masstock_api;
+GRANT ALL ON FUNCTION app.progress(p_id uuid, p_status text, p_image_count integer, p_output_data jsonb) TO masstock_admin;
+
 REVOKE ALL ON FUNCTION app.record_login() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.record_login() TO masstock_api;
 GRANT ALL ON FUNCTION app.record_login() TO masstock_admin;
@@ -2692,6 +2847,10 @@ GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_se
 REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) TO masstock_api;
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) TO masstock_api;
+GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.set_lane_limit(p_id uuid, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.set_lane_limit(p_id uuid, p_limit integer) TO masstock_admin;
@@ -2770,7 +2929,11 @@ REVOKE ALL ON FUNCTION public.copy_execution_client() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.copy_workflow_settings() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.count_images() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.note_stop() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.number_prompt() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.touch_updated_at() FROM PUBLIC;
 
@@ -2992,6 +3155,18 @@ GRANT UPDATE(lane_successes) ON TABLE public.workflow_batch_results TO masstock_
 
 GRANT UPDATE(probes) ON TABLE public.workflow_batch_results TO masstock_worker;
 
+GRANT INSERT(prompt_index) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(image_index) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(asked) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(seed) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(prompt_metadata) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(reserved_microusd) ON TABLE public.workflow_batch_results TO masstock_worker;
+
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.workflow_executions TO masstock_admin;
@@ -3045,6 +3220,10 @@ GRANT INSERT(lane_key) ON TABLE public.workflow_executions TO masstock_api;
 GRANT INSERT(deadline_is_fixed) ON TABLE public.workflow_executions TO masstock_api;
 
 GRANT UPDATE(model_missed_at) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT INSERT(name) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT INSERT(prices) ON TABLE public.workflow_executions TO masstock_api;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO authenticated;

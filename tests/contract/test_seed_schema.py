@@ -217,9 +217,9 @@ def test_our_added_columns_are_nullable_defaulted_or_filled_in(
         for name, column in columns_of(superuser, table).items()
         if name not in SEED[table]["columns"]
     }
+    row_id = insert(superuser, table, LEAST[table])
     for name, (_, null, default) in added.items():
         if null == "not null" and default == "none":
-            row_id = insert(superuser, table, LEAST[table])
             query = sql.SQL("SELECT {} IS NOT NULL FROM public.{} WHERE id = %s")
             filled = query.format(sql.Identifier(name), sql.Identifier(table))
             assert superuser.execute(filled, [row_id]).fetchone() == (True,), name

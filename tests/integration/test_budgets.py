@@ -1,7 +1,6 @@
 """The spend ledger and the monthly budget, tested in the database."""
 
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
@@ -9,18 +8,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from masstock.database.connection import Statement
-from masstock.database.queries import batch_results, claims, clients, executions
-from masstock.database.queries.claims import Claim
+from masstock.catalogue.image_models import Prices
+from masstock.database.queries import claims, clients, executions
 from masstock.database.tenants import TenantTransaction
 from masstock.errors import NotFound
 from masstock.schemas.engine import ExecutionRun
-from masstock.services.storage import StoredImage
 from tests.support.claims import claim_in_turn
 from tests.support.databases import Callers, Urls, connected
-from tests.support.demo_data import ACME, ADMIN, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
-
-EACH = 1000
+from tests.support.demo_data import ACME, ADMIN, JANE_OF_GLOBEX, JOHN_OF_ACME
+from tests.support.engine import EACH, Engine, submit, used
 
 
 @pytest.fixture
@@ -34,74 +30,9 @@ def budget(fresh_database: Urls) -> int:
     return limit
 
 
-def submit(url: str, prompts: int, *, estimate: int | None = -1) -> UUID:
-    execution_id = uuid4()
-    with connected(url) as connection:
-        connection.execute(
-            "INSERT INTO public.workflow_executions"
-            " (id, workflow_id, client_id, user_id, input_data, estimate_microusd)"
-            " VALUES (%s, %s, %s, %s, jsonb_build_object('prompts', %s::text[]), %s)",
-            [
-                execution_id,
-                WORKFLOW,
-                ACME,
-                JOHN_OF_ACME,
-                ["x"] * prompts,
-                prompts * EACH if estimate == -1 else estimate,
-            ],
-        )
-    return execution_id
-
-
 def reopen(tx: TenantTransaction, execution_id: UUID, each: int | None = EACH) -> ExecutionRun:
-    return executions.reopen_failed(
-        tx, execution_id, None, deadline_seconds=60, microusd_per_image=each
-    )
-
-
-def used(url: str) -> int:
-    with connected(url) as connection:
-        [row] = connection.execute(
-            "SELECT coalesce(sum(charged_microusd + reserved_microusd), 0)"
-            " FROM public.spend_ledger WHERE client_id = %s",
-            [ACME],
-        ).fetchall()
-    return int(row[0])
-
-
-class Engine:
-    """The steps of the engine, run by its login."""
-
-    def __init__(self, url: str) -> None:
-        self._connection = psycopg.connect(url, autocommit=True, row_factory=psycopg.rows.dict_row)
-
-    def fetch_all(self, query: str, **values: object) -> list[dict]:
-        cursor = self._connection.execute(query, values)
-        return cursor.fetchall() if cursor.description else []
-
-    def fetch_together(self, statements: Sequence[Statement]) -> list[list[dict]]:
-        with self._connection.transaction():
-            return [self.fetch_all(query, **values) for query, values in statements]
-
-    def start(self, execution_id: UUID, run: int = 0) -> None:
-        executions.start_execution(self, ExecutionRun(execution_id, run))
-        self._connection.execute(*batch_results.lay_out_prompts(execution_id))
-
-    def claim(self, execution_id: UUID, index: int, lease: float = 60) -> Claim:
-        claim = claim_in_turn(self, execution_id, index, lease)
-        assert isinstance(claim, Claim)
-        return claim
-
-    def paint(self, claim: Claim, cost: int | None, *, attempt: int | None = None) -> bool:
-        image = StoredImage("k", "image/png", 1, "0", 1, cost, attempt or claim.attempt, None)
-        return claims.complete_prompt(self, claim, image, None)
-
-    def end(self, execution_id: UUID, run: int = 0) -> dict:
-        [row] = self._connection.execute(*executions.end_execution(ExecutionRun(execution_id, run)))
-        return row
-
-    def close(self) -> None:
-        self._connection.close()
+    prices: Prices | None = None if each is None else {"other_size": each}
+    return executions.reopen_failed(tx, execution_id, None, deadline_seconds=60, prices=prices)
 
 
 @pytest.fixture

@@ -154,20 +154,22 @@ def test_rows_of_an_earlier_release_survive_the_bounds_of_the_ledger(
             shutil.copy(path, tmp_path)
     migrate.migrate(empty.migrator, directory=tmp_path)
     migrate.load_seed(empty.migrator)
-    query = (
+    negative = (
         "INSERT INTO public.spend_ledger (client_id, execution_id, month, charged_microusd)"
-        " SELECT id, gen_random_uuid(), '2026-11-01', {} FROM public.clients LIMIT 1"
+        " SELECT id, gen_random_uuid(), '2026-11-01', -5 FROM public.clients LIMIT 1"
     )
     with connected(empty.superuser) as connection:
-        connection.execute(query.format(-5).encode())
+        connection.execute(negative.encode())
     before = rows(empty, "SELECT * FROM public.spend_ledger ORDER BY id")
     migrate.migrate(empty.migrator)
     after = rows(empty, "SELECT * FROM public.spend_ledger ORDER BY id")
     # Later migrations add columns at the end.
     assert [row[: len(before[0])] for row in after] == before
+    query = "SELECT bool_and(prompt_index = batch_index) FROM public.workflow_batch_results"
+    assert rows(empty, query) == [(True,)]
     # The bound holds for every new row.
     with connected(empty.superuser) as connection, pytest.raises(psycopg.Error) as refused:
-        connection.execute(query.format(-5).encode())
+        connection.execute(negative.encode())
     assert refused.value.sqlstate == "23514"
 
 

@@ -146,7 +146,8 @@ def test_a_retry_uses_the_present_settings_if_asked(fresh_api: Api, worker: Work
     set_model(fresh_api, workflow_id, NEW)
     pro = MODELS[NEW]
     answer = retry(fresh_api, run, current_settings=True)
-    assert estimate(answer) == 2 * pro.cost_of(pro.usual("1K"))
+    # Each prompt has one token of two microusd.
+    assert estimate(answer) == 2 * (pro.cost_of(pro.usual("1K")) + 2)
     assert json.loads(answer.text)["model"] == NEW
     again = ExecutionRun(run.execution_id, 1)
     fail_all(worker, again)

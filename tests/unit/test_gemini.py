@@ -297,7 +297,7 @@ def test_references_go_first_and_in_order_then_the_prompt(api: Web) -> None:
         (picture("red", "WEBP"), "image/webp"),
         (b"\xff\xd8\xff\xfb\xef\xbe", "image/jpeg"),
     ]
-    paint("a mug", references=references, aspect_ratio="4:5", image_size="2K")
+    paint("a mug", references=references, aspect_ratio="4:5", image_size="2K", seed=7)
     [request] = api.requests
     assert re.fullmatch(rf"/v1(beta)?/models/{MODEL}:generateContent", request.path)
     headers = {name.lower(): value for name, value in request.headers.items()}
@@ -318,6 +318,7 @@ def test_references_go_first_and_in_order_then_the_prompt(api: Web) -> None:
     assert body["generationConfig"] == {
         "responseModalities": ["IMAGE"],
         "imageConfig": {"aspectRatio": "4:5", "imageSize": "2K"},
+        "seed": 7,
     }
 
 

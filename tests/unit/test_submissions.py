@@ -13,7 +13,7 @@ from masstock.limits import PROMPTS_LIMIT
 from masstock.schemas.requests import ExecutionCreate, PromptWithId
 from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services.storage import MAX_PROMPTS_BYTES, Uploads
-from masstock_api import submissions
+from masstock_api.checks import find_mistakes
 from masstock_api.prompt_lists.places import PromptList
 from masstock_api.prompt_lists.reading import IN_BODY, read_prompts
 from masstock_api.strict_json import MAX_MISTAKES
@@ -87,7 +87,7 @@ def test_a_list_over_the_limit_is_refused_without_reading_the_rest() -> None:
     prompts = read(b'"x"\n' * (MAX_PROMPTS_BYTES // 4))
     assert len(prompts) == PROMPTS_LIMIT + 1
     config = WorkflowConfig(workflow_type="nano_banana", model="m", max_prompts=PROMPTS_LIMIT)
-    found = submissions.find_mistakes(
+    found = find_mistakes(
         SUBMISSION,
         PromptList(prompts, IN_BODY),
         config,

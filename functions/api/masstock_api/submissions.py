@@ -1,40 +1,42 @@
 """Checks a submission against its workflow, estimates its cost and stores it as an execution."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from pydantic import ValidationError
-
-from masstock.catalogue.image_models import MODELS
+from masstock.catalogue.image_models import prompt_tokens
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
 from masstock.database.connection import Row
-from masstock.database.queries import clients, executions, workflows
+from masstock.database.queries import batch_results, clients, executions
 from masstock.database.tenants import TenantTransaction
-from masstock.errors import FieldError, ValidationFailed
-from masstock.limits import PROMPTS_LIMIT
+from masstock.errors import ValidationFailed
 from masstock.schemas.engine import ExecutionRun
 from masstock.schemas.requests import ExecutionCreate, PromptWithId
 from masstock.schemas.workflow_config import WorkflowConfig
-from masstock.services import sealing
 from masstock.services.lanes import lane_key
 from masstock.services.secret_store import read_secret
 from masstock.services.state_machine import StateMachine
 from masstock.services.storage import Uploads
-from masstock.services.webhooks import WebhookRefused, check_url
 from masstock.telemetry import logger
-from masstock_api import session, strict_json
-from masstock_api.estimates import Estimate, dearest_estimate, dearest_price
+from masstock_api import session
+from masstock_api.checks import (
+    active_config,
+    against_model,
+    find_mistakes,
+    images_of,
+    of_images,
+    retirement,
+    valid_config,
+)
+from masstock_api.estimates import Estimate, ImageKind, dearest_estimate, dearest_prices
 from masstock_api.prompt_lists.places import PromptList
 from masstock_api.prompt_lists.reading import read_prompts
-from masstock_api.references import store_references
 from masstock_api.request import Request
-from masstock_api.strict_json import MAX_MISTAKES
+from masstock_api.stored_form import input_data
 from masstock_api.writes import active_client, claim_id, client_named_by
 
-type Prompts = Sequence[str | PromptWithId]
 # Prompts that a dry run shows.
 SAMPLE = 5
 
@@ -74,8 +76,9 @@ def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]
         "client_id": checked.client_id,
         "model": checked.config.model,
         "fallback_model": checked.config.fallback_model,
-        "prompts": len(checked.prompts),
-        "sample_prompts": [text_of(prompt) for prompt in checked.prompts[:SAMPLE]],
+        "prompts": len(checked.listed.prompts),
+        "images": checked.images,
+        "sample_prompts": [text_of(prompt) for prompt in checked.listed.prompts[:SAMPLE]],
         "image_size": checked.image_size or DEFAULT_SIZE,
         "estimate_microusd": checked.estimate.standard,
         "estimates": {
@@ -109,16 +112,17 @@ def retry(
         active_client(tx, submitted["client_id"])
         if current_settings:
             executions.refresh_settings(tx, execution_id)
-            mistakes = _against_model(
+            mistakes = against_model(
                 config,
                 references=submitted["references"],
                 ratio=submitted["aspect_ratio"],
                 size=submitted["image_size"],
             )
+            mistakes += of_images(config, batch_results.list_own_settings(tx, execution_id))
         else:
             if submitted["settings"] is not None:
-                config = _valid_config(submitted["settings"])
-            mistakes = _retirement(config.model, of_submission=True)
+                config = valid_config(submitted["settings"])
+            mistakes = retirement(config.model, of_submission=True)
         if mistakes:
             raise ValidationFailed(mistakes)
         run = executions.reopen_failed(
@@ -126,7 +130,7 @@ def retry(
             execution_id,
             codes,
             deadline_seconds=session.settings().execution_deadline_seconds,
-            microusd_per_image=dearest_price(
+            prices=dearest_prices(
                 config.models,
                 submitted["image_size"] or DEFAULT_SIZE,
                 submitted["references"],
@@ -159,9 +163,10 @@ class Checked:
     client_id: UUID
     client: Row
     config: WorkflowConfig
-    prompts: Prompts
+    listed: PromptList
     aspect_ratio: str | None
     image_size: str | None
+    images: int
     estimate: Estimate
 
 
@@ -172,7 +177,6 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
     client = active_client(tx, client_id)
     settings = session.settings()
     listed = read_prompts(submission, client_id, Uploads(settings.uploads_bucket))
-    prompts = listed.prompts
     mistakes = find_mistakes(
         submission,
         listed,
@@ -183,138 +187,40 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
     if mistakes:
         raise ValidationFailed(mistakes)
     image_size = submission.image_size or config.image_size
+    images = _kinds_of_images(submission, listed, image_size or DEFAULT_SIZE)
     return Checked(
         client_id,
         client,
         config,
-        prompts,
+        listed,
         submission.aspect_ratio or config.aspect_ratio,
         image_size,
-        dearest_estimate(
-            config.models,
-            image_size,
-            len(submission.reference_images),
-            config.microusd_per_image,
-            [text_of(prompt) for prompt in prompts],
-        ),
+        images.total(),
+        dearest_estimate(config.models, config.microusd_per_image, images),
     )
 
 
-def active_config(tx: TenantTransaction, workflow_id: UUID) -> WorkflowConfig:
-    """The config of a workflow that executions may use. Raises ValidationFailed."""
-    found = workflows.fetch_active_config(tx, workflow_id)
-    if found is None:
-        raise ValidationFailed([FieldError("/workflow_id", "There is no such active workflow.")])
-    return _valid_config(found)
-
-
-def _valid_config(found: Mapping[str, Any]) -> WorkflowConfig:
-    try:
-        return WorkflowConfig.model_validate(found)
-    except ValidationError as error:
-        # An older version stored it, or a login of the database's owner.
-        place = strict_json.pointer(("config", *error.errors()[0]["loc"]))
-        detail = f"An administrator must correct the workflow: {place} is not valid."
-        raise ValidationFailed([FieldError("/workflow_id", detail)]) from error
+def _kinds_of_images(
+    submission: ExecutionCreate, listed: PromptList, size: str
+) -> Counter[ImageKind]:
+    """How many images of each kind are painted. `size` is that of prompts without an own one."""
+    kinds: Counter[ImageKind] = Counter()
+    references = len(submission.reference_images)
+    for prompt in listed.prompts:
+        tokens = prompt_tokens(text_of(prompt))
+        kind = ImageKind(size, references, tokens)
+        if not isinstance(prompt, str):
+            own = prompt.reference_images
+            kind = ImageKind(
+                prompt.image_size or size, references if own is None else len(own), tokens
+            )
+        kinds[kind] += images_of(submission, prompt)
+    return kinds
 
 
 def text_of(prompt: str | PromptWithId) -> str:
     """The text of a prompt."""
     return prompt if isinstance(prompt, str) else prompt.prompt
-
-
-def find_mistakes(
-    submission: ExecutionCreate,
-    listed: PromptList,
-    config: WorkflowConfig,
-    *,
-    has_platform_key: bool,
-    allow_private_webhooks: bool,
-) -> list[FieldError]:
-    """Everything in the submission that the workflow does not accept."""
-    mistakes: list[FieldError] = []
-    if (count := len(listed.prompts)) > (limit := min(config.max_prompts, PROMPTS_LIMIT)):
-        there_are = str(count) if count <= PROMPTS_LIMIT else f"more than {PROMPTS_LIMIT}"
-        detail = f"This workflow takes at most {limit} prompts; there are {there_are}."
-        mistakes.append(FieldError("/prompts", detail))
-    mistakes += _repeated_ids(listed)
-    if submission.api_key is None and (config.requires_api_key or not has_platform_key):
-        mistakes.append(FieldError("/api_key", "This workflow requires an api_key."))
-    if submission.lane is not None and submission.api_key is None:
-        mistakes.append(FieldError("/lane", "Name a lane only for an api_key of your own."))
-    if submission.fall_back_after_seconds is not None and config.fallback_model is None:
-        detail = "The workflow has no fallback_model."
-        mistakes.append(FieldError("/fall_back_after_seconds", detail))
-    if submission.webhook_url is not None:
-        try:
-            check_url(submission.webhook_url, allow_private=allow_private_webhooks)
-        except WebhookRefused as error:
-            mistakes.append(FieldError("/webhook_url", str(error)))
-    if submission.reference_images and not config.supports_reference_images:
-        detail = "This workflow does not support reference images."
-        mistakes.append(FieldError("/reference_images", detail))
-    return mistakes + _against_model(
-        config,
-        references=len(submission.reference_images),
-        ratio=submission.aspect_ratio or config.aspect_ratio,
-        size=submission.image_size or config.image_size,
-    )
-
-
-def _repeated_ids(listed: PromptList) -> list[FieldError]:
-    seen: dict[str, int] = {}
-    repeated: list[FieldError] = []
-    for position, prompt in enumerate(listed.prompts):
-        if isinstance(prompt, str) or prompt.custom_id is None:
-            continue
-        if (first := seen.setdefault(prompt.custom_id, position)) != position:
-            repeated.append(listed.places.repeated(position, first, prompt.custom_id))
-    return repeated[:MAX_MISTAKES]
-
-
-def _against_model(
-    config: WorkflowConfig, *, references: int, ratio: str | None, size: str | None
-) -> list[FieldError]:
-    """Everything that the model or its fallback cannot do. A model outside the catalogue is not
-    checked."""
-    return [
-        mistake
-        for name in config.models
-        if name in MODELS
-        for mistake in _against_one_model(name, references, ratio, size)
-    ]
-
-
-def _against_one_model(
-    name: str, references: int, ratio: str | None, size: str | None
-) -> list[FieldError]:
-    model = MODELS[name]
-    mistakes = _retirement(name)
-    if references > model.max_reference_images:
-        detail = f"{name} takes at most {model.max_reference_images} reference images."
-        mistakes.append(FieldError("/reference_images", detail))
-    if ratio is not None and ratio not in model.aspect_ratios:
-        detail = f"{name} supports {', '.join(model.aspect_ratios)}."
-        mistakes.append(FieldError("/aspect_ratio", detail))
-    if size is not None and size not in model.image_tokens:
-        detail = f"{name} supports {', '.join(model.image_tokens)}."
-        mistakes.append(FieldError("/image_size", detail))
-    return mistakes
-
-
-def _retirement(name: str, *, of_submission: bool = False) -> list[FieldError]:
-    """The mistake of using a model that is known to be off. `of_submission` says that the settings
-    of an earlier submission name it."""
-    model = MODELS.get(name)
-    if model is None or model.retired_on is None or model.retired_on > datetime.now(UTC).date():
-        return []
-    detail = (
-        f"The workflow's model {name} was retired on {model.retired_on}; an administrator can "
-        f"replace it by {model.successor}."
-    )
-    if of_submission:
-        detail += " Then retry with current_settings."
-    return [FieldError("/workflow_id", detail)]
 
 
 # --- storing -------------------------------------------------------------------------------------
@@ -335,9 +241,10 @@ def _insert(
         workflow_id=submission.workflow_id,
         client_id=checked.client_id,
         user_id=tx.caller.user_id,
+        name=submission.name,
         input_data=input_data(
             submission,
-            checked.prompts,
+            checked.listed,
             client_id=checked.client_id,
             execution_id=execution_id,
             uploads=Uploads(settings.uploads_bucket),
@@ -355,43 +262,7 @@ def _insert(
         deadline_seconds=submission.deadline_seconds or settings.execution_deadline_seconds,
         deadline_is_fixed=submission.deadline_seconds is not None,
         estimate_microusd=checked.estimate.standard,
+        prices=checked.estimate.prices,
         webhook_url=submission.webhook_url or checked.client["webhook_url"],
         webhook_secret_version=checked.client["webhook_secret_version"],
     )
-
-
-def input_data(
-    submission: ExecutionCreate,
-    prompts: Prompts,
-    *,
-    client_id: UUID,
-    execution_id: UUID,
-    uploads: Uploads,
-    sealing_keys: str,
-    aspect_ratio: str | None = None,
-    image_size: str | None = None,
-    dry_run: bool = False,
-) -> Mapping[str, Any]:
-    """The stored form of a submission: reference images as keys, the API key sealed. Raises
-    ValidationFailed for an invalid reference image."""
-    stored: dict[str, Any] = {
-        "prompts": [
-            prompt if isinstance(prompt, str) else prompt.model_dump(exclude_none=True)
-            for prompt in prompts
-        ]
-    }
-    if submission.reference_images:
-        references = store_references(
-            submission.reference_images, client_id, uploads, dry_run=dry_run
-        )
-        stored["reference_images"] = [key for key, _ in references]
-        stored["reference_etags"] = [etag for _, etag in references]
-    if aspect_ratio is not None:
-        stored["aspect_ratio"] = aspect_ratio
-    if image_size is not None:
-        stored["image_size"] = image_size
-    if submission.fall_back_after_seconds is not None:
-        stored["fall_back_after_seconds"] = submission.fall_back_after_seconds
-    if submission.api_key is not None:
-        stored["api_key"] = sealing.seal(submission.api_key, client_id, execution_id, sealing_keys)
-    return stored

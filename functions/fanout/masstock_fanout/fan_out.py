@@ -1,8 +1,8 @@
-"""Marks an execution as processing and inserts one row per prompt."""
+"""Marks an execution as processing and inserts one row per image."""
 
 from typing import cast
 
-from masstock.database.queries import batch_results, executions
+from masstock.database.queries import batch_results, executions, layout
 from masstock.database.queries.batch_results import Unfinished
 from masstock.database.worker import Worker
 from masstock.schemas.engine import Batch, ExecutionRun
@@ -21,7 +21,7 @@ def fan_out(worker: Worker, run: ExecutionRun, settings: FanoutSettings) -> Batc
         return NOTHING_TO_DO
     _, rows = worker.fetch_together(
         [
-            batch_results.lay_out_prompts(run.execution_id),
+            layout.lay_out_images(run.execution_id),
             batch_results.list_unfinished(run.execution_id),
         ]
     )

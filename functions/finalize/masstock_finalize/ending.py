@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from masstock.database.queries import batch_results, executions, webhook_deliveries
+from masstock.database.queries import batch_results, executions, layout, webhook_deliveries
 from masstock.database.queries.executions import EndedExecution
 from masstock.database.worker import Worker
 from masstock.errors import Outcome
@@ -17,7 +17,7 @@ def end_run(worker: Worker, run: ExecutionRun, reason: Outcome) -> tuple[str, bo
     *_, ended, deliveries = worker.fetch_together(
         [
             executions.lock_execution(run),
-            batch_results.lay_out_prompts(run.execution_id),
+            layout.lay_out_images(run.execution_id),
             batch_results.fail_unfinished(run.execution_id, run.run, reason),
             executions.end_execution(run),
             webhook_deliveries.enqueue_delivery(run),

@@ -188,6 +188,7 @@ def _request(claim: Claim, settings: GenerateSettings) -> PaintRequest:
         references=references,
         aspect_ratio=claim.aspect_ratio,
         image_size=claim.image_size,
+        seed=claim.seed,
         timeout_seconds=settings.model_timeout_seconds,
     )
 

@@ -24,6 +24,7 @@ class PaintRequest:
     aspect_ratio: str | None
     image_size: str | None
     timeout_seconds: float
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ def _send(request: PaintRequest) -> None:
                 ),
                 response_modalities=["IMAGE"],
                 image_config=None if is_default else image_config,
+                seed=request.seed,
                 # Else the SDK sends further paid requests by itself (google-genai 3.4.0).
                 automatic_continuation=False,
             ),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from typing import TypedDict
 
 # The provider of the models that are not listed.
 DEFAULT_PROVIDER = "gemini"
@@ -169,6 +170,35 @@ def list_price(name: str, size: str, references: int, configured: object) -> int
     if model is None:
         return own_price(configured)
     return model.cost_of(model.usual(size, references))
+
+
+class Prices(TypedDict, total=False):
+    """Prices of one image in microusd, as app.image_price of the database reads them: by size, and
+    for each token of the prompt and each reference image."""
+
+    sizes: dict[str, float]
+    other_size: float
+    token: float
+    reference: float
+
+
+def prices_of(name: str, configured: object) -> Prices | None:
+    """The list prices of a model. None if no price is known."""
+    model = MODELS.get(name)
+    if model is None:
+        price = own_price(configured)
+        return None if price is None else {"other_size": price}
+    thinking = model.text_price * model.thinking_tokens
+    sizes = {
+        size: float(thinking + model.image_price * tokens)
+        for size, tokens in model.image_tokens.items()
+    }
+    return {
+        "sizes": sizes,
+        "other_size": max(sizes.values()),
+        "token": float(model.input_price),
+        "reference": float(model.input_price * model.reference_tokens),
+    }
 
 
 def cost_microusd(

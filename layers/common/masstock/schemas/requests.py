@@ -4,6 +4,7 @@ Only routes that read a body import this module. Postgres builds the bodies of a
 `masstock.schemas.responses` describes them.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -16,15 +17,21 @@ from pydantic import (
     Field,
     StringConstraints,
     Tag,
+    field_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from masstock.limits import PROMPTS_LIMIT
+from masstock.limits import IMAGES_PER_PROMPT_LIMIT, PROMPTS_LIMIT
 from masstock.schemas.workflow_config import RATIO_PATTERN, WHOLE, ImageSize, WorkflowConfig
 
 PROMPT_LENGTH = 10_000
 # The database has the same limit (0033).
 MAX_DEADLINE_SECONDS = 72 * 3600
+# Of one prompt.
+MAX_REFERENCES = 14
+METADATA_BYTES = 4096
+# The largest seed of Gemini, less what the last image of a prompt adds.
+MAX_SEED = 2**31 - IMAGES_PER_PROMPT_LIMIT
 
 
 # Spaces and control characters. Not \s, which differs between dialects of regular expressions.
@@ -79,6 +86,16 @@ FutureTime = Annotated[datetime, BeforeValidator(_future)]
 # Not strict: JSON has UUIDs as strings, which strict mode refuses.
 Id = Annotated[UUID, Field(strict=False)]
 CustomId = Annotated[str, _text(200)]
+AspectRatio = Annotated[
+    str,
+    Field(
+        pattern=RATIO_PATTERN,
+        description="Ratio of width to height of the images, if the model supports it.",
+        examples=["16:9"],
+    ),
+]
+ImagesPerPrompt = Annotated[int, Field(ge=1, le=IMAGES_PER_PROMPT_LIMIT), WHOLE]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE]
 WebhookUrl = Annotated[
     str,
     StringConstraints(min_length=1, max_length=2000, pattern=r"^https?://[\x21-\x7e]+$"),
@@ -245,11 +262,39 @@ class SupportTicketUpdate(RequestBody):
 
 
 class PromptWithId(RequestBody):
-    """A prompt with the caller's own name for it, which is unique in the execution. The result
-    has the same `custom_id`."""
+    """A prompt with settings of its own. The execution's settings are the defaults."""
 
     prompt: Prompt
-    custom_id: CustomId | None = None
+    custom_id: CustomId | None = Field(
+        default=None,
+        description="Your own name for the prompt, unique in the execution. Its results have it.",
+    )
+    aspect_ratio: AspectRatio | None = None
+    image_size: ImageSize | None = None
+    reference_images: list[str] | None = Field(
+        default=None,
+        max_length=MAX_REFERENCES,
+        description="Replaces the execution's reference images; an empty list means none.",
+    )
+    images: ImagesPerPrompt | None = Field(
+        default=None, description="How many images to paint of this prompt."
+    )
+    seed: Seed | None = Field(default=None, description="Image k is painted with seed + k.")
+    metadata: dict[str, Any] | None = Field(
+        default=None,
+        description="Data of your own, at most 4 KB of JSON. The results have it as "
+        "`prompt_metadata`.",
+    )
+
+    @field_validator("metadata")
+    @classmethod
+    def _small(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None and len(json.dumps(value, separators=(",", ":"))) > METADATA_BYTES:
+            # ASCII escapes are longer than UTF-8.
+            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            if len(text.encode(errors="replace")) > METADATA_BYTES:
+                raise PydanticCustomError("too_long", "Send at most 4 KB of metadata.")
+        return value
 
 
 def _form_of_prompt(value: object) -> str:
@@ -270,6 +315,7 @@ class ExecutionCreate(RequestBody):
 
     workflow_id: Id
     client_id: Id | None = ForAdmins
+    name: Name | None = Field(default=None, description="A name for people; lists show it.")
     prompts: list[SubmittedPrompt] | None = Field(
         default=None,
         min_length=1,
@@ -305,7 +351,7 @@ class ExecutionCreate(RequestBody):
     )
     reference_images: list[str] = Field(
         default_factory=list,
-        max_length=14,
+        max_length=MAX_REFERENCES,
         description="Base64 or data URLs of PNG, JPEG or WebP images (2 MB in total), or keys of "
         "uploads. All together may have 15 MB. Only for a workflow that supports reference images.",
     )
@@ -313,14 +359,19 @@ class ExecutionCreate(RequestBody):
         default=None,
         description="API key of the image model. It is stored encrypted, never returned.",
     )
-    aspect_ratio: str | None = Field(
-        default=None,
-        pattern=RATIO_PATTERN,
-        description="Ratio of width to height of the images, if the model supports it.",
-        examples=["16:9"],
-    )
+    aspect_ratio: AspectRatio | None = None
     image_size: ImageSize | None = Field(
         default=None, description="Size of the images, if the model supports it; 1K by default."
+    )
+    images_per_prompt: ImagesPerPrompt | None = Field(
+        default=None,
+        description="How many images to paint of each prompt; 1 by default. An execution has at "
+        "most 10,000 images.",
+    )
+    seed: Seed | None = Field(
+        default=None,
+        description="Seed of each prompt. Image k of a prompt is painted with seed + k. By default "
+        "the model chooses.",
     )
     webhook_url: WebhookUrl | None = Field(
         default=None, description="Replaces the client's own `webhook_url`."

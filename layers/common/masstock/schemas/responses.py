@@ -4,7 +4,7 @@ Tests compare them with real answers.
 """
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -127,10 +127,17 @@ class SupportTicket(Resource):
 
 
 class NamedPrompt(Resource):
-    """A prompt with the caller's own name for it."""
+    """A prompt with settings of its own, as submitted."""
 
     prompt: str
     custom_id: str | None = None
+    aspect_ratio: str | None = None
+    image_size: str | None = None
+    reference_images: list[str] | None = Field(default=None, description="Keys.")
+    reference_etags: list[str] | None = Field(default=None, description="ETags at submission.")
+    images: int | None = None
+    seed: int | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class InputData(Resource):
@@ -148,6 +155,8 @@ class InputData(Resource):
     )
     aspect_ratio: str | None = None
     image_size: str | None = None
+    images_per_prompt: int | None = None
+    seed: int | None = None
     fall_back_after_seconds: int | None = None
 
 
@@ -163,12 +172,16 @@ class OutputData(Resource):
 
 
 class Progress(Resource):
-    """Numbers of prompts by status."""
+    """Numbers of images by status. `total` is `successful` + `failed` + `processing`."""
 
     successful: Count
     failed: Count
     total: Count
-    processing: Count = Field(description="Prompts that are not finished.")
+    processing: Count = Field(description="Images that are not finished. The rest are parts of it.")
+    waiting: Count = Field(description="Nobody is painting them now.")
+    submitted: Count = Field(description="A job of the provider has them.")
+    painted_by_provider: Count = Field(description="A job of the provider has painted them.")
+    paused: Count = Field(description="They wait for the caller.")
 
 
 class ExecutionSummary(Resource):
@@ -178,6 +191,7 @@ class ExecutionSummary(Resource):
     workflow_id: UUID
     client_id: UUID
     user_id: UUID
+    name: str | None = Field(description="The caller's name for it.")
     status: ExecutionStatus
     output_data: OutputData | None = Field(description="Null until the execution has ended.")
     started_at: datetime | None = Field(description="When processing started; null before.")
@@ -188,6 +202,8 @@ class ExecutionSummary(Resource):
     created_at: CreatedAt
     deadline_at: datetime | None = Field(description="When unfinished prompts fail.")
     prompt_count: Count = Field(description="Number of submitted prompts.")
+    image_count: Count = Field(description="Number of images that they ask for.")
+    progress: Progress
     estimate_microusd: Count | None = Field(
         description="Expected cost, in millionths of a US dollar; null if unknown."
     )
@@ -199,16 +215,16 @@ class ExecutionSummary(Resource):
         "replaced that one."
     )
     image_size: str
+    images_per_prompt: Count
     workflow_name: str | None
     user_name: str | None = Field(description="Null if the caller cannot see the user.")
     client_name: str | None
 
 
 class Execution(ExecutionSummary):
-    """An execution with its input and progress."""
+    """An execution with its input."""
 
     input_data: InputData
-    progress: Progress
     pace: "Pace"
     webhook_url: str | None = Field(description="URL that gets a message at the end.")
     webhook_delivered_at: datetime | None = Field(description="Null if not yet delivered.")
@@ -261,6 +277,7 @@ class Estimate(Resource):
         description="Replaces the model if it is gone. The estimate is that of the dearer one."
     )
     prompts: Count = Field(description="Number of prompts.")
+    images: Count = Field(description="Number of images.")
     sample_prompts: list[str] = Field(description="The first five prompts, as they are painted.")
     estimate_microusd: Count | None = Field(
         description="Expected cost in millionths of a US dollar; null if unknown."
@@ -316,14 +333,18 @@ class ImageModel(Resource):
 
 
 class BatchResult(Resource):
-    """One prompt with its image or outcome."""
+    """One image of a prompt, or its outcome."""
 
     id: UUID
     execution_id: UUID
     client_id: UUID
-    batch_index: Count = Field(description="Position of the prompt in the submission, from 0.")
+    batch_index: Count = Field(description="Position of the image in the execution, from 0.")
+    prompt_index: Count = Field(description="Position of the prompt in the submission, from 0.")
+    image_index: Count = Field(description="Number among the images of its prompt, from 0.")
     prompt_text: str
     custom_id: str | None = Field(description="The caller's own name for the prompt.")
+    prompt_metadata: dict[str, Any] | None = Field(description="The prompt's `metadata`.")
+    seed: Count | None = Field(description="The seed that was sent to the model.")
     status: ResultStatus
     result_url: str | None = Field(
         description="URL of the image. It needs no token. It is valid for 15 minutes after this "

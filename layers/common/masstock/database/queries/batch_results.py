@@ -1,6 +1,6 @@
 """Statements on workflow_batch_results."""
 
-from typing import TypedDict
+from typing import TypedDict, cast
 from uuid import UUID
 
 from masstock.database.connection import Executor, Row, Statement
@@ -26,7 +26,9 @@ def list_results(
         """
         WITH candidates AS (
             SELECT c.*, row_number() OVER in_order AS position,
-                sum(octet_length(to_json(c.prompt_text)::text)) OVER in_order AS bytes_so_far
+                sum(octet_length(to_json(c.prompt_text)::text)
+                    + coalesce(octet_length(c.prompt_metadata::text), 0)
+                ) OVER in_order AS bytes_so_far
             FROM (
                 SELECT * FROM public.workflow_batch_results r
                 WHERE r.execution_id = %(execution_id)s AND r.batch_index > %(after)s
@@ -39,7 +41,8 @@ def list_results(
             WHERE position = 1 OR (position <= %(limit)s AND bytes_so_far <= %(max_bytes)s)
         )
         SELECT (SELECT count(*) FROM candidates) > (SELECT count(*) FROM page) AS more_follow,
-            p.id, p.execution_id, p.client_id, p.batch_index, p.prompt_text, p.custom_id,
+            p.id, p.execution_id, p.client_id, p.batch_index, p.prompt_index, p.image_index,
+            p.prompt_text, p.custom_id, p.prompt_metadata, p.seed,
             p.status, p.result_url, p.result_storage_path, p.error_code, p.error_message,
             CASE WHEN p.status = 'failed'
                  THEN coalesce(p.error_code = ANY(%(retryable_codes)s), false) END AS retryable,
@@ -73,36 +76,35 @@ def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Ro
     )
 
 
-# --- as the engine -----------------------------------------------------------------------------
+class OwnSettings(TypedDict):
+    """Settings of an image that differ from its execution's."""
+
+    batch_index: int
+    aspect_ratio: str | None
+    image_size: str | None
+    references: int
 
 
-def lay_out_prompts(execution_id: UUID) -> Statement:
-    """Inserts one row per prompt of a live execution. Existing rows stay unchanged. Accepts any
-    JSON, so that an execution that was inserted without the api also ends. Malformed items are
-    stored as their JSON text. A value that is not a list yields no rows. A repeated custom_id is
-    inserted once."""
-    return (
+def list_own_settings(tx: Executor, execution_id: UUID) -> list[OwnSettings]:
+    """The different settings that failed prompts have of their own, each with its first image."""
+    rows = tx.fetch_all(
         """
-        INSERT INTO public.workflow_batch_results
-            (execution_id, client_id, batch_index, prompt_text, custom_id)
-        SELECT e.id, e.client_id, p.position - 1,
-            CASE
-                WHEN jsonb_typeof(p.item) = 'string' THEN p.item #>> '{}'
-                WHEN jsonb_typeof(p.item -> 'prompt') = 'string' THEN p.item ->> 'prompt'
-                ELSE p.item::text END,
-            -- custom_id has an index, whose entries have at most about 2,700 bytes.
-            CASE WHEN jsonb_typeof(p.item -> 'custom_id') = 'string'
-                 THEN left(p.item ->> 'custom_id', 200) END
-        FROM public.workflow_executions e,
-            jsonb_array_elements(
-                CASE jsonb_typeof(e.input_data -> 'prompts')
-                    WHEN 'array' THEN e.input_data -> 'prompts' ELSE '[]' END
-            ) WITH ORDINALITY AS p (item, position)
-        WHERE e.id = %(id)s AND e.status IN ('pending', 'processing')
-        ON CONFLICT DO NOTHING
+        SELECT min(r.batch_index) AS batch_index, s.aspect_ratio, s.image_size, s."references"
+        FROM public.workflow_batch_results r, LATERAL (
+            SELECT r.asked ->> 'aspect_ratio' AS aspect_ratio,
+                r.asked ->> 'image_size' AS image_size,
+                CASE jsonb_typeof(r.asked -> 'reference_images')
+                    WHEN 'array' THEN jsonb_array_length(r.asked -> 'reference_images')
+                    ELSE 0 END AS "references") AS s
+        WHERE r.execution_id = %(execution_id)s AND r.status = 'failed' AND r.asked IS NOT NULL
+        GROUP BY s.aspect_ratio, s.image_size, s."references"
         """,
-        {"id": execution_id},
+        execution_id=execution_id,
     )
+    return cast(list[OwnSettings], rows)
+
+
+# --- as the engine -----------------------------------------------------------------------------
 
 
 class Unfinished(TypedDict):

@@ -35,9 +35,10 @@ class Claim:
     api_key: str | None
     aspect_ratio: str | None
     image_size: str | None
+    seed: int | None
     config: dict[str, Any]
     workflow_id: UUID
-    # The month whose budget pays, and the reservation for this prompt.
+    # The month whose budget pays, and the reservation for this image.
     spend_month: date
     reserved_microusd: int
     # The lane that granted the call, when it did, and its successes at the prompt's last refusal.
@@ -90,7 +91,7 @@ _CLAIM: LiteralString = """
     WITH execution AS (
         SELECT e.id, e.client_id, e.workflow_id, e.input_settings, e.spend_month, e.lane_key,
             coalesce(e.settings, w.config) AS config,
-            coalesce(e.estimate_microusd / nullif(e.prompt_count, 0), 0) AS reserved_microusd,
+            e.estimate_microusd / nullif(e.prompt_count, 0) AS equal_part,
             CASE WHEN e.deadline_is_fixed
                  THEN extract(epoch FROM e.deadline_at - now())::float8 END AS seconds_left
         FROM public.workflow_executions e, public.workflows w
@@ -119,9 +120,10 @@ _CLAIM: LiteralString = """
         FROM free e, lane
         WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s AND lane.granted
         RETURNING r.attempts, r.failures, r.throttles, r.created_at, r.prompt_text,
+            coalesce(r.asked, e.input_settings) AS asked, r.seed,
+            coalesce(r.reserved_microusd, e.equal_part, 0) AS reserved_microusd,
             r.lane_successes, r.probes, lane.granted_at, e.client_id, e.workflow_id,
-            e.input_settings, e.spend_month, e.reserved_microusd, e.config, e.lane_id,
-            e.seconds_left
+            e.input_settings, e.spend_month, e.config, e.lane_id, e.seconds_left
     )
     SELECT claimed.*, lane.wait_seconds, lane.limited_by, lane.gives_up, (
         SELECT f.config ->> 'model' FROM free f, LATERAL app.lane_state(f.lane_id) AS state
@@ -169,7 +171,7 @@ def claim_prompt(
 
 
 def _claim_of(execution_id: UUID, batch_index: int, row: Row) -> Claim:
-    settings = row["input_settings"]
+    asked = row["asked"]
     return Claim(
         execution_id=execution_id,
         batch_index=batch_index,
@@ -179,10 +181,11 @@ def _claim_of(execution_id: UUID, batch_index: int, row: Row) -> Claim:
         created_at=row["created_at"],
         client_id=row["client_id"],
         prompt=row["prompt_text"],
-        references=_references(settings),
-        api_key=_text(settings.get("api_key")),
-        aspect_ratio=_text(settings.get("aspect_ratio")),
-        image_size=_text(settings.get("image_size")),
+        references=_references(asked),
+        api_key=_text(row["input_settings"].get("api_key")),
+        aspect_ratio=_text(asked.get("aspect_ratio")),
+        image_size=_text(asked.get("image_size")),
+        seed=row["seed"],
         config=row["config"],
         workflow_id=row["workflow_id"],
         spend_month=row["spend_month"],

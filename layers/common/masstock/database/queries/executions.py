@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -12,6 +12,9 @@ from masstock.database.connection import Executor, Statement, Versioned
 from masstock.database.queries.keyset import Page, lines_of
 from masstock.errors import Cancelled, Conflict, InvalidRequest, NotFound
 from masstock.schemas.engine import ExecutionRun
+
+if TYPE_CHECKING:
+    from masstock.catalogue.image_models import Prices
 
 # A statement's time begins when its first bytes arrive. The login's 25 s would end a large list on
 # a slow connection, so the api's own timeout of 28 s is the limit for such a statement.
@@ -30,11 +33,13 @@ def insert_execution(
     workflow_id: UUID,
     client_id: UUID,
     user_id: UUID,
+    name: str | None,
     input_data: Mapping[str, Any],
     lane_key: UUID | None,
     deadline_seconds: int,
     deadline_is_fixed: bool,
     estimate_microusd: int | None,
+    prices: "Prices | None",
     webhook_url: str | None,
     webhook_secret_version: int,
 ) -> None:
@@ -48,19 +53,22 @@ def insert_execution(
     tx.fetch_all(
         """
         INSERT INTO public.workflow_executions
-            (id, workflow_id, client_id, user_id, input_data, deadline_at, estimate_microusd,
-             webhook_url, webhook_secret_version, lane_key, deadline_is_fixed)
-        VALUES (%(id)s, %(workflow_id)s, %(client_id)s, %(user_id)s, %(input_data)s,
+            (id, workflow_id, client_id, user_id, name, input_data, deadline_at, estimate_microusd,
+             prices, webhook_url, webhook_secret_version, lane_key, deadline_is_fixed)
+        VALUES (%(id)s, %(workflow_id)s, %(client_id)s, %(user_id)s, %(name)s, %(input_data)s,
                 now() + make_interval(secs => %(deadline_seconds)s), %(estimate_microusd)s,
+                %(prices)s,
                 %(webhook_url)s, %(webhook_secret_version)s, %(lane_key)s, %(deadline_is_fixed)s)
         """,
         id=execution_id,
         workflow_id=workflow_id,
         client_id=client_id,
         user_id=user_id,
+        name=name,
         input_data=Jsonb(content, dumps=bytes),
         deadline_seconds=deadline_seconds,
         estimate_microusd=estimate_microusd,
+        prices=None if prices is None else Jsonb(prices),
         webhook_url=webhook_url,
         webhook_secret_version=webhook_secret_version,
         lane_key=lane_key,
@@ -87,27 +95,19 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
         SELECT row_to_json(x)::text AS json, app.pace(x.id)::text AS pace FROM (
             SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status,
                 CASE WHEN e.input_bytes <= %(max_bytes)s THEN e.input_data ELSE e.input_settings
-                END - 'api_key' AS input_data, e.prompt_count, e.output_data, e.started_at,
+                END - 'api_key' AS input_data, e.name, e.prompt_count, e.image_count,
+                e.output_data, e.started_at,
                 e.completed_at, e.duration_seconds, e.error_code, e.error_message, e.created_at,
                 e.deadline_at, e.estimate_microusd, e.cost_microusd, e.webhook_url,
                 e.settings ->> 'model' AS model,
                 coalesce(e.input_settings ->> 'image_size', %(default_size)s) AS image_size,
+                app.images_of(NULL, e.input_settings -> 'images_per_prompt') AS images_per_prompt,
                 d.delivered_at AS webhook_delivered_at, d.error_message AS webhook_error,
                 (SELECT w.name FROM app.workflow_names w WHERE w.id = e.workflow_id)
                     AS workflow_name,
                 (SELECT p.name FROM app.people p WHERE p.id = e.user_id) AS user_name,
                 (SELECT c.name FROM public.clients c WHERE c.id = e.client_id) AS client_name,
-                (SELECT json_build_object(
-                    'total', t.total, 'successful', r.successful, 'failed', r.failed,
-                    'processing', t.total - r.successful - r.failed)
-                 FROM (SELECT count(*) FILTER (WHERE b.status = 'completed') AS successful,
-                              count(*) FILTER (WHERE b.status = 'failed') AS failed,
-                              count(*) AS laid_out
-                       FROM public.workflow_batch_results b WHERE b.execution_id = e.id) r,
-                 -- After the end no prompt is processing, even if fewer rows were inserted.
-                 LATERAL (SELECT CASE WHEN e.status IN ('completed', 'failed') THEN r.laid_out
-                          ELSE greatest(e.prompt_count, r.laid_out) END AS total) t
-                ) AS progress
+                app.progress(e.id, e.status, e.image_count, e.output_data) AS progress
             FROM public.workflow_executions e
             LEFT JOIN public.webhook_deliveries d ON d.execution_id = e.id AND d.run = e.run
             WHERE e.id = %(id)s
@@ -127,11 +127,13 @@ def list_executions(tx: Executor, page: Page) -> list[str]:
     rows = tx.fetch_all(
         """
         WITH page AS MATERIALIZED (
-            SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status, e.prompt_count,
-                e.output_data, e.started_at, e.completed_at, e.duration_seconds, e.error_code,
+            SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.name, e.status, e.prompt_count,
+                e.image_count, e.output_data, e.started_at, e.completed_at, e.duration_seconds,
+                e.error_code,
                 e.error_message, e.created_at, e.deadline_at, e.estimate_microusd,
                 e.cost_microusd, e.settings ->> 'model' AS model,
-                coalesce(e.input_settings ->> 'image_size', %(default_size)s) AS image_size
+                coalesce(e.input_settings ->> 'image_size', %(default_size)s) AS image_size,
+                app.images_of(NULL, e.input_settings -> 'images_per_prompt') AS images_per_prompt
             FROM public.workflow_executions e
             WHERE (%(status)s::text IS NULL OR e.status = %(status)s)
               AND (%(workflow_id)s::uuid IS NULL OR e.workflow_id = %(workflow_id)s)
@@ -144,13 +146,14 @@ def list_executions(tx: Executor, page: Page) -> list[str]:
             LIMIT (SELECT %(limit)s::integer)
         )
         SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
-            SELECT page.*,
-                (SELECT w.name FROM app.workflow_names w WHERE w.id = page.workflow_id)
+            SELECT e.*,
+                (SELECT w.name FROM app.workflow_names w WHERE w.id = e.workflow_id)
                     AS workflow_name,
-                (SELECT p.name FROM app.people p WHERE p.id = page.user_id) AS user_name,
-                (SELECT c.name FROM public.clients c WHERE c.id = page.client_id) AS client_name
-            FROM page
-            ORDER BY page.created_at DESC, page.id DESC
+                (SELECT p.name FROM app.people p WHERE p.id = e.user_id) AS user_name,
+                (SELECT c.name FROM public.clients c WHERE c.id = e.client_id) AS client_name,
+                app.progress(e.id, e.status, e.image_count, e.output_data) AS progress
+            FROM page e
+            ORDER BY e.created_at DESC, e.id DESC
         ) x
         """,
         default_size=DEFAULT_SIZE,
@@ -213,20 +216,20 @@ def reopen_failed(
     codes: list[str] | None,
     *,
     deadline_seconds: int,
-    microusd_per_image: int | None,
+    prices: "Prices | None",
 ) -> ExecutionRun:
     """Reopens the failed prompts of an ended execution, or those with the given codes, and reserves
-    the price of each. Returns the run to start. Raises NotFound; SQLSTATE MS402 if the budget does
+    each at `prices`. Returns the run to start. Raises NotFound; SQLSTATE MS402 if the budget does
     not suffice, MS409 if the execution has not ended or no prompt can be reopened."""
     [row] = tx.fetch_all(
         """
         SELECT app.reopen_failed(
-            %(id)s, %(codes)s, %(deadline_seconds)s, %(microusd_per_image)s::bigint) AS run
+            %(id)s, %(codes)s, %(deadline_seconds)s, %(prices)s::jsonb) AS run
         """,
         id=execution_id,
         codes=codes,
         deadline_seconds=deadline_seconds,
-        microusd_per_image=microusd_per_image,
+        prices=None if prices is None else Jsonb(prices),
     )
     if row["run"] is None:
         raise NotFound
