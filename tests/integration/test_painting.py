@@ -29,7 +29,7 @@ from masstock.errors import (
     StorageUnavailable,
 )
 from masstock.schemas.engine import ExecutionRun
-from masstock.services import s3_client, storage
+from masstock.services import s3_client
 from masstock.settings import FanoutSettings, GenerateSettings
 from masstock_fanout import fan_out
 from masstock_generate import painting
@@ -209,7 +209,7 @@ def test_an_image_that_cannot_be_stored_in_time_is_charged_and_counted(
 ) -> None:
     s3.refusing.set()
     # A second more than a call of the model needs.
-    lease = MODEL_SECONDS + storage.REQUEST_SECONDS + RECORD_SECONDS + MARGIN_SECONDS + 1
+    lease = MODEL_SECONDS + s3_client.REQUEST_SECONDS + RECORD_SECONDS + MARGIN_SECONDS + 1
     for attempt in range(1, 5):
         with pytest.raises(StorageUnavailable):
             settle(worker, claim(worker, run), settings, lease)
@@ -390,7 +390,7 @@ def test_a_spoilt_cost_of_a_stored_image_becomes_the_list_price(
 def test_no_call_begins_whose_image_could_not_be_stored(
     database: Urls, worker: Worker, settings: GenerateSettings, model: Model, run: ExecutionRun
 ) -> None:
-    too_short = MODEL_SECONDS + storage.REQUEST_SECONDS + RECORD_SECONDS + MARGIN_SECONDS
+    too_short = MODEL_SECONDS + s3_client.REQUEST_SECONDS + RECORD_SECONDS + MARGIN_SECONDS
     with pytest.raises(StorageUnavailable):
         settle(worker, claim(worker, run), settings, too_short)
     assert model.calls == 0
