@@ -2145,6 +2145,7 @@ CREATE TABLE public.workflow_batch_results (
     seed integer,
     prompt_metadata jsonb,
     reserved_microusd bigint,
+    has_thumbnail boolean DEFAULT false NOT NULL,
     CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
     CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -2181,6 +2182,8 @@ COMMENT ON COLUMN public.workflow_batch_results.image_index IS 'Number of the im
 COMMENT ON COLUMN public.workflow_batch_results.asked IS 'Ratio, size and reference images of a prompt that has own ones. NULL: those of the execution.';
 
 COMMENT ON COLUMN public.workflow_batch_results.reserved_microusd IS 'The row''s part of the reservation. NULL for rows of earlier releases: an equal part.';
+
+COMMENT ON COLUMN public.workflow_batch_results.has_thumbnail IS 'True if {execution_id}/thumbnails/{batch_index}.webp is stored.';
 
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -2396,6 +2399,8 @@ CREATE INDEX idx_webhook_deliveries_client_created_id ON public.webhook_deliveri
 CREATE INDEX idx_webhook_deliveries_client_due ON public.webhook_deliveries USING btree (client_id, next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 
 CREATE INDEX idx_webhook_deliveries_due ON public.webhook_deliveries USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+
+CREATE INDEX idx_workflow_batch_results_cover ON public.workflow_batch_results USING btree (execution_id, batch_index) WHERE has_thumbnail;
 
 CREATE UNIQUE INDEX idx_workflow_batch_results_custom_id_image ON public.workflow_batch_results USING btree (execution_id, custom_id, image_index) WHERE (custom_id IS NOT NULL);
 
@@ -3166,6 +3171,8 @@ GRANT INSERT(seed) ON TABLE public.workflow_batch_results TO masstock_worker;
 GRANT INSERT(prompt_metadata) ON TABLE public.workflow_batch_results TO masstock_worker;
 
 GRANT INSERT(reserved_microusd) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(has_thumbnail) ON TABLE public.workflow_batch_results TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO authenticated;

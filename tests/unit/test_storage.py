@@ -29,6 +29,7 @@ from masstock.services.storage import (
     Uploads,
     image_key,
     sniff_image,
+    thumbnail_key,
 )
 
 CLIENT, OTHER = uuid4(), uuid4()
@@ -131,6 +132,31 @@ def test_a_stored_image_has_all_values_of_its_row(bucket: str) -> None:
     # A prefix must not match another prompt, such as 1 and 10.
     assert results.find(execution_id, 0) is None
     assert results.find(uuid4(), 1) is None
+
+
+def test_a_thumbnail_belongs_to_one_image_and_is_not_taken_for_one(bucket: str) -> None:
+    results, execution_id = Results(bucket), uuid4()
+    results.put_thumbnail(execution_id, 1, WEBP, "a" * 64)
+    assert results.has_thumbnail(execution_id, 1, "a" * 64)
+    # The prompt was painted again.
+    assert not results.has_thumbnail(execution_id, 1, "b" * 64)
+    assert not results.has_thumbnail(execution_id, 10, "a" * 64)
+    assert results.find(execution_id, 1) is None
+    assert results.remove_all(execution_id) == 1
+    assert not results.has_thumbnail(execution_id, 1, "a" * 64)
+
+
+def test_browsers_may_keep_images_and_thumbnails(bucket: str) -> None:
+    results, execution_id = Results(bucket), uuid4()
+    stored = store(bucket, f"{execution_id}/1_0.png")
+    results.put_thumbnail(execution_id, 1, WEBP, stored.sha256)
+    for key, content, mime_type in (
+        (stored.key, PNG, "image/png"),
+        (thumbnail_key(execution_id, 1), WEBP, "image/webp"),
+    ):
+        answer = requests.get(results.signed_url(key), timeout=10)
+        assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+        assert (answer.content, answer.headers["Content-Type"]) == (content, mime_type)
 
 
 def test_s3_checks_the_hash_of_every_stored_image(bucket: str) -> None:

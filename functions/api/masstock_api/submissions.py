@@ -31,6 +31,7 @@ from masstock_api.checks import (
     valid_config,
 )
 from masstock_api.estimates import Estimate, ImageKind, dearest_estimate, dearest_prices
+from masstock_api.image_urls import execution_of
 from masstock_api.prompt_lists.places import PromptList
 from masstock_api.prompt_lists.reading import read_prompts
 from masstock_api.request import Request
@@ -50,7 +51,7 @@ def accept(request: Request, submission: ExecutionCreate) -> tuple[UUID, str]:
         execution_id, is_new = claim_id(tx, request)
         if is_new:
             _insert(tx, check(tx, submission), submission, execution_id)
-        answer = executions.fetch_execution(tx, execution_id).body
+        answer = execution_of(tx, execution_id).body
     if is_new:
         start(ExecutionRun(execution_id, 0))
     return execution_id, answer
@@ -106,7 +107,7 @@ def retry(
     SQLSTATE MS402 or MS409."""
     with request.writing() as tx:
         if not claim_id(tx, request, execution_id)[1]:
-            return executions.fetch_execution(tx, execution_id).body
+            return execution_of(tx, execution_id).body
         submitted = executions.fetch_submitted(tx, execution_id)
         config = active_config(tx, submitted["workflow_id"])
         active_client(tx, submitted["client_id"])
@@ -137,7 +138,7 @@ def retry(
                 config.microusd_per_image,
             ),
         )
-        answer = executions.fetch_execution(tx, execution_id).body
+        answer = execution_of(tx, execution_id).body
     start(run)
     return answer
 

@@ -1,13 +1,15 @@
-"""Generated images are decoded once, to validate and measure them. The bytes stay as they came."""
+"""Generated images are decoded once, to validate and measure them and to make their thumbnails. The
+bytes stay as they came."""
 
 import io
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from masstock.catalogue.image_sizes import SIZES
 from masstock.errors import InvalidImage
+from masstock_generate.thumbnails import ENOUGH, make_thumbnail
 
 # An image of more pixels is refused from its header: decoding it would take over 256 MB.
 MAX_PIXELS = 64_000_000
@@ -26,6 +28,7 @@ class ImageFacts:
     height: int
     # True if the file carries a C2PA manifest.
     has_provenance: bool
+    thumbnail: bytes | None = field(default=None, compare=False, repr=False)
 
 
 def inspect_image(content: bytes, max_bytes: int) -> ImageFacts:
@@ -50,16 +53,19 @@ def inspect_image(content: bytes, max_bytes: int) -> ImageFacts:
             # Pillow calls a JPEG that holds further pictures MPO (findings/pillow-mpo.sh).
             format = "JPEG" if image.format == "MPO" else image.format
             mime_type = MIME_TYPES[format or ""]
+            # Only of JPEG, and only fewer pixels: all of the file is still read and checked.
+            image.draft(None, (ENOUGH, ENOUGH))
             image.load()
+            chunks = set(_CHUNKS[mime_type](content))
+            # Pillow accepts a PNG without its last bytes.
+            if mime_type == "image/png" and b"IEND" not in chunks:
+                raise EOFError
+            thumbnail = make_thumbnail(image, width, height)
     except UnidentifiedImageError as error:
         raise InvalidImage from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError) as error:
         raise InvalidImage("The image of the model is damaged or cut short.") from error
-    chunks = list(_CHUNKS[mime_type](content))
-    # Pillow accepts a PNG without its last bytes.
-    if mime_type == "image/png" and b"IEND" not in chunks:
-        raise InvalidImage("The image of the model is damaged or cut short.")
-    return ImageFacts(mime_type, width, height, bool(PROVENANCE & set(chunks)))
+    return ImageFacts(mime_type, width, height, bool(PROVENANCE & chunks), thumbnail)
 
 
 # Chunks that hold a C2PA manifest: in a PNG, in a WebP, and in a JPEG (APP11 with a JUMBF box).

@@ -49,22 +49,17 @@ from masstock_generate.images import inspect_image, is_as_asked
 from masstock_generate.lease import Lease
 from masstock_generate.pacing import MAX_PROBES
 from masstock_generate.providers import PaintRequest, provider
+from masstock_generate.storing import (
+    ImageLost,
+    store_image,
+    with_found_thumbnail,
+    with_thumbnail,
+)
 
 # No wait: the prompt is painted, failed for good, or stopped.
 SETTLED = 0.0
 # Before a prompt whose model answered 404 is painted again.
 FALL_BACK_SECONDS = 1
-# Between two requests to store a paid image.
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 4
-
-
-class ImageLost(Exception):
-    """The model was paid for an image that could not be stored."""
-
-    def __init__(self, cost_microusd: int | None) -> None:
-        super().__init__()
-        self.cost_microusd = cost_microusd
 
 
 def settle(worker: Worker, claim: Claim, settings: GenerateSettings, lease: Lease) -> float:
@@ -131,8 +126,8 @@ def _paint_nano_banana(
         if stored.cost_microusd is None:
             # The execution may have fallen back to another model since.
             model = stored.details.model if stored.details else claim.config["model"]
-            return replace(stored, cost_microusd=_cost(claim, model, None))
-        return stored
+            stored = replace(stored, cost_microusd=_cost(claim, model, None))
+        return with_found_thumbnail(results, claim, stored, lease, settings.max_image_bytes)
     if claim.failures > NotFinished.max_retries:
         raise NotFinished
     request = _request(claim, settings)
@@ -171,7 +166,8 @@ def _paint_nano_banana(
             requests=1,
         )
 
-    return _store(put, lease, cost)
+    stored = store_image(put, lease, cost)
+    return with_thumbnail(results, claim, stored, facts.thumbnail, lease)
 
 
 def _request(claim: Claim, settings: GenerateSettings) -> PaintRequest:
@@ -202,22 +198,6 @@ def _cost(claim: Claim, answered: str, usage: Usage | None) -> int | None:
         references=len(claim.references),
         configured=claim.config.get("microusd_per_image"),
     )
-
-
-def _store(put: Callable[[], StoredImage], lease: Lease, cost: int | None) -> StoredImage:
-    """Stores a paid image. The next attempt of the prompt would pay again, so this one tries as
-    long as it can. Raises ImageLost."""
-    pause = FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            return put()
-        except Exception as error:  # for any reason: the image is paid
-            if not lease.has_time_for(pause + REQUEST_SECONDS):
-                logger.exception("a paid image is lost")
-                raise ImageLost(cost) from error
-            logger.warning("the image is not stored yet", exc_info=True)
-        time.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
 # The function that paints a prompt, by workflow type. The api accepts the same types

@@ -1,6 +1,5 @@
 """Executions and their results."""
 
-import time
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -20,9 +19,17 @@ from masstock.errors import (
     retryable_codes,
 )
 from masstock.limits import PROMPTS_LIMIT
-from masstock.services.storage import URL_SECONDS, Results
+from masstock.services.storage import Results
 from masstock.telemetry import logger
 from masstock_api import session
+from masstock_api.image_urls import (
+    execution_of,
+    image_url,
+    thumbnail_url,
+    window,
+    with_cover,
+    with_urls,
+)
 from masstock_api.operation import Answer, lists, operation, reads, removes
 from masstock_api.pages import (
     DEFAULT_LIMIT,
@@ -41,8 +48,6 @@ if TYPE_CHECKING:
     from masstock.schemas.requests import ExecutionCreate, ExecutionRetry
 
 POLLING = {"Retry-After": "2"}
-# How long an unchanged page keeps its ETag. Its URLs are valid three times as long.
-URLS_KEPT_SECONDS = URL_SECONDS // 3
 FILTERS = {
     "status": one_of("pending", "processing", "completed", "failed"),
     "workflow_id": a_uuid,
@@ -86,13 +91,13 @@ def _accepted(execution_id: UUID, answer: str) -> Response[str]:
 @lists("/v1/executions", "ExecutionSummary", FILTERS)
 def list_executions(request: Request, page: Page) -> list[str]:
     """Lists executions, newest first, without `input_data`."""
-    return executions.list_executions(request.reading(), page)
+    return [with_cover(row) for row in executions.list_executions(request.reading(), page)]
 
 
 @reads("/v1/executions/<execution_id>", "Execution", sends=POLLING)
 def get_execution(request: Request, execution_id: UUID) -> Versioned:
     """Returns one execution with its input, progress and pace. The ETag does not cover the pace."""
-    return executions.fetch_execution(request.reading(), execution_id)
+    return execution_of(request.reading(), execution_id)
 
 
 @operation(
@@ -108,7 +113,7 @@ def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
     with request.writing() as tx:
         if claim_id(tx, request, execution_id)[1]:
             executions.cancel_execution(tx, execution_id)
-        return json_answer(executions.fetch_execution(tx, execution_id).body, 200, POLLING)
+        return json_answer(execution_of(tx, execution_id).body, 200, POLLING)
 
 
 @operation(
@@ -133,7 +138,7 @@ def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry"
 def delete_execution(request: Request, execution_id: UUID) -> None:
     """Deletes an ended execution, its results and its images."""
     with request.writing() as tx:
-        execution = executions.fetch_execution(tx, execution_id, for_update=True)
+        execution = execution_of(tx, execution_id, for_update=True)
         request.check_version(execution.version)
         if not executions.delete_execution(tx, execution_id):
             raise Conflict("The execution has not ended; cancel it first.")
@@ -170,46 +175,59 @@ def list_results(request: Request, execution_id: UUID) -> Response[str]:
     )
     if not rows:
         raise NotFound
-    results = [_result(row) for row in rows if row["id"] is not None]
+    results = [
+        with_urls({name: row[name] for name in row if name != "more_follow"})
+        for row in rows
+        if row["id"] is not None
+    ]
     next_cursor = None
     if rows[0]["more_follow"]:
         next_cursor = encode_cursor([results[-1]["batch_index"]], list_name, key)
     body = as_json({"items": results, "next_cursor": next_cursor})
     # Every read signs new URLs. So the ETag is a hash of the rows and the current time window.
-    window = int(time.time() // URLS_KEPT_SECONDS)
-    version = as_json([rows, next_cursor, window])
+    version = as_json([rows, next_cursor, window()])
     return cacheable_answer(Versioned(body, version), request.header("if-none-match"), POLLING)
 
 
-def _result(row: Row) -> Row:
-    """The row with a URL of its image."""
-    result = {name: row[name] for name in row if name != "more_follow"}
-    if path := row["result_storage_path"]:
-        result["result_url"] = _image_url(path)
-    return result
-
-
-def _image_url(path: str) -> str:
-    """Made from the path at each read: a stored URL may name a host, a bucket or a kind of access
-    that this stage had before."""
-    settings = session.settings()
-    results = Results(settings.results_bucket)
-    return results.public_url(path) if settings.images_are_public else results.signed_url(path)
+PLACE = {"batch_index": between(0, PROMPTS_LIMIT - 1)}
 
 
 @operation(
     "GET",
     "/v1/executions/<execution_id>/results/<batch_index>/image",
     Answer(302, headers=["Location"]),
-    path_parameters={"batch_index": between(0, PROMPTS_LIMIT - 1)},
+    path_parameters=PLACE,
     problems=[NotFound],
 )
 def get_image(request: Request, execution_id: UUID, batch_index: int) -> Response[str]:
     """Redirects to the image. Its URL needs no token."""
-    row = batch_results.fetch_storage_path(request.reading(), execution_id, batch_index)
+    return _redirect(image_url(_painted(request, execution_id, batch_index)["result_storage_path"]))
+
+
+@operation(
+    "GET",
+    "/v1/executions/<execution_id>/results/<batch_index>/thumbnail",
+    Answer(302, headers=["Location"]),
+    path_parameters=PLACE,
+    problems=[NotFound],
+)
+def get_thumbnail(request: Request, execution_id: UUID, batch_index: int) -> Response[str]:
+    """Redirects to the image's thumbnail: WebP, at most 512 pixels wide and high. Its URL needs no
+    token. Images of earlier releases have none."""
+    if not _painted(request, execution_id, batch_index)["has_thumbnail"]:
+        raise NotFound("The image has no thumbnail.")
+    return _redirect(thumbnail_url(execution_id, batch_index))
+
+
+def _painted(request: Request, execution_id: UUID, batch_index: int) -> Row:
+    """The place of a finished image. Raises NotFound."""
+    row = batch_results.fetch_image_place(request.reading(), execution_id, batch_index)
     if row["status"] == "processing":
         raise NotFound("The image is not finished yet.")
     if row["result_storage_path"] is None:
         raise NotFound(f"There is no image: {row['error_message']}")
-    location = _image_url(row["result_storage_path"])
+    return row
+
+
+def _redirect(location: str) -> Response[str]:
     return Response(302, None, None, {"Location": location, "Cache-Control": "private, no-store"})

@@ -216,6 +216,9 @@ class ExecutionSummary(Resource):
     )
     image_size: str
     images_per_prompt: Count
+    cover_url: str | None = Field(
+        description="URL of the first thumbnail, like `thumbnail_url` of a result; null if none."
+    )
     workflow_name: str | None
     user_name: str | None = Field(description="Null if the caller cannot see the user.")
     client_name: str | None
@@ -372,6 +375,12 @@ class BatchResult(Resource):
         description="Number of finished images in the answer; the last one is the result."
     )
     has_provenance: bool | None = Field(description="True if the file carries a C2PA manifest.")
+    thumbnail_url: str | None = Field(
+        description="URL of a WebP of at most 512 pixels, like `result_url`. Null if there is none."
+    )
+    url_expires_at: datetime | None = Field(
+        description="Until when the URLs work. Null without an image, and if images are public."
+    )
     provider_message: str | None = Field(
         description="The provider's own words about an answer without an image."
     )

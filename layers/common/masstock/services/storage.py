@@ -26,6 +26,9 @@ MAX_IMAGE_BYTES = 10 * 1024 * 1024
 # Enough for 10,000 prompts of about 5,000 characters.
 MAX_PROMPTS_BYTES = 50 * 1024 * 1024
 
+# A key never gets other bytes after its row is complete.
+CACHE_CONTROL = "private, max-age=31536000, immutable"
+
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 # The key of a list of prompts ends with its format.
 PROMPT_FILES = {"application/jsonl": "jsonl", "text/csv": "csv", "text/plain": "txt"}
@@ -80,6 +83,7 @@ class StoredImage:
     # The attempt that painted and paid for the image.
     attempt: int
     details: ImageDetails | None
+    has_thumbnail: bool = False
 
 
 def sniff_image(content: bytes) -> str:
@@ -111,8 +115,14 @@ def image_key(execution_id: UUID, batch_index: int, created_at: datetime, mime_t
     return f"{execution_id}/{batch_index}_{timestamp}.{EXTENSIONS[mime_type]}"
 
 
+def thumbnail_key(execution_id: UUID, batch_index: int) -> str:
+    """`{execution_id}/thumbnails/{batch_index}.webp`: `Results.find` does not take it for an
+    image."""
+    return f"{execution_id}/thumbnails/{batch_index}.webp"
+
+
 class Results:
-    """The bucket of painted images."""
+    """The bucket of painted images and their thumbnails."""
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
@@ -148,6 +158,7 @@ class Results:
                 Key=key,
                 Body=content,
                 ContentType=mime_type,
+                CacheControl=CACHE_CONTROL,
                 ChecksumSHA256=checksum_of(digest.digest()),
                 Metadata=metadata,
             )
@@ -161,6 +172,32 @@ class Results:
             attempt,
             details,
         )
+
+    def put_thumbnail(
+        self, execution_id: UUID, batch_index: int, content: bytes, image_sha256: str
+    ) -> None:
+        """Stores the thumbnail of an image, with one request."""
+        with storage_errors():
+            s3(1).put_object(
+                Bucket=self._bucket,
+                Key=thumbnail_key(execution_id, batch_index),
+                Body=content,
+                ContentType="image/webp",
+                CacheControl=CACHE_CONTROL,
+                ChecksumSHA256=checksum_of(hashlib.sha256(content).digest()),
+                Metadata={"image-sha256": image_sha256},
+            )
+
+    def has_thumbnail(self, execution_id: UUID, batch_index: int, image_sha256: str) -> bool:
+        """True if the thumbnail of this image is stored. A prompt that is painted again may have
+        that of an earlier image."""
+        key = thumbnail_key(execution_id, batch_index)
+        try:
+            with storage_errors():
+                head = s3().head_object(Bucket=self._bucket, Key=key)
+        except ObjectMissing:
+            return False
+        return head["Metadata"].get("image-sha256") == image_sha256
 
     def find(self, execution_id: UUID, batch_index: int) -> StoredImage | None:
         """The image that an earlier attempt stored for a prompt, or None."""
@@ -179,8 +216,8 @@ class Results:
             return s3().get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
     def remove_all(self, execution_id: UUID) -> int:
-        """Deletes all images of an execution and returns their number. Raises StorageUnavailable
-        if S3 refuses one of them, after it tried all others."""
+        """Deletes all images and thumbnails of an execution and returns the number of objects.
+        Raises StorageUnavailable if S3 refuses one of them, after it tried all others."""
         return remove_all(self._bucket, f"{execution_id}/")
 
     def signed_url(self, key: str) -> str:

@@ -48,7 +48,7 @@ def list_results(
                  THEN coalesce(p.error_code = ANY(%(retryable_codes)s), false) END AS retryable,
             p.processing_time_ms, p.mime_type, p.size_bytes, p.image_sha256, p.attempts,
             p.cost_microusd, p.model, p.width, p.height, p.as_asked, p.images_in_answer,
-            p.has_provenance, p.provider_message, p.created_at, p.completed_at
+            p.has_provenance, p.has_thumbnail, p.provider_message, p.created_at, p.completed_at
         FROM public.workflow_executions e LEFT JOIN page p ON true
         WHERE e.id = %(execution_id)s
         ORDER BY p.batch_index
@@ -62,12 +62,12 @@ def list_results(
     )
 
 
-def fetch_storage_path(tx: Executor, execution_id: UUID, batch_index: int) -> Row:
-    """Where the image of one prompt is: {status, result_storage_path, error_message}; raises
-    NotFound."""
+def fetch_image_place(tx: Executor, execution_id: UUID, batch_index: int) -> Row:
+    """Where the image of one prompt is: {status, result_storage_path, has_thumbnail,
+    error_message}; raises NotFound."""
     return tx.fetch_one(
         """
-        SELECT status, result_storage_path, error_message
+        SELECT status, result_storage_path, has_thumbnail, error_message
         FROM public.workflow_batch_results
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
         """,

@@ -292,6 +292,7 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
             processing_time_ms = %(processing_time_ms)s, cost_microusd = %(cost)s,
             model = %(model)s, width = %(width)s, height = %(height)s, as_asked = %(as_asked)s,
             images_in_answer = %(images_in_answer)s, has_provenance = %(has_provenance)s,
+            has_thumbnail = %(has_thumbnail)s,
             error_code = NULL, error_message = NULL, provider_message = NULL
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
           AND attempts = %(attempt)s AND status = 'processing'
@@ -323,6 +324,7 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
             "processing_time_ms": image.processing_time_ms,
             "cost": image.cost_microusd,
             **_details(image),
+            "has_thumbnail": image.has_thumbnail,
             "execution_id": claim.execution_id,
             "batch_index": claim.batch_index,
             "attempt": claim.attempt,

@@ -86,13 +86,18 @@ def _compact_json(value: Mapping[str, Any]) -> bytes:
 
 def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = False) -> Versioned:
     """One execution, with names, progress and pace, without its API key. The pace is no part of its
-    version. Prompts of more than
-    MAX_INPUT_BYTES are omitted. Raises NotFound. `for_update` holds the row until the commit."""
+    version. Its last member `cover` is [id, batch_index] of the first thumbnail. Prompts of more
+    than MAX_INPUT_BYTES are omitted. Raises NotFound. `for_update` holds the row until the
+    commit."""
     if for_update:
         tx.fetch_all("SELECT app.lock_execution(%(id)s)", id=execution_id)
     row = tx.fetch_one(
         """
-        SELECT row_to_json(x)::text AS json, app.pace(x.id)::text AS pace FROM (
+        SELECT row_to_json(x)::text AS json, app.pace(x.id)::text AS pace, (
+            SELECT json_build_array(b.execution_id, b.batch_index)::text
+            FROM public.workflow_batch_results b
+            WHERE b.execution_id = x.id AND b.has_thumbnail ORDER BY b.batch_index LIMIT 1
+        ) AS cover FROM (
             SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status,
                 CASE WHEN e.input_bytes <= %(max_bytes)s THEN e.input_data ELSE e.input_settings
                 END - 'api_key' AS input_data, e.name, e.prompt_count, e.image_count,
@@ -117,11 +122,14 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
         max_bytes=MAX_INPUT_BYTES,
         default_size=DEFAULT_SIZE,
     )
-    return Versioned(f'{row["json"][:-1]},"pace":{row["pace"]}}}', row["json"])
+    last = f',"cover":{row["cover"] or "null"}}}'
+    beginning = row["json"][:-1]
+    return Versioned(f'{beginning},"pace":{row["pace"]}{last}', beginning + last)
 
 
 def list_executions(tx: Executor, page: Page) -> list[str]:
-    """A page of executions as JSON, without input_data, which can be megabytes."""
+    """A page of executions as JSON, without input_data, which can be megabytes. The last member
+    `cover` of each is [id, batch_index] of its first thumbnail."""
     # MATERIALIZED: otherwise the planner starts from the names, because the caller sees few of
     # them. Subqueries for the names: a join with a security_barrier view reads the whole view.
     rows = tx.fetch_all(
@@ -151,7 +159,11 @@ def list_executions(tx: Executor, page: Page) -> list[str]:
                     AS workflow_name,
                 (SELECT p.name FROM app.people p WHERE p.id = e.user_id) AS user_name,
                 (SELECT c.name FROM public.clients c WHERE c.id = e.client_id) AS client_name,
-                app.progress(e.id, e.status, e.image_count, e.output_data) AS progress
+                app.progress(e.id, e.status, e.image_count, e.output_data) AS progress,
+                (SELECT json_build_array(b.execution_id, b.batch_index)
+                 FROM public.workflow_batch_results b
+                 WHERE b.execution_id = e.id AND b.has_thumbnail
+                 ORDER BY b.batch_index LIMIT 1) AS cover
             FROM page e
             ORDER BY e.created_at DESC, e.id DESC
         ) x
