@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "MODEL_TIMEOUT_SECONDS": "1",
     "PLATFORM_API_KEY_SECRET_ID": "platform",
 }
-KEY = f"{ACME}/references/{uuid4()}.png"
+KEY = f"{ACME}/references/{UUID(int=38)}.png"
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import base64
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import boto3
 import pytest
@@ -17,7 +17,7 @@ from masstock_api.prompt_lists.places import PromptList
 from masstock_api.prompt_lists.reading import IN_BODY
 from masstock_api.stored_form import input_data
 
-CLIENT = uuid4()
+CLIENT = UUID(int=17)
 PNG = b"\x89PNG\r\n\x1a\n"
 MEGABYTE = 2**20
 TOGETHER = FieldError(
@@ -111,8 +111,8 @@ REFUSED = {
     "data:image/png;base64,%F0%9F%98%80": references.NO_BASE64,
     "data:image/svg+xml;base64,PHN2Zy8+": references.NO_IMAGE,
     "https://pictures.example/a.png": references.NO_FETCH,
-    f"{CLIENT}/references/{uuid4()}.png": references.NO_UPLOAD,
-    f"{uuid4()}/references/{uuid4()}.png": references.NO_UPLOAD,
+    f"{CLIENT}/references/{UUID(int=1)}.png": references.NO_UPLOAD,
+    f"{UUID(int=2)}/references/{UUID(int=3)}.png": references.NO_UPLOAD,
 }
 
 
