@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -65,6 +65,11 @@ def read_ask(model: str, body: bytes) -> Ask:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise invalid_argument(f"Invalid JSON payload received. {error}") from None
+    return ask_of(model, request)
+
+
+def ask_of(model: str, request: object, read_file: Callable[[str], bytes] | None = None) -> Ask:
+    """Read a parsed generateContent request. `read_file` returns the content of a file's URI."""
     turn = _last_user_turn(_member(request, "contents", list, []))
     texts: list[str] = []
     references: list[bytes] = []
@@ -73,6 +78,9 @@ def read_ask(model: str, body: bytes) -> Ask:
         blob = _member(part, "inlineData", dict, None)
         if blob is not None:
             references.append(_read_base64(_member(blob, "data", str, "")))
+        file = _member(part, "fileData", dict, None)
+        if file is not None and read_file:
+            references.append(read_file(_member(file, "fileUri", str, "")))
     prompt = "".join(texts)
     if not prompt.strip():
         raise invalid_argument("* GenerateContentRequest.contents: contents is not specified")

@@ -1,9 +1,10 @@
-"""The body of /_control: which rules, limits and outages it replaces."""
+"""The body of /_control: which rules, limits, outages and batches it replaces."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from local.image_model.batches import Batches, read_batches
 from local.image_model.limits import Limit, read_limit
 from local.image_model.members import ControlError, Members, read_members
 from local.image_model.outages import Outage, read_outage
@@ -17,9 +18,10 @@ class Control:
     rules: list[Rule] | None = None
     limits: list[Limit] | None = None
     outages: list[Outage] | None = None
+    batches: Batches | None = None
 
 
-NAMES = ("rules", "limits", "outages")
+NAMES = ("rules", "limits", "outages", "batches")
 
 
 def read_control(body: bytes) -> Control:
@@ -35,6 +37,7 @@ def read_control(body: bytes) -> Control:
         _read_list(members, "rules", read_rule),
         _read_list(members, "limits", read_limit),
         _read_list(members, "outages", read_outage),
+        read_batches("batches", members["batches"]) if "batches" in members else None,
     )
 
 

@@ -1,16 +1,20 @@
-"""The state of the stand-in model: the controls in force, and the log of calls."""
+"""The state of the stand-in model: the controls in force, the log of calls, files and jobs."""
 
 import hashlib
 import json
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from local.image_model.asks import ask_of
 from local.image_model.control import Control
-from local.image_model.errors import ERRORS, FAILURES, GoogleError
+from local.image_model.errors import ERRORS, FAILURES, GoogleError, Json
+from local.image_model.files import Files
+from local.image_model.jobs import Jobs
 from local.image_model.limits import Limits
 from local.image_model.outages import REFUSED, Outages
-from local.image_model.replies import SILENCES
+from local.image_model.replies import SILENCES, line_response
 from local.image_model.rules import DROP, PAINT, Rule
 
 # A call that a rule answers with an error or with silence takes nothing from a limit.
@@ -20,10 +24,12 @@ UNCOUNTED = frozenset({*ERRORS, *SILENCES})
 class Model:
     """The current controls and every call since the start. Safe for concurrent threads.
 
-    `clock` returns nanoseconds and never goes back.
+    Files lie in `directory`. `clock` returns nanoseconds and never goes back.
     """
 
-    def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, directory: Path, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self.files = Files(directory)
+        self.jobs = Jobs(self.files, self._paint_line)
         self._clock = clock
         self._lock = threading.Lock()
         self._rules: list[Rule] = []
@@ -41,6 +47,8 @@ class Model:
                 self._limits = Limits(control.limits, now)
             if control.outages is not None:
                 self._outages = Outages(control.outages, now)
+            if control.batches is not None:
+                self.jobs.replace(control.batches)
             return {
                 "rules": len(self._rules),
                 "limits": len(self._limits),
@@ -54,7 +62,7 @@ class Model:
         limits, then any other rule. `times` of a rule and the limits count only calls that reach
         them. GoogleError for a call in an outage or above a limit.
         """
-        key_sha256 = _sha256(api_key)
+        key_sha256 = sha256(api_key)
         with self._lock:
             now = self._clock()
             if outage := self._outages.at(now):
@@ -62,7 +70,7 @@ class Model:
                 if outage.status == REFUSED:
                     return DROP
                 raise FAILURES[int(outage.status)]()
-            rule = next((rule for rule in self._rules if rule.applies(prompt)), PAINT)
+            rule = self._rule_for(prompt)
             if rule.behave not in UNCOUNTED:
                 try:
                     self._limits.enter(key_sha256, model, now)
@@ -73,9 +81,29 @@ class Model:
             self._log(prompt, model, key_sha256, rule.behave)
         return rule
 
+    def _paint_line(self, model: str, request: Json, key_sha256: str) -> Json:
+        """Answer a line of a job by the rules. Limits and outages do not hold for jobs."""
+        try:
+            ask = ask_of(model, request, lambda uri: self._read_file(uri, key_sha256))
+            with self._lock:
+                rule = self._rule_for(ask.prompt)
+                rule.use()
+                self._log(ask.prompt, model, key_sha256, rule.behave, tier="economy")
+            time.sleep(rule.delay_s)
+            return {"response": line_response(ask, rule.behave)}
+        except GoogleError as error:
+            return {"error": error.body["error"]}
+
+    def _read_file(self, uri: str, key_sha256: str) -> bytes:
+        name = "files/" + uri.rpartition("/files/")[2]
+        return self.files.find(name, key_sha256).path.read_bytes()
+
+    def _rule_for(self, prompt: str) -> Rule:
+        return next((rule for rule in self._rules if rule.applies(prompt)), PAINT)
+
     def log(self, prompt: str, model: str, api_key: str, behave: str) -> None:
         """Log a call that no control decides: a malformed one, or one that followed a redirect."""
-        key_sha256 = _sha256(api_key)
+        key_sha256 = sha256(api_key)
         with self._lock:
             self._log(prompt, model, key_sha256, behave)
 
@@ -85,16 +113,20 @@ class Model:
             calls = list(self._calls)
         return f"[{','.join(calls)}]"
 
-    def _log(self, prompt: str, model: str, key_sha256: str, behave: str) -> None:
+    def _log(
+        self, prompt: str, model: str, key_sha256: str, behave: str, tier: str = "standard"
+    ) -> None:
         call = {
             "prompt": prompt,
             "model": model,
             "api_key_sha256": key_sha256,
             "time": time.time(),
             "behave": behave,
+            "tier": tier,
         }
         self._calls.append(json.dumps(call))
 
 
-def _sha256(api_key: str) -> str:
+def sha256(api_key: str) -> str:
+    """What stands for a key in the logs."""
     return hashlib.sha256(api_key.encode()).hexdigest()

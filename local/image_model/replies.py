@@ -17,7 +17,7 @@ from PIL import Image
 
 from local.image_model.asks import Ask, check
 from local.image_model.encoding import with_manifest
-from local.image_model.errors import ERRORS, GoogleError, Json, unavailable
+from local.image_model.errors import ERRORS, FAILURES, GoogleError, Json, unavailable
 from local.image_model.painter import paint
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
 
@@ -322,12 +322,29 @@ def answer(ask: Ask, behave: str, retry_delay_s: float | None = None) -> Answer:
         if retry_delay_s is not None:
             error.add_retry_info(retry_delay_s)
         raise error
-    check(ask)
-    if ask.seed is None:
-        ask = replace(ask, seed=secrets.randbits(31))
+    ask = _checked(ask)
     if behave in OTHERS:
         return OTHERS[behave](ask)
     return json_answer(REPLIES[behave](ask))
+
+
+def line_response(ask: Ask, behave: str) -> Json:
+    """Return the response in a line of a job, or raise the GoogleError of the line.
+
+    Gateways do not stand between Google and its own jobs: their answers, and silence, are an
+    internal error.
+    """
+    if behave in ERRORS:
+        raise ERRORS[behave](ask.model)
+    ask = _checked(ask)
+    if behave in REPLIES:
+        return REPLIES[behave](ask)
+    raise FAILURES[500]()
+
+
+def _checked(ask: Ask) -> Ask:
+    check(ask)
+    return replace(ask, seed=secrets.randbits(31)) if ask.seed is None else ask
 
 
 def error_answer(error: GoogleError) -> Answer:

@@ -2,28 +2,35 @@
 
 `python -m local.image_model --port 8081` serves
     POST /v1/models/{model}:generateContent   (and /v1beta/…), as Gemini does
-    POST /_control   replaces the rules, the limits or the outages
+    …/files, …/batches, …/models/{model}:batchGenerateContent   Gemini's files and jobs
+    POST /_control   replaces the rules, the limits, the outages or the batches
     GET  /_calls     every call since the start, oldest first
+    GET  /_jobs      every job since the start, oldest first
 docs/stand-in-model.md describes both. Without a control, the answer is an image.
 """
 
 import argparse
+import json
 import re
 import signal
 import socketserver
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from local.image_model.asks import Ask, read_ask
+from local.image_model.batch_api import BatchApi, Download, Lost, Request
 from local.image_model.control import read_control
 from local.image_model.errors import GoogleError, unregistered
+from local.image_model.files import PIECE_BYTES
 from local.image_model.members import ControlError
-from local.image_model.model import Model
+from local.image_model.model import Model, sha256
 from local.image_model.replies import (
     FOLLOWED_PATH,
     SILENCES,
@@ -51,8 +58,16 @@ class ModelServer(ThreadingHTTPServer):
     request_queue_size = 1024
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self.model = Model()
+        self._directory = tempfile.TemporaryDirectory(
+            prefix="stand-in-model-", ignore_cleanup_errors=True
+        )
+        self.model = Model(Path(self._directory.name))
+        self.batch_api = BatchApi(self.model.files, self.model.jobs)
         super().__init__(address, Handler)
+
+    def server_close(self) -> None:
+        super().server_close()
+        self._directory.cleanup()
 
     def server_bind(self) -> None:
         # HTTPServer.server_bind also looks up the host's name, which can take seconds.
@@ -83,14 +98,27 @@ class Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         if path == "/_calls":
             self._send(Answer(self.model.calls_json().encode()))
+        elif path == "/_jobs":
+            self._send(Answer(json.dumps(self.model.jobs.listed()).encode()))
+        elif BatchApi.serves(path):
+            self._answer_batch_api()
         elif path == FOLLOWED_PATH:
             self._paint_for_a_follower()
         else:
             self._send_unknown_path()
 
+    def do_DELETE(self) -> None:
+        if BatchApi.serves(urlsplit(self.path).path):
+            self._answer_batch_api()
+        else:
+            self._send_unknown_path()
+
     def do_POST(self) -> None:
-        body = self._read_body()
         path = urlsplit(self.path).path
+        if BatchApi.serves(path):
+            self._answer_batch_api()
+            return
+        body = self._read_body()
         if body is None:
             return
         if path == "/_control":
@@ -109,6 +137,41 @@ class Handler(BaseHTTPRequestHandler):
             self._send(json_answer({"error": str(error)}, 400))
             return
         self._send(json_answer(self.model.replace(control)))
+
+    def _answer_batch_api(self) -> None:
+        assert isinstance(self.server, ModelServer)
+        api_key = self._api_key()
+        request = Request.of(self, sha256(api_key))
+        try:
+            # The address of an upload needs no key.
+            if not api_key and "upload_id" not in request.query:
+                raise unregistered()
+            answer = self.server.batch_api.answer(request)
+        except GoogleError as error:
+            # The body may be unread.
+            self.close_connection = True
+            self._send(error_answer(error))
+        except Lost:
+            self.close_connection = True
+        else:
+            if isinstance(answer, Download):
+                self._send_file(answer)
+            else:
+                self._send(answer)
+
+    def _send_file(self, download: Download) -> None:
+        with download.file.path.open("rb") as content:
+            size = left = download.file.path.stat().st_size
+            self.send_response(200)
+            self.send_header("Content-Type", download.file.mime_type)
+            self.send_header("Content-Length", str(size))
+            self.end_headers()
+            if download.is_cut:
+                left = size // 2
+                self.close_connection = True
+            while left > 0 and (piece := content.read(min(left, PIECE_BYTES))):
+                self.wfile.write(piece)
+                left -= len(piece)
 
     def _generate(self, model_name: str, body: bytes) -> None:
         api_key = self._api_key()

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,7 +168,7 @@ def test_several_closed_limits_open_with_the_last_one() -> None:
 def test_32_threads_pass_as_many_calls_as_one_after_the_other(kind: str) -> None:
     requests, length_ms, total = 7, 100, 32 * 100
     ticks = itertools.count()
-    model = Model(clock=lambda: next(ticks) * MILLISECOND)
+    model = Model(Path(), clock=lambda: next(ticks) * MILLISECOND)
     # Setting the limit is tick 0, and the calls are the ticks after it.
     model.replace(Control(limits=[Limit(requests, length_ms / 1000, kind)]))
 
@@ -301,7 +302,7 @@ def test_a_rule_that_fails_a_call_wins_and_takes_nothing_from_the_limit(url: str
 
 def test_a_refused_call_uses_no_time_of_a_rule() -> None:
     ticks = itertools.count()
-    model = Model(clock=lambda: next(ticks) * SECOND)
+    model = Model(Path(), clock=lambda: next(ticks) * SECOND)
     rule = Rule(re.compile("kite"), "slow", times=2)
     model.replace(Control([rule], [Limit(1, 3, "sliding_window")]))
     left = []

@@ -2,6 +2,7 @@
 
 import http.client as http_client
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def test_a_refused_connection_closes_without_an_answer(url: str) -> None:
 
 def test_an_outage_begins_and_ends_when_it_says() -> None:
     now = 7 * SECOND
-    model = Model(clock=lambda: now)
+    model = Model(Path(), clock=lambda: now)
     model.replace(Control(outages=[Outage(10, 5, 503), Outage(12, 4, 500), Outage(20, 1, 504)]))
     expected = [(0, 200), (9, 200), (10, 503), (12, 503), (14, 503), (15, 500), (16, 200)]
     expected += [(19, 200), (20, 504), (21, 200)]
@@ -76,7 +77,7 @@ def test_an_outage_begins_and_ends_when_it_says() -> None:
 
 def test_an_outage_comes_before_rules_and_limits_and_uses_neither() -> None:
     now = 0
-    model = Model(clock=lambda: now)
+    model = Model(Path(), clock=lambda: now)
     model.replace(Control(limits=[Limit(1, 60, "token_bucket")], outages=[Outage(0, 1, 503)]))
     for _ in range(3):
         with pytest.raises(GoogleError) as failed:

@@ -3,8 +3,9 @@
 import os
 import re
 import subprocess
+from dataclasses import fields
 
-from local.image_model import limits, outages, rules
+from local.image_model import batches, limits, outages, rules
 from local.image_model.replies import BEHAVIOURS
 from local.settings import ROOT
 from tests.local.model_calls import running_model
@@ -28,6 +29,7 @@ def test_the_page_lists_every_behaviour_and_every_member() -> None:
     assert first_column(behaviours) == set(BEHAVIOURS)
     assert first_column(section("Limits")) == limits.MEMBERS
     assert first_column(section("Outages")) == outages.MEMBERS
+    assert first_column(section("Jobs")) == {each.name for each in fields(batches.Batches)}
 
 
 def test_the_page_names_every_kind_of_limit() -> None:
@@ -48,6 +50,7 @@ def test_the_commands_of_the_page_work() -> None:
     assert printed == [
         '{"rules": 2, "limits": 0, "outages": 0}',
         '{"rules": 2, "limits": 1, "outages": 0}',
+        '{"rules": 2, "limits": 1, "outages": 1}',
         '{"rules": 2, "limits": 1, "outages": 1}',
         '[]{"rules": 0, "limits": 0, "outages": 0}',
     ]
