@@ -1,6 +1,6 @@
 """Batches under a limit of the provider. The peers are told the limit, our stack is not.
 
-A minute of the lanes is 20 s long, and so is the window of each limit. Every call of the model
+A minute of the lanes is 30 s long, and so is the window of each limit. Every call of the model
 takes a second. The figures come from the model's log of calls.
 """
 

@@ -1,4 +1,4 @@
-"""Paced batches on our stack. A minute of its lanes is 20 s long, and every run has a lane of its
+"""Paced batches on our stack. A minute of its lanes is 30 s long, and every run has a lane of its
 own, so it knows nothing of the limit."""
 
 import random
@@ -13,7 +13,7 @@ from bench.model_control import Call, Limit
 from bench.pace_figures import Run
 from bench.stack import Stack
 
-MINUTE_SECONDS = 20
+MINUTE_SECONDS = 30
 CONCURRENCY = 20
 # A 429 of the stand-in that names neither a limit nor a time.
 REFUSAL = "throttle"
