@@ -36,6 +36,67 @@ END $$;
 
 ALTER FUNCTION app.advance_webhook_secret(p_client_id uuid, p_leaked boolean) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.announce_results(p_execution_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    e record;
+    announced integer;
+BEGIN
+    SELECT x.id, x.client_id, x.workflow_id, x.webhook_url, x.webhook_secret_version,
+        x.webhook_events
+    INTO e FROM public.workflow_executions x
+    WHERE x.id = p_execution_id AND x.webhook_url IS NOT NULL
+      AND x.webhook_events && '{result.completed,result.failed}';
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    -- The row first, as the end of a run locks it. Of two calls at once, the second sees what the
+    -- first has announced.
+    PERFORM FROM public.workflow_executions x WHERE x.id = p_execution_id FOR KEY SHARE;
+    PERFORM pg_advisory_xact_lock(hashtextextended('deliveries|' || p_execution_id, 0));
+    WITH due AS MATERIALIZED (
+        SELECT r.*, (row_number() OVER (PARTITION BY r.status ORDER BY r.batch_index) - 1) / 100
+            AS chunk
+        FROM public.workflow_batch_results r
+        WHERE r.execution_id = p_execution_id AND r.status IN ('completed', 'failed')
+          AND r.completed_at IS DISTINCT FROM r.announced_at
+          AND 'result.' || r.status = ANY (e.webhook_events)
+    ), marked AS (
+        UPDATE public.workflow_batch_results r SET announced_at = r.completed_at
+        FROM due WHERE r.id = due.id
+    ), queued AS (
+        INSERT INTO public.webhook_deliveries
+            (execution_id, client_id, url, secret_version, payload)
+        SELECT e.id, e.client_id, e.webhook_url, e.webhook_secret_version, json_build_object(
+            'type', 'result.' || c.status,
+            'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+            'data', json_build_object(
+                'execution_id', e.id, 'workflow_id', e.workflow_id, 'client_id', e.client_id,
+                'results', c.results))::text
+        FROM (
+            SELECT due.status, due.chunk, min(due.batch_index) AS first,
+                json_agg(json_build_object(
+                    'id', due.id, 'batch_index', due.batch_index,
+                    'prompt_index', coalesce(due.prompt_index, due.batch_index),
+                    'image_index', due.image_index, 'custom_id', due.custom_id,
+                    'prompt_metadata', due.prompt_metadata, 'status', due.status, 'error_code', due.error_code,
+                    'error_message', due.error_message, 'model', due.model,
+                    'mime_type', due.mime_type, 'size_bytes', due.size_bytes,
+                    'width', due.width, 'height', due.height, 'image_sha256', due.image_sha256,
+                    'cost_microusd', due.cost_microusd, 'result_url', due.result_url,
+                    'result_storage_path', due.result_storage_path,
+                    'completed_at', due.completed_at) ORDER BY due.batch_index) AS results
+            FROM due GROUP BY due.status, due.chunk
+        ) c ORDER BY c.first
+    )
+    SELECT count(*) INTO announced FROM due;
+    RETURN announced;
+END $$;
+
+ALTER FUNCTION app.announce_results(p_execution_id uuid) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.archive_state(p_id uuid) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -1755,6 +1816,25 @@ END $$;
 
 ALTER FUNCTION public.number_prompt() OWNER TO masstock_owner;
 
+CREATE FUNCTION public.queue_delivery() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('deliveries|' || NEW.execution_id, 0));
+    NEW.type := NEW.payload::json ->> 'type';
+    NEW.sequence := (
+        SELECT coalesce(max(d.sequence) + 1, 0) FROM public.webhook_deliveries d
+        WHERE d.execution_id = NEW.execution_id);
+    IF EXISTS (SELECT FROM public.webhook_deliveries d
+               WHERE d.execution_id = NEW.execution_id AND d.next_attempt_at IS NOT NULL) THEN
+        NEW.next_attempt_at := 'infinity';
+    END IF;
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.queue_delivery() OWNER TO masstock_owner;
+
 CREATE FUNCTION public.touch_updated_at() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -2086,7 +2166,7 @@ CREATE TABLE public.webhook_deliveries (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     execution_id uuid NOT NULL,
     client_id uuid NOT NULL,
-    run integer NOT NULL,
+    run integer,
     url text NOT NULL,
     secret_version integer NOT NULL,
     payload text NOT NULL,
@@ -2095,7 +2175,9 @@ CREATE TABLE public.webhook_deliveries (
     delivered_at timestamp with time zone,
     response_status integer,
     error_message text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    type text,
+    sequence integer
 );
 ALTER TABLE ONLY public.webhook_deliveries ALTER COLUMN url SET STATISTICS 0;
 
@@ -2103,9 +2185,17 @@ ALTER TABLE ONLY public.webhook_deliveries FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.webhook_deliveries OWNER TO masstock_owner;
 
+COMMENT ON COLUMN public.webhook_deliveries.run IS 'The run whose end is told, once; NULL for other events.';
+
 COMMENT ON COLUMN public.webhook_deliveries.secret_version IS 'As workflow_executions.webhook_secret_version.';
 
 COMMENT ON COLUMN public.webhook_deliveries.payload IS 'The body as it is signed and sent: every attempt sends the same bytes.';
+
+COMMENT ON COLUMN public.webhook_deliveries.next_attempt_at IS 'NULL if no attempt follows. Infinity while an earlier delivery of the execution is not finished.';
+
+COMMENT ON COLUMN public.webhook_deliveries.type IS 'The event; NULL for rows of earlier releases.';
+
+COMMENT ON COLUMN public.webhook_deliveries.sequence IS 'Place in the execution''s queue, from 0; NULL for rows of earlier releases, which come first.';
 
 CREATE TABLE public.workflow_batch_results (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -2146,6 +2236,7 @@ CREATE TABLE public.workflow_batch_results (
     prompt_metadata jsonb,
     reserved_microusd bigint,
     has_thumbnail boolean DEFAULT false NOT NULL,
+    announced_at timestamp with time zone,
     CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
     CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -2185,6 +2276,8 @@ COMMENT ON COLUMN public.workflow_batch_results.reserved_microusd IS 'The row''s
 
 COMMENT ON COLUMN public.workflow_batch_results.has_thumbnail IS 'True if {execution_id}/thumbnails/{batch_index}.webp is stored.';
 
+COMMENT ON COLUMN public.workflow_batch_results.announced_at IS '`completed_at` of the outcome that a delivery announces. A retry gives the result another one.';
+
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     workflow_id uuid NOT NULL,
@@ -2223,6 +2316,7 @@ END) STORED,
     name text,
     prices jsonb,
     image_count integer DEFAULT 0 NOT NULL,
+    webhook_events text[] DEFAULT '{execution.completed,execution.failed}'::text[] NOT NULL,
     CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
     CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
 )
@@ -2362,6 +2456,8 @@ CREATE INDEX idx_clients_status ON public.clients USING btree (status);
 
 CREATE INDEX idx_clients_updated_at ON public.clients USING btree (updated_at DESC);
 
+CREATE INDEX idx_executions_announcing ON public.workflow_executions USING btree (id) WHERE ((status = 'processing'::text) AND (webhook_url IS NOT NULL) AND (webhook_events && '{result.completed,result.failed}'::text[]));
+
 CREATE INDEX idx_idempotency_keys_client_id ON public.idempotency_keys USING btree (client_id);
 
 CREATE INDEX idx_idempotency_keys_expires_at ON public.idempotency_keys USING btree (expires_at);
@@ -2399,6 +2495,10 @@ CREATE INDEX idx_webhook_deliveries_client_created_id ON public.webhook_deliveri
 CREATE INDEX idx_webhook_deliveries_client_due ON public.webhook_deliveries USING btree (client_id, next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 
 CREATE INDEX idx_webhook_deliveries_due ON public.webhook_deliveries USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+
+CREATE INDEX idx_webhook_deliveries_pending ON public.webhook_deliveries USING btree (execution_id, sequence) WHERE (next_attempt_at IS NOT NULL);
+
+CREATE UNIQUE INDEX idx_webhook_deliveries_sequence ON public.webhook_deliveries USING btree (execution_id, sequence);
 
 CREATE INDEX idx_workflow_batch_results_cover ON public.workflow_batch_results USING btree (execution_id, batch_index) WHERE has_thumbnail;
 
@@ -2469,6 +2569,8 @@ CREATE TRIGGER note_deleted_execution AFTER DELETE ON public.workflow_executions
 CREATE TRIGGER note_stop BEFORE UPDATE OF error_code ON public.workflow_executions FOR EACH ROW WHEN ((old.error_code IS DISTINCT FROM new.error_code)) EXECUTE FUNCTION public.note_stop();
 
 CREATE TRIGGER number_prompt BEFORE INSERT ON public.workflow_batch_results FOR EACH ROW WHEN ((new.prompt_index IS NULL)) EXECUTE FUNCTION public.number_prompt();
+
+CREATE TRIGGER queue_delivery BEFORE INSERT ON public.webhook_deliveries FOR EACH ROW EXECUTE FUNCTION public.queue_delivery();
 
 CREATE TRIGGER release_for_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW WHEN ((old.status = ANY (ARRAY['pending'::text, 'processing'::text]))) EXECUTE FUNCTION app_private.release_for_execution();
 
@@ -2709,6 +2811,9 @@ GRANT USAGE ON SCHEMA public TO authenticated;
 REVOKE ALL ON FUNCTION app.advance_webhook_secret(p_client_id uuid, p_leaked boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.advance_webhook_secret(p_client_id uuid, p_leaked boolean) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.announce_results(p_execution_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.announce_results(p_execution_id uuid) TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.archive_state(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.archive_state(p_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.archive_state(p_id uuid) TO masstock_admin;
@@ -2939,6 +3044,8 @@ REVOKE ALL ON FUNCTION public.count_images() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.note_stop() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.number_prompt() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.queue_delivery() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.touch_updated_at() FROM PUBLIC;
 
@@ -3231,6 +3338,8 @@ GRANT UPDATE(model_missed_at) ON TABLE public.workflow_executions TO masstock_wo
 GRANT INSERT(name) ON TABLE public.workflow_executions TO masstock_api;
 
 GRANT INSERT(prices) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT INSERT(webhook_events) ON TABLE public.workflow_executions TO masstock_api;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO authenticated;

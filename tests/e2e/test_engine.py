@@ -236,6 +236,22 @@ def test_the_end_of_an_execution_sends_one_signed_webhook(stack: Stack, receiver
     assert stack.call("client_b", "GET", f"/v1/clients/{ACME}/webhook-secret").status_code == 404
 
 
+def test_a_webhook_gets_results_before_the_end(stack: Stack, receiver: Receiver) -> None:
+    stack.rule({"match": "^blocked$", "behave": "content_blocked"})
+    events = ["result.completed", "result.failed", "execution.completed"]
+    prompts = ["tell me", "blocked"]
+    execution_id = stack.submit(prompts, webhook_url=receiver.url, webhook_events=events)
+    assert stack.wait(execution_id, 60)["webhook_events"] == sorted(events)
+    _until(lambda: len(receiver.received) >= 3)
+    told = [json.loads(body) for _, _, body in receiver.received]
+    assert {message["type"]: message["data"].get("results") is None for message in told} == {
+        "result.completed": False,
+        "result.failed": False,
+        "execution.completed": True,
+    }
+    assert told[-1]["type"] == "execution.completed"
+
+
 def test_an_unchanged_execution_answers_304(stack: Stack) -> None:
     execution_id = stack.submit(["poll me"])
     stack.wait(execution_id, 60)

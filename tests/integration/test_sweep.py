@@ -120,15 +120,15 @@ def insert_deliveries(
     count: int = 1,
     attempts: int = 1,
 ) -> None:
-    """Deliveries that have been due for a second."""
-    execution_id = insert_execution(superuser, status="completed", client=client)
-    superuser.execute(
-        "INSERT INTO public.webhook_deliveries (execution_id, client_id, run, url, secret_version,"
-        " payload, attempts, next_attempt_at)"
-        " SELECT %s, %s, run, %s, 1, '{}', %s, now() - interval '1 second'"
-        " FROM generate_series(1, %s) AS run",
-        [execution_id, client, url, attempts, count],
-    )
+    """Deliveries of one execution each that have been due for a second."""
+    for _ in range(count):
+        execution_id = insert_execution(superuser, status="completed", client=client)
+        superuser.execute(
+            "INSERT INTO public.webhook_deliveries (execution_id, client_id, run, url,"
+            " secret_version, payload, attempts, next_attempt_at)"
+            " VALUES (%s, %s, 0, %s, 1, '{}', %s, now() - interval '1 second')",
+            [execution_id, client, url, attempts],
+        )
 
 
 def state(superuser: psycopg.Connection[dict[str, Any]], execution_id: UUID) -> tuple[str, int]:

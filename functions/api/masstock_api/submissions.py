@@ -266,4 +266,5 @@ def _insert(
         prices=checked.estimate.prices,
         webhook_url=submission.webhook_url or checked.client["webhook_url"],
         webhook_secret_version=checked.client["webhook_secret_version"],
+        webhook_events=sorted(set(submission.webhook_events)),
     )

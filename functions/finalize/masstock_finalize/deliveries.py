@@ -23,15 +23,24 @@ WEBHOOK_DELAYS = [15, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]
 # Attempts at the same time. One client's receivers cannot use more than their share.
 WEBHOOKS_AT_ONCE = 20
 WEBHOOKS_PER_CLIENT = 5
+# The function may run for 60 s, and an attempt takes at most 10 s.
+FIRST_SECONDS = 40
 # The longest time from a delivery's due time to its attempt, if its client has a free slot.
 LOOK_SECONDS = 1
 
 
 def deliver_first(worker: Worker, settings: FinalizeSettings, execution_id: UUID) -> int:
-    """Makes the first attempt of an ended execution's delivery. Returns how many deliveries the
-    receiver accepted. The others become due again."""
-    due = webhook_deliveries.claim_first_delivery(worker, execution_id, WEBHOOK_DELAYS)
-    return sum(_record(worker, row, _send(row, settings)) for row in due)
+    """Makes the first attempts of an ended execution's deliveries, in their order, until the
+    receiver refuses one or FIRST_SECONDS have passed. Returns how many it accepted. The sweep sends
+    the others."""
+    until = time.monotonic() + FIRST_SECONDS
+    delivered = 0
+    while time.monotonic() < until:
+        due = webhook_deliveries.claim_first_delivery(worker, execution_id, WEBHOOK_DELAYS)
+        if not due or not _record(worker, due[0], _send(due[0], settings)):
+            break
+        delivered += 1
+    return delivered
 
 
 def deliver_due(worker: Worker, settings: FinalizeSettings, *, until: float) -> int:
@@ -49,6 +58,7 @@ def deliver_due(worker: Worker, settings: FinalizeSettings, *, until: float) -> 
             delays=WEBHOOK_DELAYS,
         )
 
+    webhook_deliveries.free_queues(worker)
     due = claim()
     if not due:
         return 0

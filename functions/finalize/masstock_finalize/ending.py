@@ -14,12 +14,13 @@ def end_run(worker: Worker, run: ExecutionRun, reason: Outcome) -> tuple[str, bo
     """Ends the run's execution. Its unfinished prompts fail for the reason that stopped the
     execution, or else for `reason`. Returns the execution's status, and True if a webhook must be
     sent. The status is "ended" if the execution has ended before or has another run."""
-    *_, ended, deliveries = worker.fetch_together(
+    *_, ended, [results], deliveries = worker.fetch_together(
         [
             executions.lock_execution(run),
             layout.lay_out_images(run.execution_id),
             batch_results.fail_unfinished(run.execution_id, run.run, reason),
             executions.end_execution(run),
+            webhook_deliveries.announce_results(run.execution_id),
             webhook_deliveries.enqueue_delivery(run),
         ]
     )
@@ -43,4 +44,4 @@ def end_run(worker: Worker, run: ExecutionRun, reason: Outcome) -> tuple[str, bo
         duration_seconds=row["duration_seconds"],
         **counts,
     )
-    return row["status"], bool(deliveries)
+    return row["status"], bool(deliveries or results["announced"])

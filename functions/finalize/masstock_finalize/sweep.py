@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from uuid import UUID
 
-from masstock.database.queries import archives, executions, idempotency_keys, sweeps
+from masstock.database.queries import (
+    archives,
+    executions,
+    idempotency_keys,
+    sweeps,
+    webhook_deliveries,
+)
 from masstock.database.queries.sweeps import LiveExecution
 from masstock.database.worker import Worker
 from masstock.errors import DeadlineExceeded, NotFinished, StorageUnavailable
@@ -29,15 +35,16 @@ BUILDERS_AT_ONCE = 50
 # for 60 s, and an attempt of a webhook takes at most 10 s.
 RECOVER_SECONDS = 20
 DELIVER_SECONDS = 45
+ANNOUNCE_SECONDS = 40
 # Of the removal of images alone. During an outage of S3 each removal waits for its timeouts.
 REMOVE_SECONDS = 10
 
 
 def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
     """Recovers live executions (see `recover`), starts the builders of archives that died, removes
-    the images of deleted executions, and sends the webhooks that are due, in this order: receivers,
-    which are not ours, come last. A part that fails does not keep the next part from its work; then
-    the first error is raised at the end. Returns counts."""
+    the images of deleted executions, announces results, and sends the webhooks that are due, in
+    this order: receivers, which are not ours, come last. A part that fails does not keep the next
+    part from its work; then the first error is raised at the end. Returns counts."""
     began = time.monotonic()
     names = (
         *("live", "recovered", "failed", "archive_builders", "webhooks_delivered"),
@@ -66,10 +73,13 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
     def remove_images() -> None:
         counts["removals_failed"] = _remove_deleted(worker, settings)
 
+    def announce() -> None:
+        _announce_results(worker, until=began + ANNOUNCE_SECONDS)
+
     def deliver() -> None:
         counts["webhooks_delivered"] = deliver_due(worker, settings, until=began + DELIVER_SECONDS)
 
-    for part in (recover_executions, tidy, build_archives, remove_images, deliver):
+    for part in (recover_executions, tidy, build_archives, remove_images, announce, deliver):
         try:
             part()
         except Exception as error:
@@ -124,6 +134,17 @@ def _start_builders(worker: Worker, settings: FinalizeSettings, *, until: float)
         start_builder(settings.archive_function_arn, row["archive_id"], row["part"])
         started += 1
     return started
+
+
+def _announce_results(worker: Worker, *, until: float) -> None:
+    for execution_id in webhook_deliveries.list_announcing(worker):
+        if time.monotonic() > until:
+            logger.warning("the remaining results are left to the next sweep")
+            return
+        try:
+            worker.fetch_together([webhook_deliveries.announce_results(execution_id)])
+        except Exception:  # one failing execution must not keep the results of the others
+            logger.exception("could not announce results", execution_id=str(execution_id))
 
 
 def _remove_deleted(worker: Worker, settings: FinalizeSettings) -> int:

@@ -119,6 +119,15 @@ type TicketStatus = Literal["open", "in_progress", "resolved", "closed"]
 type TicketPriority = Literal["low", "medium", "high", "urgent"]
 type WorkflowStatus = Literal["active", "inactive"]
 
+type WebhookEvent = Literal[
+    "execution.completed",
+    "execution.failed",
+    "execution.paused",
+    "result.completed",
+    "result.failed",
+]
+ENDS: tuple[WebhookEvent, ...] = ("execution.completed", "execution.failed")
+
 # PATCH leaves an omitted field unchanged. Omitting is not the same as null.
 UNSET: Any = Field(default_factory=lambda: None)
 ForAdmins: Any = Field(
@@ -375,6 +384,12 @@ class ExecutionCreate(RequestBody):
     )
     webhook_url: WebhookUrl | None = Field(
         default=None, description="Replaces the client's own `webhook_url`."
+    )
+    webhook_events: list[WebhookEvent] = Field(
+        default_factory=lambda: list(ENDS),
+        max_length=5,
+        description="What the webhook gets; by default `execution.completed` and "
+        "`execution.failed`. Results come in order, at most 100 in a message.",
     )
     lane: Annotated[str, _text(100)] | None = Field(
         default=None,

@@ -15,6 +15,7 @@ from masstock.schemas.requests import (
     Role,
     TicketPriority,
     TicketStatus,
+    WebhookEvent,
     WorkflowStatus,
 )
 from masstock.schemas.resource import Count, CreatedAt, Resource, UpdatedAt
@@ -229,7 +230,8 @@ class Execution(ExecutionSummary):
 
     input_data: InputData
     pace: "Pace"
-    webhook_url: str | None = Field(description="URL that gets a message at the end.")
+    webhook_url: str | None = Field(description="URL that gets messages.")
+    webhook_events: list[WebhookEvent]
     webhook_delivered_at: datetime | None = Field(description="Null if not yet delivered.")
     webhook_error: str | None = Field(description="Why the last attempt to deliver it failed.")
 

@@ -42,6 +42,7 @@ def insert_execution(
     prices: "Prices | None",
     webhook_url: str | None,
     webhook_secret_version: int,
+    webhook_events: list[str],
 ) -> None:
     """Stores a submission and reserves its estimate. The machine must start after the commit.
     Raises SQLSTATE MS402 if the estimate exceeds the rest of the client's budget."""
@@ -54,11 +55,12 @@ def insert_execution(
         """
         INSERT INTO public.workflow_executions
             (id, workflow_id, client_id, user_id, name, input_data, deadline_at, estimate_microusd,
-             prices, webhook_url, webhook_secret_version, lane_key, deadline_is_fixed)
+             prices, webhook_url, webhook_secret_version, webhook_events, lane_key,
+             deadline_is_fixed)
         VALUES (%(id)s, %(workflow_id)s, %(client_id)s, %(user_id)s, %(name)s, %(input_data)s,
                 now() + make_interval(secs => %(deadline_seconds)s), %(estimate_microusd)s,
-                %(prices)s,
-                %(webhook_url)s, %(webhook_secret_version)s, %(lane_key)s, %(deadline_is_fixed)s)
+                %(prices)s, %(webhook_url)s, %(webhook_secret_version)s, %(webhook_events)s,
+                %(lane_key)s, %(deadline_is_fixed)s)
         """,
         id=execution_id,
         workflow_id=workflow_id,
@@ -71,6 +73,7 @@ def insert_execution(
         prices=None if prices is None else Jsonb(prices),
         webhook_url=webhook_url,
         webhook_secret_version=webhook_secret_version,
+        webhook_events=webhook_events,
         lane_key=lane_key,
         deadline_is_fixed=deadline_is_fixed,
     )
@@ -104,6 +107,7 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
                 e.output_data, e.started_at,
                 e.completed_at, e.duration_seconds, e.error_code, e.error_message, e.created_at,
                 e.deadline_at, e.estimate_microusd, e.cost_microusd, e.webhook_url,
+                e.webhook_events,
                 e.settings ->> 'model' AS model,
                 coalesce(e.input_settings ->> 'image_size', %(default_size)s) AS image_size,
                 app.images_of(NULL, e.input_settings -> 'images_per_prompt') AS images_per_prompt,

@@ -11,10 +11,31 @@ if TYPE_CHECKING:
     from masstock.services.webhooks import Answer
 
 
+def announce_results(execution_id: UUID) -> Statement:
+    """Queues deliveries of at most 100 results each for the results that have an outcome since the
+    last call, if the webhook wants them. Returns one row {announced}: their number."""
+    return (
+        "SELECT app.announce_results(%(id)s) AS announced",
+        {"id": execution_id},
+    )
+
+
+def list_announcing(tx: Executor) -> list[UUID]:
+    """The running executions whose webhook wants results."""
+    rows = tx.fetch_all(
+        """
+        SELECT id FROM public.workflow_executions
+        WHERE status = 'processing' AND webhook_url IS NOT NULL
+          AND webhook_events && '{result.completed,result.failed}'
+        """
+    )
+    return [row["id"] for row in rows]
+
+
 def enqueue_delivery(run: ExecutionRun) -> Statement:
-    """Inserts the delivery of an ended run, once, if the execution has a webhook. Runs in the
+    """Queues the delivery of an ended run, once, if the execution's webhook wants it. Runs in the
     transaction that ends the run. For the first 30 seconds only the machine attempts the delivery,
-    not the sweep. Returns one row if it inserted the delivery."""
+    not the sweep. Returns one row if it queued the delivery."""
     return (
         """
         INSERT INTO public.webhook_deliveries
@@ -32,7 +53,7 @@ def enqueue_delivery(run: ExecutionRun) -> Statement:
                     'duration_seconds', e.duration_seconds))::text
         FROM public.workflow_executions e
         WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('completed', 'failed')
-          AND e.webhook_url IS NOT NULL
+          AND e.webhook_url IS NOT NULL AND 'execution.' || e.status = ANY (e.webhook_events)
         ON CONFLICT (execution_id, run) DO NOTHING
         RETURNING id
         """,
@@ -54,12 +75,17 @@ class DueDelivery(TypedDict):
 
 
 def claim_first_delivery(tx: Executor, execution_id: UUID, delays: list[int]) -> list[DueDelivery]:
-    """Claims the delivery of an ended execution if it had no attempt. See `claim_deliveries`."""
+    """Claims the first delivery of an execution that is not finished, if it had no attempt. See
+    `claim_deliveries`."""
     rows = tx.fetch_all(
         """
         UPDATE public.webhook_deliveries d
         SET attempts = 1, next_attempt_at = now() + make_interval(secs => %(delay)s)
-        WHERE d.execution_id = %(execution_id)s AND d.attempts = 0 AND d.delivered_at IS NULL
+        WHERE d.id = (
+            SELECT x.id FROM public.webhook_deliveries x
+            WHERE x.execution_id = %(execution_id)s AND x.next_attempt_at IS NOT NULL
+            ORDER BY x.sequence NULLS FIRST LIMIT 1)
+          AND d.attempts = 0 AND d.delivered_at IS NULL
         RETURNING d.id, d.execution_id, d.url, d.client_id, d.payload, d.attempts,
             app.webhook_versions(d.client_id) AS secret_versions
         """,
@@ -125,15 +151,40 @@ def claim_deliveries(
     return cast(list[DueDelivery], rows)
 
 
-def record_attempt(tx: Executor, delivery_id: UUID, answer: "Answer") -> None:
-    """Stores the receiver's answer to an attempt."""
+def free_queues(tx: Executor) -> None:
+    """Makes the first delivery of each queue due. Usually `record_attempt` has done it. It cannot
+    if the last attempt of a delivery died, or if a delivery was queued at that moment."""
     tx.fetch_all(
         """
-        UPDATE public.webhook_deliveries
-        SET response_status = %(status)s, error_message = %(error)s,
-            delivered_at = CASE WHEN %(delivered)s THEN now() END,
-            next_attempt_at = CASE WHEN %(final)s THEN NULL ELSE next_attempt_at END
-        WHERE id = %(id)s AND delivered_at IS NULL
+        UPDATE public.webhook_deliveries d SET next_attempt_at = now()
+        WHERE d.next_attempt_at = 'infinity' AND NOT EXISTS (
+            SELECT FROM public.webhook_deliveries x
+            WHERE x.execution_id = d.execution_id AND x.next_attempt_at IS NOT NULL
+              AND (x.sequence < d.sequence OR x.sequence IS NULL))
+        """
+    )
+
+
+def record_attempt(tx: Executor, delivery_id: UUID, answer: "Answer") -> None:
+    """Stores the receiver's answer to an attempt. If no further attempt follows, the next delivery
+    of the execution becomes due."""
+    tx.fetch_all(
+        """
+        WITH recorded AS (
+            UPDATE public.webhook_deliveries
+            SET response_status = %(status)s, error_message = %(error)s,
+                delivered_at = CASE WHEN %(delivered)s THEN now() END,
+                next_attempt_at = CASE WHEN %(final)s THEN NULL ELSE next_attempt_at END
+            WHERE id = %(id)s AND delivered_at IS NULL
+            RETURNING execution_id, sequence, next_attempt_at
+        )
+        UPDATE public.webhook_deliveries d SET next_attempt_at = now()
+        WHERE d.next_attempt_at = 'infinity' AND d.id = (
+            SELECT x.id FROM public.webhook_deliveries x, recorded r
+            WHERE x.execution_id = r.execution_id AND r.next_attempt_at IS NULL
+              AND x.next_attempt_at IS NOT NULL
+              AND (x.sequence > r.sequence OR r.sequence IS NULL)
+            ORDER BY x.sequence LIMIT 1)
         """,
         id=delivery_id,
         delivered=answer.delivered,
