@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from masstock import errors
-from masstock.schemas import archives, reports, requests, responses
+from masstock.schemas import archives, people, reports, requests, responses
 from masstock_api.app import OPERATIONS
 from masstock_api.operation import Answer, Operation
 from masstock_api.parameters import Parameter, a_uuid
@@ -363,7 +363,7 @@ def _response_model(name: str) -> type[responses.Resource]:
 
 
 def _model_named(name: str) -> Any:
-    modules = (responses, archives, reports)
+    modules = (responses, archives, people, reports)
     return next(getattr(module, name) for module in modules if hasattr(module, name))
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 
-from masstock.schemas.requests import PROMPT_LENGTH
+from masstock.schemas.fields import PROMPT_LENGTH
 from masstock_api.prompt_lists.places import short
 
 # A prompt is a text with braces of any kind, for example JSON. So only `{name}` is a variable, and

@@ -5,128 +5,48 @@ Only routes that read a body import this module. Postgres builds the bodies of a
 """
 
 import json
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
-    StringConstraints,
     Tag,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from masstock.limits import IMAGES_PER_PROMPT_LIMIT, PROMPTS_LIMIT
-from masstock.schemas.workflow_config import RATIO_PATTERN, WHOLE, ImageSize, WorkflowConfig
-
-PROMPT_LENGTH = 10_000
-# The database has the same limit (0033).
-MAX_DEADLINE_SECONDS = 72 * 3600
-# Of one prompt.
-MAX_REFERENCES = 14
-METADATA_BYTES = 4096
-# The largest seed of Gemini, less what the last image of a prompt adds.
-MAX_SEED = 2**31 - IMAGES_PER_PROMPT_LIMIT
-
-
-# Spaces and control characters. Not \s, which differs between dialects of regular expressions.
-SPACES = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-
-
-def _text(max_length: int) -> StringConstraints:
-    """Text that is not empty after trimming. U+0000 is refused: Postgres cannot store it."""
-    return StringConstraints(
-        strip_whitespace=True,
-        min_length=1,
-        max_length=max_length,
-        pattern=rf"^[^\x00]*[^{SPACES}][^\x00]*$",
-    )
-
-
-Name = Annotated[str, _text(200)]
-Notes = Annotated[str, _text(10_000)]
-Prompt = Annotated[str, _text(PROMPT_LENGTH)]
-Email = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True,
-        max_length=320,
-        pattern=rf"^[^{SPACES}@]+@[^{SPACES}@]+\.[^{SPACES}@]+$",
-    ),
-]
-# HTTP cannot send a header value that begins or ends with a space.
-ApiKey = Annotated[
-    str,
-    StringConstraints(
-        min_length=8, max_length=512, pattern=r"^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$"
-    ),
-]
-
-
-def _future(value: object) -> datetime:
-    try:
-        # Offsets are required, because a time without one is another time elsewhere.
-        time = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise PydanticCustomError("time", "Send an ISO 8601 date-time with an offset.")
-    if time <= datetime.now(UTC):
-        raise PydanticCustomError("past", "Send a time in the future.")
-    return time
-
-
-FutureTime = Annotated[datetime, BeforeValidator(_future)]
-
-# Not strict: JSON has UUIDs as strings, which strict mode refuses.
-Id = Annotated[UUID, Field(strict=False)]
-CustomId = Annotated[str, _text(200)]
-AspectRatio = Annotated[
-    str,
-    Field(
-        pattern=RATIO_PATTERN,
-        description="Ratio of width to height of the images, if the model supports it.",
-        examples=["16:9"],
-    ),
-]
-ImagesPerPrompt = Annotated[int, Field(ge=1, le=IMAGES_PER_PROMPT_LIMIT), WHOLE]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE]
-WebhookUrl = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=2000, pattern=r"^https?://[\x21-\x7e]+$"),
-    Field(
-        description="https URL that gets a Standard Webhooks message at the end of an execution; "
-        "no private or link-local address."
-    ),
-]
-Budget = Annotated[
-    Annotated[int, Field(ge=0, le=10**15), WHOLE] | None,
-    Field(
-        description="Limit of the cost per calendar month (UTC), in millionths of a US dollar; "
-        "null for no limit."
-    ),
-]
-
-type AccountStatus = Literal["active", "suspended", "deleted"]
-type Role = Literal["admin", "client"]
-type RequestStatus = Literal["pending", "approved", "rejected"]
-type TicketStatus = Literal["open", "in_progress", "resolved", "closed"]
-type TicketPriority = Literal["low", "medium", "high", "urgent"]
-type WorkflowStatus = Literal["active", "inactive"]
-
-type WebhookEvent = Literal[
-    "execution.completed",
-    "execution.failed",
-    "execution.paused",
-    "result.completed",
-    "result.failed",
-]
-ENDS: tuple[WebhookEvent, ...] = ("execution.completed", "execution.failed")
+from masstock.limits import PROMPTS_LIMIT
+from masstock.schemas.fields import (
+    ENDS,
+    MAX_DEADLINE_SECONDS,
+    MAX_REFERENCES,
+    METADATA_BYTES,
+    PROMPT_LENGTH,
+    AccountStatus,
+    ApiKey,
+    AspectRatio,
+    Budget,
+    CustomId,
+    Email,
+    FutureTime,
+    Id,
+    ImagesPerPrompt,
+    Name,
+    Notes,
+    Prompt,
+    RequestStatus,
+    Role,
+    Seed,
+    TicketPriority,
+    TicketStatus,
+    WebhookEvent,
+    WebhookUrl,
+    WorkflowStatus,
+    text_of,
+)
+from masstock.schemas.workflow_config import WHOLE, ImageSize, WorkflowConfig
 
 # PATCH leaves an omitted field unchanged. Omitting is not the same as null.
 UNSET: Any = Field(default_factory=lambda: None)
@@ -391,7 +311,7 @@ class ExecutionCreate(RequestBody):
         description="What the webhook gets; by default `execution.completed` and "
         "`execution.failed`. Results come in order, at most 100 in a message.",
     )
-    lane: Annotated[str, _text(100)] | None = Field(
+    lane: Annotated[str, text_of(100)] | None = Field(
         default=None,
         description="Your own name for the quota of `api_key`. Executions with the same name share "
         "one pace. Use it if several keys belong to one project of the provider.",

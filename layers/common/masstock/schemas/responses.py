@@ -1,6 +1,6 @@
 """Bodies of answers, for the OpenAPI document. Postgres builds the JSON of answers, so no request
-imports this module. tools/openapi.py reads the models, also those of `archives` and `reports`.
-Tests compare them with real answers.
+imports this module. tools/openapi.py reads the models, also those of `archives`, `people`
+and `reports`. Tests compare them with real answers.
 """
 
 from datetime import date, datetime
@@ -9,10 +9,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from masstock.schemas.requests import (
-    AccountStatus,
+from masstock.schemas.fields import (
     RequestStatus,
-    Role,
     TicketPriority,
     TicketStatus,
     WebhookEvent,
@@ -23,70 +21,6 @@ from masstock.schemas.workflow_config import ImageSize, WorkflowConfig
 
 type ExecutionStatus = Literal["pending", "processing", "completed", "failed"]
 type ResultStatus = Literal["processing", "completed", "failed"]
-
-
-class Profile(Resource):
-    """The caller's account and client."""
-
-    id: UUID
-    email: str
-    name: str
-    role: Role
-    status: AccountStatus
-    client_id: UUID | None = Field(description="Null for administrators.")
-    client_name: str | None = Field(description="Null for administrators.")
-    client_email: str | None = Field(description="Null for administrators.")
-
-
-class User(Resource):
-    """An account."""
-
-    id: UUID
-    email: str
-    name: str
-    role: Role
-    status: AccountStatus
-    client_id: UUID | None = Field(description="Null for administrators.")
-    created_at: CreatedAt
-    updated_at: UpdatedAt
-    last_login: datetime | None = Field(
-        description="When the newest token was first used; null if no token was used yet."
-    )
-    invited_until: datetime | None = Field(
-        description="Until when the invitation can be claimed. Null without an invitation, and "
-        "after the claim."
-    )
-
-
-class Client(Resource):
-    """A client organization."""
-
-    id: UUID
-    name: str
-    email: str
-    status: AccountStatus
-    created_at: CreatedAt
-    updated_at: UpdatedAt
-    monthly_budget_microusd: Count | None = Field(
-        description="Limit of the cost per calendar month (UTC), in millionths of a US dollar; "
-        "null for no limit."
-    )
-    webhook_url: str | None = Field(description="URL that gets a message when an execution ends.")
-    webhook_secret_version: Count = Field(description="Number of the current secret, from 1.")
-
-
-class WebhookSecret(Resource):
-    """The secret that signs a client's webhooks."""
-
-    client_id: UUID
-    version: Count = Field(description="Number of the current secret, from 1.")
-    secret: str = Field(
-        description="The secret for a Standard Webhooks library.",
-        examples=["whsec_" + "A" * 43 + "="],
-    )
-    overlaps_until: datetime | None = Field(
-        description="Until when deliveries also carry the signature of the replaced secret."
-    )
 
 
 class Workflow(Resource):
