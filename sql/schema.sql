@@ -622,6 +622,46 @@ $$;
 
 ALTER FUNCTION app.images_of(p_prompt jsonb, p_default jsonb) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.index_new_prompts() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF (SELECT sum(char_length(a.prompt_text)) FROM added a) > 1000000 THEN
+        INSERT INTO app_private.unindexed_executions (execution_id)
+        SELECT DISTINCT a.execution_id FROM added a ON CONFLICT DO NOTHING;
+        RETURN NULL;
+    END IF;
+    INSERT INTO app_private.prompt_words AS p (client_id, word, created_at, execution_id, batch_indices)
+    SELECT a.client_id, w.word, a.created_at, a.execution_id, array_agg(a.batch_index)
+    FROM added a CROSS JOIN app.words(a.prompt_text) AS w (word)
+    GROUP BY a.client_id, w.word, a.created_at, a.execution_id
+    ON CONFLICT (client_id, word, created_at, execution_id)
+    DO UPDATE SET batch_indices = p.batch_indices || EXCLUDED.batch_indices;
+    RETURN NULL;
+END $$;
+
+ALTER FUNCTION app.index_new_prompts() OWNER TO masstock_owner;
+
+CREATE FUNCTION app.index_prompts() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    noted uuid;
+BEGIN
+    SELECT u.execution_id INTO noted FROM app_private.unindexed_executions u
+    ORDER BY u.noted_at DESC LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    DELETE FROM app_private.unindexed_executions WHERE execution_id = noted;
+    PERFORM app_private.index_prompts(noted);
+    RETURN true;
+END $$;
+
+ALTER FUNCTION app.index_prompts() OWNER TO masstock_owner;
+
 CREATE FUNCTION app.is_active() RETURNS boolean
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path TO ''
@@ -843,10 +883,23 @@ BEGIN
     INSERT INTO app_private.deleted_executions (execution_id, client_id)
     VALUES (OLD.id, OLD.client_id)
     ON CONFLICT DO NOTHING;
+    DELETE FROM app_private.prompt_words WHERE execution_id = OLD.id;
     RETURN NULL;
 END $$;
 
 ALTER FUNCTION app.note_deleted_execution() OWNER TO masstock_owner;
+
+CREATE FUNCTION app.note_edited_prompt() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    INSERT INTO app_private.unindexed_executions (execution_id) VALUES (NEW.execution_id)
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+
+ALTER FUNCTION app.note_edited_prompt() OWNER TO masstock_owner;
 
 CREATE FUNCTION app.pace(p_id uuid) RETURNS json
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -1024,6 +1077,80 @@ END $$;
 
 ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) RETURNS TABLE(created_at timestamp with time zone, execution_id uuid, batch_index integer)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_sort TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    rarest text;
+    others text[];
+    place record;
+    hits integer[];
+    found_here integer;
+    found_all integer := 0;
+    looked_at integer := 0;
+BEGIN
+    IF (p_client_id = (SELECT app.client_id()) OR (SELECT app.is_admin())) IS NOT TRUE THEN
+        RETURN;
+    END IF;
+    SELECT w.word INTO rarest FROM unnest(p_words) AS w (word)
+    ORDER BY (SELECT count(*) FROM (
+        SELECT FROM app_private.prompt_words p WHERE p.client_id = p_client_id AND p.word = w.word
+        LIMIT 200) AS few) LIMIT 1;
+    others := array_remove(p_words, rarest);
+    FOR place IN
+        SELECT p.created_at, p.execution_id, p.batch_indices FROM app_private.prompt_words p
+        WHERE p.client_id = p_client_id AND p.word = rarest
+          AND (p.created_at, p.execution_id) <= (p_before_created_at, p_before_execution_id)
+          AND p.created_at >= coalesce(p_created_from, '-infinity')
+          AND p.created_at < coalesce(p_created_to, 'infinity')
+          AND (p_execution_id IS NULL OR p.execution_id = p_execution_id)
+        ORDER BY p.created_at DESC, p.execution_id DESC
+    LOOP
+        hits := place.batch_indices;
+        IF others <> '{}' THEN
+            SELECT array_agg(h.i) INTO hits FROM (
+                SELECT u.i FROM unnest(hits) AS u (i)
+                INTERSECT
+                SELECT x.i FROM (
+                    SELECT i.i FROM app_private.prompt_words p CROSS JOIN unnest(p.batch_indices) AS i (i)
+                    WHERE p.client_id = p_client_id AND p.word = ANY (others)
+                      AND p.created_at = place.created_at AND p.execution_id = place.execution_id
+                    GROUP BY i.i HAVING count(DISTINCT p.word) = cardinality(others)) x) h;
+        END IF;
+        IF hits IS NOT NULL THEN
+            RETURN QUERY
+            SELECT r.created_at, r.execution_id, r.batch_index
+            FROM public.workflow_batch_results r
+            WHERE r.execution_id = place.execution_id AND r.batch_index = ANY (hits)
+              AND r.created_at = place.created_at AND r.client_id = p_client_id
+              AND (r.created_at, r.execution_id, r.batch_index)
+                  < (p_before_created_at, p_before_execution_id, p_before_index)
+              AND (p_status IS NULL OR r.status = p_status)
+              AND (p_model IS NULL OR r.model = p_model)
+              AND (p_custom_id IS NULL OR r.custom_id = p_custom_id)
+              AND (p_workflow_id IS NULL OR EXISTS (
+                  SELECT FROM public.workflow_executions e
+                  WHERE e.id = r.execution_id AND e.workflow_id = p_workflow_id))
+            ORDER BY r.batch_index DESC LIMIT p_limit - found_all;
+            GET DIAGNOSTICS found_here = ROW_COUNT;
+            found_all := found_all + found_here;
+        END IF;
+        EXIT WHEN found_all >= p_limit;
+        looked_at := looked_at + 1;
+        IF looked_at >= 20000 THEN
+            RETURN QUERY SELECT place.created_at, place.execution_id, NULL::integer;
+            EXIT;
+        END IF;
+    END LOOP;
+END $$;
+
+ALTER FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.set_lane_limit(p_id uuid, p_limit integer) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
@@ -1083,6 +1210,25 @@ CREATE FUNCTION app.webhook_versions(p_client_id uuid) RETURNS integer[]
 $$;
 
 ALTER FUNCTION app.webhook_versions(p_client_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.words(p_text text) RETURNS SETOF text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT left(w.word, 100)
+    FROM regexp_split_to_table(
+        CASE WHEN octet_length(p_text) = char_length(p_text) THEN lower(p_text)
+             ELSE regexp_replace(
+                 normalize(regexp_replace(normalize(lower(p_text), NFKD), '[\u0300-\u036f]+', '', 'g'), NFC),
+                 '([\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])', ' \1 ', 'g')
+        END,
+        '[\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf'
+        '\u2000-\u206f\u20a0-\u20cf\u2190-\u2bff\u3000-\u3004\u3008-\u3020\u30fb\ufe00-\ufe6f'
+        '\U0001f000-\U0001faff]+') AS w (word)
+    WHERE w.word <> ''
+$$;
+
+ALTER FUNCTION app.words(p_text text) OWNER TO masstock_owner;
 
 CREATE FUNCTION app_private.accepted_calls(l app_private.lanes, p_now timestamp with time zone) RETURNS bigint
     LANGUAGE sql STABLE
@@ -1241,6 +1387,24 @@ BEGIN
 END $$;
 
 ALTER FUNCTION app_private.first_gap(p_taken timestamp with time zone[], p_from timestamp with time zone, p_spacing double precision) OWNER TO masstock_owner;
+
+CREATE FUNCTION app_private.index_prompts(p_execution_id uuid) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    -- The execution cannot be deleted meanwhile.
+    SELECT FROM public.workflow_executions WHERE id = p_execution_id FOR KEY SHARE;
+    DELETE FROM app_private.prompt_words WHERE execution_id = p_execution_id;
+    INSERT INTO app_private.prompt_words (client_id, word, created_at, execution_id, batch_indices)
+    SELECT r.client_id, w.word, r.created_at, r.execution_id, array_agg(r.batch_index)
+    FROM public.workflow_batch_results r CROSS JOIN app.words(r.prompt_text) AS w (word)
+    WHERE r.execution_id = p_execution_id
+    GROUP BY r.client_id, w.word, r.created_at, r.execution_id
+    ON CONFLICT (client_id, word, created_at, execution_id)
+    DO UPDATE SET batch_indices = EXCLUDED.batch_indices
+$$;
+
+ALTER FUNCTION app_private.index_prompts(p_execution_id uuid) OWNER TO masstock_owner;
 
 CREATE FUNCTION app_private.is_signed(p_message text, p_exp bigint, p_mac text) RETURNS boolean
     LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -2007,6 +2171,24 @@ COMMENT ON COLUMN app_private.lane_turns.waits_until IS 'The last of these times
 
 COMMENT ON COLUMN app_private.lane_turns.waits_since IS 'When the execution began to wait.';
 
+CREATE TABLE app_private.prompt_words (
+    client_id uuid NOT NULL,
+    word text NOT NULL COLLATE pg_catalog."C",
+    created_at timestamp with time zone NOT NULL,
+    execution_id uuid NOT NULL,
+    batch_indices integer[] NOT NULL
+);
+ALTER TABLE ONLY app_private.prompt_words ALTER COLUMN client_id SET STATISTICS 0;
+ALTER TABLE ONLY app_private.prompt_words ALTER COLUMN word SET STATISTICS 0;
+ALTER TABLE ONLY app_private.prompt_words ALTER COLUMN execution_id SET STATISTICS 0;
+ALTER TABLE ONLY app_private.prompt_words ALTER COLUMN batch_indices SET STATISTICS 0;
+
+ALTER TABLE app_private.prompt_words OWNER TO masstock_owner;
+
+COMMENT ON TABLE app_private.prompt_words IS 'The results whose prompts contain a word. A row is one word of the results of an execution that were inserted at the same time.';
+
+COMMENT ON COLUMN app_private.prompt_words.batch_indices IS 'In no order. An index can be there twice.';
+
 CREATE TABLE app_private.sweep_places (
     kind text NOT NULL,
     at timestamp with time zone NOT NULL,
@@ -2016,6 +2198,15 @@ CREATE TABLE app_private.sweep_places (
 ALTER TABLE app_private.sweep_places OWNER TO masstock_owner;
 
 COMMENT ON TABLE app_private.sweep_places IS 'The execution of each kind that the sweep listed last, in the order of that kind.';
+
+CREATE TABLE app_private.unindexed_executions (
+    execution_id uuid NOT NULL,
+    noted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE app_private.unindexed_executions OWNER TO masstock_owner;
+
+COMMENT ON TABLE app_private.unindexed_executions IS 'Executions whose words the sweep writes to prompt_words.';
 
 CREATE TABLE app_private.webhook_overlaps (
     client_id uuid NOT NULL,
@@ -2392,8 +2583,14 @@ ALTER TABLE ONLY app_private.lane_turns
 ALTER TABLE ONLY app_private.lanes
     ADD CONSTRAINT lanes_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY app_private.prompt_words
+    ADD CONSTRAINT prompt_words_pkey PRIMARY KEY (client_id, word, created_at, execution_id);
+
 ALTER TABLE ONLY app_private.sweep_places
     ADD CONSTRAINT sweep_places_pkey PRIMARY KEY (kind);
+
+ALTER TABLE ONLY app_private.unindexed_executions
+    ADD CONSTRAINT unindexed_executions_pkey PRIMARY KEY (execution_id);
 
 ALTER TABLE ONLY app_private.webhook_overlaps
     ADD CONSTRAINT webhook_overlaps_pkey PRIMARY KEY (client_id, version);
@@ -2448,6 +2645,10 @@ ALTER TABLE ONLY public.workflows
 
 CREATE INDEX idx_deleted_executions_looked_at ON app_private.deleted_executions USING btree (looked_at NULLS FIRST, deleted_at);
 
+CREATE INDEX idx_prompt_words_execution ON app_private.prompt_words USING btree (execution_id);
+
+CREATE INDEX idx_unindexed_executions_noted_at ON app_private.unindexed_executions USING btree (noted_at DESC);
+
 CREATE INDEX idx_archive_parts_due ON public.archive_parts USING btree (due_at) WHERE ((completed_at IS NULL) AND (failed_at IS NULL));
 
 CREATE INDEX idx_clients_email ON public.clients USING btree (email);
@@ -2499,6 +2700,10 @@ CREATE INDEX idx_webhook_deliveries_due ON public.webhook_deliveries USING btree
 CREATE INDEX idx_webhook_deliveries_pending ON public.webhook_deliveries USING btree (execution_id, sequence) WHERE (next_attempt_at IS NOT NULL);
 
 CREATE UNIQUE INDEX idx_webhook_deliveries_sequence ON public.webhook_deliveries USING btree (execution_id, sequence);
+
+CREATE INDEX idx_workflow_batch_results_client_created ON public.workflow_batch_results USING btree (client_id, created_at DESC, execution_id DESC, batch_index DESC);
+
+CREATE INDEX idx_workflow_batch_results_client_custom_id ON public.workflow_batch_results USING btree (client_id, custom_id) WHERE (custom_id IS NOT NULL);
 
 CREATE INDEX idx_workflow_batch_results_cover ON public.workflow_batch_results USING btree (execution_id, batch_index) WHERE has_thumbnail;
 
@@ -2558,6 +2763,8 @@ CREATE TRIGGER count_images BEFORE INSERT ON public.workflow_executions FOR EACH
 
 CREATE TRIGGER count_new_executions AFTER INSERT OR DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app_private.count_executions();
 
+CREATE TRIGGER index_new_prompts AFTER INSERT ON public.workflow_batch_results REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION app.index_new_prompts();
+
 CREATE TRIGGER keep_an_admin BEFORE UPDATE ON public.users FOR EACH ROW WHEN (((old.role = 'admin'::text) AND (old.status = 'active'::text) AND ((new.role <> 'admin'::text) OR (new.status <> 'active'::text)))) EXECUTE FUNCTION app.keep_an_admin();
 
 CREATE TRIGGER keep_changed_emails_apart BEFORE UPDATE OF email ON public.users FOR EACH ROW WHEN ((old.email IS DISTINCT FROM new.email)) EXECUTE FUNCTION app.keep_emails_apart();
@@ -2565,6 +2772,8 @@ CREATE TRIGGER keep_changed_emails_apart BEFORE UPDATE OF email ON public.users 
 CREATE TRIGGER keep_emails_apart BEFORE INSERT ON public.users FOR EACH ROW EXECUTE FUNCTION app.keep_emails_apart();
 
 CREATE TRIGGER note_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app.note_deleted_execution();
+
+CREATE TRIGGER note_edited_prompt AFTER UPDATE OF prompt_text ON public.workflow_batch_results FOR EACH ROW WHEN ((old.prompt_text IS DISTINCT FROM new.prompt_text)) EXECUTE FUNCTION app.note_edited_prompt();
 
 CREATE TRIGGER note_stop BEFORE UPDATE OF error_code ON public.workflow_executions FOR EACH ROW WHEN ((old.error_code IS DISTINCT FROM new.error_code)) EXECUTE FUNCTION public.note_stop();
 
@@ -2587,6 +2796,9 @@ CREATE TRIGGER touch_updated_at BEFORE UPDATE OF id, email, name, role, status, 
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.workflow_requests FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER touch_updated_at BEFORE UPDATE ON public.workflows FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+ALTER TABLE ONLY app_private.unindexed_executions
+    ADD CONSTRAINT unindexed_executions_execution_id_fkey FOREIGN KEY (execution_id) REFERENCES public.workflow_executions(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY app_private.webhook_overlaps
     ADD CONSTRAINT webhook_overlaps_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
@@ -2886,6 +3098,11 @@ GRANT ALL ON FUNCTION app.images_of(p_prompt jsonb, p_default jsonb) TO masstock
 GRANT ALL ON FUNCTION app.images_of(p_prompt jsonb, p_default jsonb) TO masstock_api;
 GRANT ALL ON FUNCTION app.images_of(p_prompt jsonb, p_default jsonb) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.index_new_prompts() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app.index_prompts() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.index_prompts() TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.is_active() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.is_active() TO masstock_api;
 GRANT ALL ON FUNCTION app.is_active() TO masstock_admin;
@@ -2933,6 +3150,8 @@ GRANT ALL ON FUNCTION app.lock_ticket(p_id uuid) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.note_deleted_execution() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION app.note_edited_prompt() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION app.pace(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.pace(p_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.pace(p_id uuid) TO masstock_admin;
@@ -2962,6 +3181,10 @@ REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_s
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) TO masstock_api;
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) TO masstock_api;
+GRANT ALL ON FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) TO masstock_admin;
+
 REVOKE ALL ON FUNCTION app.set_lane_limit(p_id uuid, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.set_lane_limit(p_id uuid, p_limit integer) TO masstock_admin;
 
@@ -2976,6 +3199,10 @@ GRANT ALL ON FUNCTION app.webhook_overlap_until(p_client_id uuid) TO masstock_ad
 
 REVOKE ALL ON FUNCTION app.webhook_versions(p_client_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.webhook_versions(p_client_id uuid) TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.words(p_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.words(p_text text) TO masstock_api;
+GRANT ALL ON FUNCTION app.words(p_text text) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app_private.accepted_calls(l app_private.lanes, p_now timestamp with time zone) FROM PUBLIC;
 
@@ -2992,6 +3219,8 @@ REVOKE ALL ON FUNCTION app_private.count_executions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION app_private.count_start(l app_private.lanes, p_at timestamp with time zone, p_calls integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.first_gap(p_taken timestamp with time zone[], p_from timestamp with time zone, p_spacing double precision) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION app_private.index_prompts(p_execution_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app_private.is_signed(p_message text, p_exp bigint, p_mac text) FROM PUBLIC;
 

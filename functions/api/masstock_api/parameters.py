@@ -71,6 +71,12 @@ def _text(text: str) -> str:
     raise ValueError(f"Send 1 to {MAX_TEXT_LENGTH} characters.")
 
 
+def _words(text: str) -> str:
+    if not any(character.isalnum() for character in text):
+        raise ValueError("Send at least one word.")
+    return _text(text)
+
+
 def one_of(*choices: str) -> Parameter:
     """One word of `choices`."""
 
@@ -101,6 +107,8 @@ a_uuid = Parameter(_uuid, {"type": "string", "format": "uuid"})
 a_time = Parameter(_time, {"type": "string", "format": "date-time"})
 # A text to search for.
 a_text = Parameter(_text, {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_LENGTH})
+# Words to search for.
+some_words = Parameter(_words, a_text.schema)
 a_flag = Parameter(
     # Python's HTTP clients send str(True), which is "True".
     lambda text: one_of("true", "false").convert(text.lower()) == "true",

@@ -36,15 +36,18 @@ BUILDERS_AT_ONCE = 50
 RECOVER_SECONDS = 20
 DELIVER_SECONDS = 45
 ANNOUNCE_SECONDS = 40
+# Of writing words for the search. The last execution can take ten seconds longer.
+INDEX_SECONDS = 5
 # Of the removal of images alone. During an outage of S3 each removal waits for its timeouts.
 REMOVE_SECONDS = 10
 
 
 def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
-    """Recovers live executions (see `recover`), starts the builders of archives that died, removes
-    the images of deleted executions, announces results, and sends the webhooks that are due, in
-    this order: receivers, which are not ours, come last. A part that fails does not keep the next
-    part from its work; then the first error is raised at the end. Returns counts."""
+    """Recovers live executions (see `recover`), starts the builders of archives that died, writes
+    the words of prompts for the search, removes the images of deleted executions, announces
+    results, and sends the webhooks that are due, in this order: receivers, which are not ours, come
+    last. A part that fails does not keep the next part from its work; then the first error is
+    raised at the end. Returns counts."""
     began = time.monotonic()
     names = (
         *("live", "recovered", "failed", "archive_builders", "webhooks_delivered"),
@@ -79,7 +82,16 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
     def deliver() -> None:
         counts["webhooks_delivered"] = deliver_due(worker, settings, until=began + DELIVER_SECONDS)
 
-    for part in (recover_executions, tidy, build_archives, remove_images, announce, deliver):
+    def index_prompts() -> None:
+        until = time.monotonic() + INDEX_SECONDS
+        while time.monotonic() < until and sweeps.index_prompts(worker):
+            pass
+
+    parts = (
+        *(recover_executions, tidy, build_archives, index_prompts, remove_images),
+        *(announce, deliver),
+    )
+    for part in parts:
         try:
             part()
         except Exception as error:

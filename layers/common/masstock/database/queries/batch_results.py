@@ -1,12 +1,48 @@
 """Statements on workflow_batch_results."""
 
-from typing import TypedDict, cast
+from typing import LiteralString, TypedDict, cast
 from uuid import UUID
 
 from masstock.database.connection import Executor, Row, Statement
 from masstock.errors import Outcome
 
 # --- as a tenant -------------------------------------------------------------------------------
+
+# A result `p` as callers see it.
+RESULT_COLUMNS: LiteralString = """
+    p.id, p.execution_id, p.client_id, p.batch_index, p.prompt_index, p.image_index, p.prompt_text,
+    p.custom_id, p.prompt_metadata, p.seed, p.status, p.result_url, p.result_storage_path,
+    p.error_code, p.error_message,
+    CASE WHEN p.status = 'failed'
+         THEN coalesce(p.error_code = ANY(%(retryable_codes)s), false) END AS retryable,
+    p.processing_time_ms, p.mime_type, p.size_bytes, p.image_sha256, p.attempts, p.cost_microusd,
+    p.model, p.width, p.height, p.as_asked, p.images_in_answer, p.has_provenance, p.has_thumbnail,
+    p.provider_message, p.created_at, p.completed_at
+"""
+_CANDIDATES: LiteralString = """
+    WITH candidates AS (
+        SELECT c.*, row_number() OVER in_order AS position,
+            sum(octet_length(to_json(c.prompt_text)::text)
+                + coalesce(octet_length(c.prompt_metadata::text), 0)
+            ) OVER in_order AS bytes_so_far
+        FROM (
+            SELECT * FROM public.workflow_batch_results r
+            WHERE r.execution_id = %(execution_id)s AND r.batch_index > %(after)s
+              AND (%(status)s::text IS NULL OR r.status = %(status)s)
+            ORDER BY r.batch_index LIMIT %(limit)s + 1
+        ) c
+        WINDOW in_order AS (ORDER BY c.batch_index)
+    ), page AS (
+        SELECT * FROM candidates
+        WHERE position = 1 OR (position <= %(limit)s AND bytes_so_far <= %(max_bytes)s)
+    )
+    SELECT (SELECT count(*) FROM candidates) > (SELECT count(*) FROM page) AS more_follow,
+"""
+_OF_EXECUTION: LiteralString = """
+    FROM public.workflow_executions e LEFT JOIN page p ON true
+    WHERE e.id = %(execution_id)s
+    ORDER BY p.batch_index
+"""
 
 
 def list_results(
@@ -23,36 +59,7 @@ def list_results(
     `more_follow` is true in every row if more results follow. If no result matches, one row with
     `id` None is returned. If the caller sees no such execution, no row is returned."""
     return tx.fetch_all(
-        """
-        WITH candidates AS (
-            SELECT c.*, row_number() OVER in_order AS position,
-                sum(octet_length(to_json(c.prompt_text)::text)
-                    + coalesce(octet_length(c.prompt_metadata::text), 0)
-                ) OVER in_order AS bytes_so_far
-            FROM (
-                SELECT * FROM public.workflow_batch_results r
-                WHERE r.execution_id = %(execution_id)s AND r.batch_index > %(after)s
-                  AND (%(status)s::text IS NULL OR r.status = %(status)s)
-                ORDER BY r.batch_index LIMIT %(limit)s + 1
-            ) c
-            WINDOW in_order AS (ORDER BY c.batch_index)
-        ), page AS (
-            SELECT * FROM candidates
-            WHERE position = 1 OR (position <= %(limit)s AND bytes_so_far <= %(max_bytes)s)
-        )
-        SELECT (SELECT count(*) FROM candidates) > (SELECT count(*) FROM page) AS more_follow,
-            p.id, p.execution_id, p.client_id, p.batch_index, p.prompt_index, p.image_index,
-            p.prompt_text, p.custom_id, p.prompt_metadata, p.seed,
-            p.status, p.result_url, p.result_storage_path, p.error_code, p.error_message,
-            CASE WHEN p.status = 'failed'
-                 THEN coalesce(p.error_code = ANY(%(retryable_codes)s), false) END AS retryable,
-            p.processing_time_ms, p.mime_type, p.size_bytes, p.image_sha256, p.attempts,
-            p.cost_microusd, p.model, p.width, p.height, p.as_asked, p.images_in_answer,
-            p.has_provenance, p.has_thumbnail, p.provider_message, p.created_at, p.completed_at
-        FROM public.workflow_executions e LEFT JOIN page p ON true
-        WHERE e.id = %(execution_id)s
-        ORDER BY p.batch_index
-        """,
+        _CANDIDATES + RESULT_COLUMNS + _OF_EXECUTION,
         execution_id=execution_id,
         after=after,
         limit=limit,

@@ -150,6 +150,12 @@ class Removal(TypedDict):
     client_id: UUID | None
 
 
+def index_prompts(tx: Executor) -> bool:
+    """Writes the words of one execution's prompts whose insertion did not write them. False if
+    there is none."""
+    return tx.fetch_one("SELECT app.index_prompts() AS found")["found"]
+
+
 def list_removals(tx: Executor, limit: int) -> list[Removal]:
     """Deleted executions whose images or archives may still be stored. Those that were listed
     longest ago come first."""
