@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from masstock.errors import IdentityProviderUnavailable, Unauthenticated
-from masstock.services import tokens
+from masstock.services import key_sets, tokens
 from masstock.services.tokens import Principal, authenticate
 from masstock.settings import ApiSettings
 from tests.support.web import Web
@@ -97,16 +97,21 @@ def issuer(web: Web) -> Web:
 @pytest.fixture(autouse=True)
 def a_new_process() -> Iterator[None]:
     def forget() -> None:
-        tokens._keys.clear()
-        tokens._fetched_at = float("-inf")
+        key_sets._keys.clear()
+        key_sets._fetched_at = key_sets._tried_at = float("-inf")
 
     forget()
     yield
     forget()
 
 
+def pass_time(seconds: float) -> None:
+    key_sets._fetched_at -= seconds
+    key_sets._tried_at -= seconds
+
+
 def a_minute_passes() -> None:
-    tokens._fetched_at -= tokens.REFRESH_SECONDS + 1
+    pass_time(key_sets.RETRY_SECONDS + 1)
 
 
 def settings(**mode: str) -> ApiSettings:
@@ -510,29 +515,143 @@ ISSUER_FAILURES: dict[str, Callable[[Web], None]] = {
 def test_without_any_keys_a_failing_issuer_is_reported_as_unavailable(
     with_jwks: ApiSettings, issuer: Web, failure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "FETCH_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(key_sets, "FETCH_TIMEOUT_SECONDS", 0.3)
     ISSUER_FAILURES[failure](issuer)
     with pytest.raises(IdentityProviderUnavailable):
         authenticate(f"Bearer {signed('RS256')}", with_jwks)
     issuer.answer(JWKS)
     issuer.released.set()
     monkeypatch.undo()
+    pass_time(key_sets.RETRY_WITHOUT_KEYS_SECONDS + 0.1)
     assert accepts(signed("RS256"), with_jwks)
 
 
+# The issuer answers, and withdraws every key.
+WITHDRAWALS = {
+    "an empty set",
+    "keys not objects",
+    "only keys of unknown types",
+    "key type not text",
+    "key id not text",
+}
+
+
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("failure", ISSUER_FAILURES)
+@pytest.mark.parametrize("failure", [name for name in ISSUER_FAILURES if name not in WITHDRAWALS])
 def test_a_failed_refresh_keeps_the_last_good_keys(
     with_jwks: ApiSettings, issuer: Web, failure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert accepts(signed("RS256"), with_jwks)
     a_minute_passes()
-    monkeypatch.setattr(tokens, "FETCH_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(key_sets, "FETCH_TIMEOUT_SECONDS", 0.3)
     ISSUER_FAILURES[failure](issuer)
     for number in range(3):
         assert refusal(signed("RS256", kid=f"unknown {number}"), with_jwks) == NOT_VALID
         assert accepts(signed("RS256"), with_jwks)
     assert len(issuer.requests) == 2
+
+
+@pytest.mark.parametrize("failure", sorted(WITHDRAWALS))
+def test_a_set_without_usable_keys_ends_the_last_keys_and_is_logged(
+    with_jwks: ApiSettings, issuer: Web, failure: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = signed("RS256")
+    assert accepts(token, with_jwks)
+    ISSUER_FAILURES[failure](issuer)
+    pass_time(key_sets.REFRESH_SECONDS + 1)
+    with pytest.raises(IdentityProviderUnavailable):
+        authenticate(f"Bearer {token}", with_jwks)
+    assert "the issuer's key set has no usable key" in caplog.messages
+    issuer.answer(JWKS)
+    pass_time(key_sets.RETRY_WITHOUT_KEYS_SECONDS + 0.1)
+    assert accepts(token, with_jwks)
+
+
+def test_a_withdrawn_key_is_refused_within_five_minutes(
+    with_jwks: ApiSettings, issuer: Web
+) -> None:
+    token = signed("RS256")
+    assert accepts(token, with_jwks)
+    issuer.answer({"keys": JWKS["keys"][1:]})
+    pass_time(key_sets.REFRESH_SECONDS - 1)
+    assert accepts(token, with_jwks)
+    pass_time(2)
+    assert refusal(token, with_jwks) == NOT_VALID
+    assert accepts(signed("ES256"), with_jwks)
+    # Two attempts fit into the five minutes.
+    assert key_sets.REFRESH_SECONDS + key_sets.RETRY_SECONDS <= 300
+
+
+def test_a_failing_issuer_keeps_sign_in_alive_for_an_hour(
+    with_jwks: ApiSettings, issuer: Web
+) -> None:
+    token = signed("RS256")
+    assert accepts(token, with_jwks)
+    issuer.answer({}, status=500)
+    for minute in range(60):
+        assert accepts(token, with_jwks), minute
+        pass_time(60)
+    asked = len(issuer.requests)
+    assert asked <= 1 + 60
+    pass_time(61)
+    with pytest.raises(IdentityProviderUnavailable):
+        authenticate(f"Bearer {token}", with_jwks)
+    issuer.answer(JWKS)
+    pass_time(key_sets.RETRY_WITHOUT_KEYS_SECONDS + 0.1)
+    assert accepts(token, with_jwks)
+
+
+def test_without_keys_forged_tokens_cause_a_request_a_second(
+    with_jwks: ApiSettings, issuer: Web
+) -> None:
+    issuer.answer({}, status=500)
+    for _ in range(2):
+        for number in range(20):
+            with pytest.raises(IdentityProviderUnavailable):
+                authenticate(f"Bearer {signed('RS256', kid=f'forged {number}')}", with_jwks)
+        pass_time(key_sets.RETRY_WITHOUT_KEYS_SECONDS)
+    assert len(issuer.requests) == 2
+
+
+def test_forged_key_ids_cause_no_more_requests_while_the_issuer_fails(
+    with_jwks: ApiSettings, issuer: Web
+) -> None:
+    assert accepts(signed("RS256"), with_jwks)
+    issuer.answer({}, status=500)
+    pass_time(key_sets.REFRESH_SECONDS + 1)
+    for number in range(20):
+        assert refusal(signed("RS256", kid=f"forged {number}"), with_jwks) == NOT_VALID
+        assert accepts(signed("RS256"), with_jwks)
+    assert len(issuer.requests) == 2
+
+
+@pytest.mark.parametrize("name", ["Ed25519", "EdDSA", None])
+@pytest.mark.parametrize("header", ["Ed25519", "EdDSA"])
+def test_ed25519_verifies_by_both_of_its_names(
+    with_jwks: ApiSettings, issuer: Web, name: str | None, header: str
+) -> None:
+    jwk = public_jwk("EdDSA", ED_KEY)
+    issuer.answer({"keys": [{k: v for k, v in {**jwk, "alg": name}.items() if v is not None}]})
+    assert accepts(signed("EdDSA", alg=header), with_jwks)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
+def test_an_rsa_key_without_an_algorithm_verifies_each_of_its_type(
+    with_jwks: ApiSettings, issuer: Web, algorithm: str
+) -> None:
+    jwk = public_jwk("RS256", RSA_KEY)
+    del jwk["alg"]
+    issuer.answer({"keys": [jwk]})
+    token = jwt.encode(claims(), RSA_KEY, algorithm, {"kid": "RS256"})
+    assert accepts(token, with_jwks)
+    forged = jwt.encode(claims(), FORGERS_KEY, algorithm, {"kid": "RS256"})
+    assert refusal(forged, with_jwks) == NOT_VALID
+
+
+def test_a_key_for_ps256_verifies_ps256(with_jwks: ApiSettings, issuer: Web) -> None:
+    issuer.answer({"keys": [public_jwk("PS256", RSA_KEY, "p")]})
+    assert accepts(jwt.encode(claims(), RSA_KEY, "PS256", {"kid": "p"}), with_jwks)
+    assert refusal(jwt.encode(claims(), RSA_KEY, "RS256", {"kid": "p"}), with_jwks) == NOT_VALID
 
 
 def test_an_unreachable_issuer_is_reported_as_unavailable(with_jwks: ApiSettings) -> None:

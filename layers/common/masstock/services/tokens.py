@@ -1,24 +1,19 @@
 """Verifies bearer tokens. The configuration decides the algorithm family; the token does not."""
 
-import json
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import jwt
 
 from masstock.errors import IdentityProviderUnavailable, Unauthenticated
-from masstock.services.https import connect_to
+from masstock.services.key_sets import VerificationKey, signing_key
 from masstock.services.secret_store import SecretUnavailable, read_secret
 from masstock.settings import ApiSettings
-from masstock.telemetry import logger
 
-ASYMMETRIC = frozenset({"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "EdDSA"})
 REQUIRED_CLAIMS = ["sub", "exp", "iss", "aud"]
 # Real tokens have a few KB. Longer ones are refused before any work on them.
 MAX_TOKEN_LENGTH = 16_384
@@ -75,7 +70,7 @@ def _confirmed_email(claims: Mapping[str, Any], settings: ApiSettings) -> str | 
 def _verify(token: str, settings: ApiSettings) -> dict[str, Any]:
     try:
         key = (
-            _signing_key(token, settings.jwt_jwks_url)
+            signing_key(token, settings.jwt_jwks_url)
             if settings.jwt_jwks_url
             else read_secret(settings.jwt_secret_id)
         )
@@ -95,76 +90,14 @@ def _verify(token: str, settings: ApiSettings) -> dict[str, Any]:
 # A polling caller sends the same token many times. A cached result stays correct, because the key
 # is part of the cache key and `_verify` checks the expiry again.
 @lru_cache(maxsize=TOKENS_KEPT)
-def _decode(token: str, key: jwt.PyJWK | str, issuer: str, audience: str) -> dict[str, Any]:
+def _decode(token: str, key: VerificationKey | str, issuer: str, audience: str) -> dict[str, Any]:
     is_shared = isinstance(key, str)
     return jwt.decode(
         token,
         key if is_shared else key.key,
-        algorithms=["HS256" if is_shared else key.algorithm_name],
+        algorithms=["HS256"] if is_shared else key.algorithms,
         issuer=issuer,
         audience=audience,
         leeway=CLOCK_SKEW_SECONDS,
         options={"require": REQUIRED_CLAIMS},
     )
-
-
-# --- the issuer's keys, cached across invocations --------------------------------------------
-
-REFRESH_SECONDS = 60
-FETCH_TIMEOUT_SECONDS = 5
-
-_keys: dict[str, jwt.PyJWK] = {}
-_fetched_at = float("-inf")
-
-
-def _signing_key(token: str, jwks_url: str) -> jwt.PyJWK:
-    """The key that the token names. An unknown name refreshes the keys, at most once a minute, so
-    that forged tokens do not cause more requests. A failed refresh keeps the last keys."""
-    global _fetched_at  # noqa: PLW0603 - the cache of one process
-    key_id = _key_id(token)
-    if key_id not in _keys and time.monotonic() - _fetched_at > REFRESH_SECONDS:
-        try:
-            fresh = _fetch_keys(jwks_url)
-        except Exception as error:  # an issuer can fail in many ways
-            logger.warning("the issuer's keys could not be fetched", exc_info=True)
-            if not _keys:
-                raise IdentityProviderUnavailable from error
-        else:
-            _keys.clear()
-            _keys.update(fresh)
-        _fetched_at = time.monotonic()
-    if key_id not in _keys:
-        raise jwt.InvalidTokenError("unknown kid")
-    return _keys[key_id]
-
-
-@lru_cache(maxsize=TOKENS_KEPT)
-def _key_id(token: str) -> str:
-    key_id = jwt.get_unverified_header(token).get("kid")
-    if not isinstance(key_id, str):
-        raise jwt.InvalidTokenError("no kid")
-    return key_id
-
-
-def _fetch_keys(jwks_url: str) -> dict[str, jwt.PyJWK]:
-    """The issuer's public signature keys by name. Other published keys are ignored."""
-    url = urlsplit(jwks_url)
-    connection = connect_to(url, FETCH_TIMEOUT_SECONDS)
-    try:
-        connection.request("GET", f"{url.path or '/'}?{url.query}".rstrip("?"))
-        response = connection.getresponse()
-        if response.status != 200:
-            raise ValueError(f"status {response.status}")
-        published: list[dict[str, Any]] = json.load(response)["keys"]
-    finally:
-        connection.close()
-    keys: dict[str, jwt.PyJWK] = {}
-    for jwk in published:
-        # One unreadable key must not make the others unusable.
-        with suppress(Exception):
-            key = jwt.PyJWK(jwk)
-            if key.algorithm_name in ASYMMETRIC and jwk.get("use", "sig") == "sig":
-                keys[jwk["kid"]] = key
-    if not keys:
-        raise ValueError("no usable keys")
-    return keys
