@@ -96,6 +96,7 @@ check: $(ENVIRONMENT) ## Check style, types, templates, import directions and lo
 	ruff check .
 	ruff format --check .
 	pyright --warnings
+	python -m tools.console
 	cfn-lint template.yaml
 	sam validate --lint
 	python -m pytest -q tests/contract/test_architecture.py tests/contract/test_locks.py

@@ -215,6 +215,8 @@ def describe(settings: Settings, stack: dict[str, Any]) -> str:
     )
     return f"""\
 MasStock is up: {stack["base_url"]}
+  console     {stack["console_url"]} (open it in a browser)
+  API docs    {stack["base_url"]}/docs
   logs        {settings.logs}
   everything  {settings.stack_file}
 

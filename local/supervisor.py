@@ -24,6 +24,7 @@ from local.aws.lambda_api import InnerEndpoints
 from local.aws.pool import ConcurrencyLimit, Pools
 from local.aws.resources import Template
 from local.aws.timer import Timer
+from local.entry import LocalEntry
 from local.errors import StackError
 from local.image_model.painter import paint
 from local.keys import USERS, Keys
@@ -161,7 +162,8 @@ class Stack:
         invoke = functools.partial(
             pools[template.default_route].invoke, patience=GATEWAY_PATIENCE_SECONDS
         )
-        base_url = self._serve(HttpApi(invoke), api_port)
+        api = LocalEntry(HttpApi(invoke), self._tokens(), api_port)
+        base_url = self._serve(api, api_port)
         wait_for_health(api_port, settings.logs)
         pools.wait_for_starts(WARM_UP_SECONDS)
         self._start_timers(template, pools, events)
@@ -226,6 +228,9 @@ class Stack:
         self._resources.callback(server.stop)
         return server.url
 
+    def _tokens(self) -> dict[str, str]:
+        return {name: self._keys.mint(user) for name, user in USERS.items()}
+
     def _write_stack_file(
         self, base_url: str, urls: database.DatabaseUrls, model_url: str, aws_url: str
     ) -> None:
@@ -238,7 +243,8 @@ class Stack:
             "model_url": model_url,
             "s3_endpoint": aws_url,
             "bucket": RESULTS_BUCKET,
-            "tokens": {name: self._keys.mint(user) for name, user in USERS.items()},
+            "console_url": f"{base_url}/",
+            "tokens": self._tokens(),
             "pid": os.getpid(),
         }
         self._resources.callback(self._settings.stack_file.unlink, missing_ok=True)

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from local.processes.postgres import PostgresServer
 from masstock.database.connection import Database
 from tests.support import handler
 from tests.support.databases import Callers, Server, Urls
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Stack
 
 # A shell starts background jobs with SIGINT ignored, and child processes inherit that. The tests of
 # Ctrl-C need the default handler.
@@ -30,6 +34,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield Server(postgres.start())
     finally:
         postgres.destroy()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stack"]:
+    """A local stack for tests/e2e and tests/console."""
+    from tests.e2e.conftest import Stack, run_local
+
+    directory = tmp_path_factory.mktemp("stack")
+    try:
+        run_local("up", directory)
+        yield Stack(directory)
+    finally:
+        run_local("clean", directory)
 
 
 @pytest.fixture(scope="module")

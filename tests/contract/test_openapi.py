@@ -24,7 +24,7 @@ DESCRIBED = [
     for method, operation in methods.items()
 ]
 # Answered without the database.
-BARE = {"get_openapi", "get_docs", "get_docs_asset"}
+BARE = {"get_openapi", "get_docs", "get_docs_asset", "get_console", "get_console_asset"}
 IDS = [operation["operationId"] for _, _, operation in DESCRIBED]
 
 

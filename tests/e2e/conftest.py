@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -138,13 +137,3 @@ def run_local(command: str, directory: Path, *options: str) -> None:
         timeout=UP_SECONDS,
         stdout=subprocess.DEVNULL,
     )
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    directory = tmp_path_factory.mktemp("stack")
-    try:
-        run_local("up", directory)
-        yield Stack(directory)
-    finally:
-        run_local("clean", directory)

@@ -2,6 +2,7 @@
 a token. docs/openapi.json must describe each answer, including every field."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ class Things:
             "live execution": lambda: {"execution_id": self._live_execution()},
             "lane": lambda: {"lane_id": self._lane()},
             "asset": lambda: {"asset": "start.js"},
+            "console asset": self._console_asset,
         }
         return makers[kind]()
 
@@ -110,6 +112,12 @@ class Things:
         """Cancels the running executions, so that other tests do not wait for them."""
         for execution_id in self._live:
             self._stack.call("admin", "POST", f"/v1/executions/{execution_id}/cancel")
+
+    def _console_asset(self) -> dict[str, str]:
+        page = self._stack.call("anonymous", "GET", "/").text
+        version = re.search(r"console/(\w+)/main\.js", page)
+        assert version is not None
+        return {"version": version[1], "asset": "main.js"}
 
     def _created(self, path: str, body: dict[str, Any]) -> str:
         answer = self._stack.call("admin", "POST", path, json=body)

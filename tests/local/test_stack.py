@@ -28,6 +28,7 @@ pytestmark = [
 
 KEYS = {
     "base_url",
+    "console_url",
     "database_url",
     "api_database_url",
     "worker_database_url",

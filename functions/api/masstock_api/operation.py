@@ -89,6 +89,8 @@ class Operation:
     # Needs no database.
     bare: bool = False
     compress: bool = False
+    # Accepts every query parameter and reads none.
+    ignores_query: bool = False
 
     @property
     def name(self) -> str:
@@ -122,7 +124,8 @@ class Operation:
         return self.respond(request, result)
 
     def _arguments(self, request: Request, path_values: Mapping[str, str]) -> dict[str, Any]:
-        request.query = read_query(request.event.query_string_parameters or {}, self.query)
+        if not self.ignores_query:
+            request.query = read_query(request.event.query_string_parameters or {}, self.query)
         request.path = read_path(path_values, self.path_parameters)
         is_absent = not request.event.body and not self.body_required
         if self.body is None or (is_absent and self.body == EMPTY_BODY):

@@ -50,6 +50,12 @@ class ApiSettings(Settings):
         # empty, only pages of the api's own origin may call it.
         self.cors_allow_origins = _text(environment, "CORS_ALLOW_ORIGINS", "")
         self.archive_function_arn = _text(environment, "ARCHIVE_FUNCTION_ARN")
+        self.stage = _text(environment, "STAGE", "")
+        # How people enter the console; see the parameters of template.yaml.
+        self.console_auth_url = _text(environment, "CONSOLE_AUTH_URL", "").rstrip("/")
+        self.console_auth_key = _text(environment, "CONSOLE_AUTH_KEY", "")
+        self.console_client_id = _text(environment, "CONSOLE_CLIENT_ID", "")
+        self.console_origins = _text(environment, "CONSOLE_ORIGINS", "")
 
 
 class FanoutSettings(Settings):

@@ -237,6 +237,10 @@ class Uploads:
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
 
+    def address(self) -> str:
+        """The URL of the bucket, where forms upload to."""
+        return s3().generate_presigned_post(self._bucket, "key")["url"]
+
     def put_reference(self, client_id: UUID, content: bytes) -> tuple[str, str]:
         """Stores a reference image under the hash of its content. Returns key and ETag."""
         mime_type = sniff_image(content)

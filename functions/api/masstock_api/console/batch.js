@@ -1,0 +1,110 @@
+// One batch: its pictures, as they arrive, and what can be done with them.
+import { html, useEffect, useMemo, useState } from "./preact.js";
+import { BatchActions, Selection } from "./batch_actions.js";
+import { EditPrompt, edits, planOf } from "./edits.js";
+import { Grid, shapeOf } from "./grid.js";
+import { ago, money } from "./format.js";
+import { all } from "./api.js";
+import { Empty, Failure, Head, Loading } from "./parts.js";
+import { Progress, State, endOf, partsOf, titleOfBatch } from "./progress.js";
+import { isLive, promptAt, totalOf, useExecution, useResults } from "./results.js";
+import { useStore } from "./state.js";
+import { Tile } from "./tile.js";
+import { Viewer } from "./viewer.js";
+
+/** @typedef {import("./types.js").Execution} Execution */
+/** @typedef {import("./types.js").Result} Result */
+
+const MOST_FAILED = 2000;
+// The API has no edits yet.
+const OFFERS_EDITS = false;
+const BACK = { href: "#/batches", text: "Batches" };
+
+/** @param {{id: string, profile: import("./main.js").Profile}} props */
+export default function Batch({ id, profile }) {
+  const { execution, error, again, set } = useExecution(id);
+  if (error) {
+    return html`<${Head} title="Batch" back=${BACK} />${
+      error.status === 404 || error.status === 422
+        ? html`<${Empty} title="There is no such batch"><p>It was deleted, or it belongs to somebody else.</p><p><a class="button" href="#/batches">Your batches</a></p><//>`
+        : html`<${Failure} error=${error} again=${again} />`
+    }`;
+  }
+  if (!execution) return html`<${Head} title="Batch" back=${BACK} /><${Loading} tall />`;
+  return html`<${Pictures} execution=${execution} onChange=${set} profile=${profile} />`;
+}
+
+/** @param {{execution: Execution, onChange: (execution: Execution) => void, profile: any}} props */
+function Pictures({ execution, onChange, profile }) {
+  const [range, setRange] = useState({ from: 0, to: 0 });
+  const [shown, setShown] = useState("all");
+  const [open, setOpen] = useState(-1);
+  const [editing, setEditing] = useState(/** @type {Result | null} */ (null));
+  const [picked, setPicked] = useState(/** @type {Set<number> | null} */ (null));
+  const failed = useFailed(execution);
+  const isFiltered = shown === "failed" && partsOf(execution).failed > 0;
+  const indices = useMemo(() => (isFiltered ? failed.map((row) => row.batch_index) : null), [isFiltered, failed]);
+  const visible = indices ? { from: 0, to: 0 } : range;
+  const rows = useResults(execution, visible);
+  useStore(edits);
+  const total = totalOf(execution);
+  const live = isLive(execution);
+  const parts = partsOf(execution);
+  const at = (/** @type {number} */ position) => (indices ? indices[position] ?? 0 : position);
+  const resultAt = (/** @type {number} */ index) =>
+    rows.get(index) ?? failed.find((row) => row.batch_index === index);
+  const pick = (/** @type {number} */ index) => {
+    const next = new Set(picked);
+    if (!next.delete(index)) next.add(index);
+    setPicked(next);
+  };
+  const tile = (/** @type {number} */ position) => {
+    const index = at(position);
+    const result = resultAt(index);
+    return html`<${Tile} result=${result} prompt=${promptAt(execution, index)} number=${index + 1}
+      planned=${planOf(execution.id, index)} isPicking=${picked !== null} isPicked=${picked?.has(index)}
+      onOpen=${() => (picked ? pick(index) : setOpen(position))} onEdit=${OFFERS_EDITS ? () => result && setEditing(result) : undefined}
+      onAgain=${OFFERS_EDITS ? () => edits.add(execution.id, index, null) : undefined} />`;
+  };
+  return html`
+    <${Head} title=${titleOfBatch(execution)} back=${BACK} aside=${html`<${BatchActions} execution=${execution} failed=${failed}
+        onChange=${onChange} onPick=${parts.done ? () => setPicked(picked ? null : new Set()) : null} isPicking=${picked !== null} />`}>
+      <p class="facts"><${State} execution=${execution} /> <span>${execution.workflow_name}</span>
+        ${profile.role === "admin" && html`<span>${execution.client_name}</span>`}
+        <span>${ago(execution.created_at)}</span><span>${money(execution.cost_microusd ?? execution.estimate_microusd)}${execution.cost_microusd === null && execution.estimate_microusd !== null ? " expected" : ""}</span>
+        ${!live && html`<span>${endOf(execution)}</span>`}</p>
+    <//>
+    <${Progress} execution=${execution} />
+    ${parts.failed > 0 && html`<div class="tabs" role="group" aria-label="Show">
+      ${[["all", `All ${total}`], ["failed", `Failed ${parts.failed}`]].map(([name, text]) => html`<button key=${name} aria-pressed=${shown === name}
+        onClick=${() => setShown(name ?? "all")}>${text}</button>`)}</div>`}
+    <${Grid} key=${shown} total=${indices ? indices.length : total} ratio=${shapeOf(execution.input_data?.aspect_ratio)}
+      label="Images" tile=${tile} onRange=${setRange} />
+    ${picked && html`<${Selection} execution=${execution} picked=${picked} rows=${rows} onDone=${() => setPicked(null)}
+      onAll=${() => setPicked(new Set(Array.from({ length: total }, (_, index) => index).filter((index) => (resultAt(index)?.status ?? "completed") === "completed")))} />`}
+    ${open >= 0 && html`<${Viewer} position=${open} total=${indices ? indices.length : total} resultOf=${(/** @type {number} */ position) => resultAt(at(position))}
+      promptOf=${(/** @type {number} */ position) => promptAt(execution, at(position))} onMove=${(/** @type {number} */ position) => { setOpen(position); setRange({ from: position, to: position }); }}
+      onClose=${() => setOpen(-1)} onEdit=${OFFERS_EDITS ? (/** @type {Result} */ result) => { setOpen(-1); setEditing(result); } : undefined} settings=${execution.input_data} />`}
+    ${editing && html`<${EditPrompt} result=${editing} isLive=${live} onClose=${() => setEditing(null)} />`}`;
+}
+
+/** The failed results, for their own tab and for what a retry can reach. @param {Execution} execution */
+function useFailed(execution) {
+  const [failed, setFailed] = useState(/** @type {Result[]} */ ([]));
+  const number = partsOf(execution).failed;
+  useEffect(() => {
+    if (!number) {
+      setFailed([]);
+      return undefined;
+    }
+    let isCurrent = true;
+    const timer = setTimeout(() => {
+      all(`/v1/executions/${execution.id}/results`, { status: "failed" }, MOST_FAILED).then((rows) => isCurrent && setFailed(rows), () => undefined);
+    }, isLive(execution) ? 1500 : 0);
+    return () => {
+      isCurrent = false;
+      clearTimeout(timer);
+    };
+  }, [execution.id, execution.status, number]);
+  return failed;
+}

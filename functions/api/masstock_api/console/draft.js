@@ -1,0 +1,48 @@
+// The batch that is being written. It survives a reload of the tab; its files do not.
+import { store, tabValue } from "./state.js";
+
+/** @typedef {{id: number, name: string, preview: string, key: string, done: number, error: string}} Reference */
+/**
+ * @typedef {object} Draft
+ * @property {string} text the prompts, or the template of a file's rows
+ * @property {string} name
+ * @property {string} workflow
+ * @property {string} ratio "" leaves it to the workflow
+ * @property {string} size "" leaves it to the workflow
+ * @property {number} images
+ * @property {"standard" | "economy"} tier
+ * @property {"rows" | "product"} combine
+ */
+
+/** @type {Draft} */
+const EMPTY = { text: "", name: "", workflow: "", ratio: "", size: "", images: 1, tier: "standard", combine: "rows" };
+
+const kept = tabValue("draft");
+
+/** @returns {Draft} */
+function saved() {
+  try {
+    return { ...EMPTY, ...JSON.parse(kept.get() ?? "{}") };
+  } catch {
+    return EMPTY;
+  }
+}
+
+export const draft = store(saved());
+export const references = store(/** @type {Reference[]} */ ([]));
+export const promptFile = store(/** @type {import("./prompts.js").PromptFile | null} */ (null));
+
+/** @param {Partial<Draft>} part */
+export function change(part) {
+  draft.set({ ...draft.get(), ...part });
+  kept.set(JSON.stringify(draft.get()));
+}
+
+/** @param {Partial<Draft>} [part] what the next batch begins with */
+export function startOver(part = {}) {
+  const { workflow } = draft.get();
+  draft.set({ ...EMPTY, workflow, ...part });
+  kept.set(JSON.stringify(draft.get()));
+  references.set([]);
+  promptFile.set(null);
+}

@@ -1,0 +1,58 @@
+// Prompts to paint again. While the batch runs they are collected; then one run paints all of them.
+import { html, useState } from "./preact.js";
+import { Dialog, Field } from "./parts.js";
+import { store, tabValue } from "./state.js";
+
+/** By execution: the new prompt by index; null paints the same prompt again.
+ * @typedef {Record<string, Record<number, string | null>>} Edits */
+
+const kept = tabValue("edits");
+const state = store(/** @type {Edits} */ (JSON.parse(kept.get() ?? "{}")));
+
+/** @param {Edits} next */
+function keep(next) {
+  state.set(next);
+  kept.set(JSON.stringify(next));
+}
+
+export const edits = {
+  get: state.get,
+  subscribe: state.subscribe,
+  /** @param {string} id @param {number} index @param {string | null} prompt */
+  add(id, index, prompt) {
+    keep({ ...state.get(), [id]: { ...state.get()[id], [index]: prompt } });
+  },
+  /** @param {string} id */
+  forget(id) {
+    const { [id]: _, ...others } = state.get();
+    keep(others);
+  },
+  /** @param {string} id @returns {{batch_index: number, prompt?: string}[]} */
+  of(id) {
+    return Object.entries(state.get()[id] ?? {}).map(([index, prompt]) => ({ batch_index: Number(index), ...(prompt !== null && { prompt }) }));
+  },
+};
+
+/** @param {string} id @param {number} index */
+export function planOf(id, index) {
+  const prompt = state.get()[id]?.[index];
+  if (prompt === undefined) return undefined;
+  return prompt === null ? "To be painted again" : `To be painted as: ${prompt}`;
+}
+
+/** @param {{result: import("./types.js").Result, isLive: boolean, onClose: () => void}} props */
+export function EditPrompt({ result, isLive, onClose }) {
+  const [text, setText] = useState(state.get()[result.execution_id]?.[result.batch_index] ?? result.prompt_text);
+  const save = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    edits.add(result.execution_id, result.batch_index, text.trim() === result.prompt_text ? null : text.trim());
+    onClose();
+  };
+  return html`<${Dialog} title="Edit prompt" onClose=${onClose}><form onSubmit=${save}>
+    ${result.provider_message && html`<blockquote><small>The provider says</small>${result.provider_message}</blockquote>`}
+    <${Field} label=${`Prompt ${result.batch_index + 1}`}>
+      <textarea rows="5" autofocus value=${text} onInput=${(/** @type {any} */ event) => setText(event.target.value)}></textarea><//>
+    <p class="row end"><button type="button" class="button" onClick=${onClose}>Back</button>
+      <button class="button primary" disabled=${!text.trim()}>${isLive ? "Paint it when this batch ends" : "Add to the retry"}</button></p>
+  </form><//>`;
+}

@@ -1,0 +1,143 @@
+// New batch: prompts, references, settings, and a button that says what it does.
+import { html, useEffect, useState } from "./preact.js";
+import { all, call, newKey } from "./api.js";
+import { change, draft, promptFile, references, startOver } from "./draft.js";
+import { many, money } from "./format.js";
+import { Chips, Empty, Failure, Field, Head, Loading, useLoaded, wordsOf, titleOf } from "./parts.js";
+import { FilePreview, PromptBox } from "./prompt_box.js";
+import { References } from "./references.js";
+import { SIGN_IN, apiKey } from "./session.js";
+import { go, useStore } from "./state.js";
+import { bodyOf, countOf, usePrice } from "./submission.js";
+
+const OFFERS_TIER = false;
+
+export default function NewBatch() {
+  const { data, error, again } = useLoaded(
+    () => Promise.all([all("/v1/workflows", { status: "active" }), call("GET", "/v1/models")]),
+    [],
+  );
+  if (error && !data) return html`<${Head} title="New batch" /><${Failure} error=${error} again=${again} />`;
+  if (!data) return html`<${Head} title="New batch" /><${Loading} tall />`;
+  const [workflows, models] = data;
+  if (!workflows.length) {
+    return html`<${Head} title="New batch" /><${Empty} title="Nothing to paint with yet"><p>An administrator must set up a workflow first.</p><//>`;
+  }
+  return html`<${Form} workflows=${workflows} models=${models.items} />`;
+}
+
+/** @param {{workflows: any[], models: any[]}} props */
+function Form({ workflows, models }) {
+  const now = useStore(draft);
+  const file = useStore(promptFile);
+  const pictures = useStore(references);
+  const workflow = workflows.find(({ id }) => id === now.workflow) ?? workflows[0];
+  useEffect(() => {
+    if (now.workflow !== workflow.id) change({ workflow: workflow.id });
+  }, [workflow.id, now.workflow]);
+  const model = models.find((/** @type {any} */ one) => one.model === workflow.config.model);
+  const keys = pictures.filter((one) => one.key).map((one) => one.key);
+  const isUploading = pictures.some((one) => !one.key && !one.error);
+  const counted = countOf(now, file);
+  const isReady = counted.prompts > 0 && !counted.unknown.length && !counted.needsTemplate && now.workflow === workflow.id;
+  const price = usePrice(now, file, keys, isReady);
+  const allowsReferences = workflow.config.supports_reference_images && (model?.max_reference_images ?? 3) > 0;
+  return html`<${Head} title="New batch" />
+    <form class="new" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
+      <div class="new-main">
+        <${PromptBox} counted=${counted} most=${workflow.config.max_prompts ?? 100} />
+        ${file && html`<${FilePreview} file=${file} />`}
+        ${allowsReferences && html`<${References} pictures=${pictures} most=${model?.max_reference_images ?? 3} />`}
+      </div>
+      <aside class="new-side" aria-label="Settings">
+        <${Settings} now=${now} workflows=${workflows} workflow=${workflow} model=${model} price=${price} />
+        <${Paint} now=${now} file=${file} keys=${keys} workflow=${workflow} price=${price} counted=${counted}
+          isReady=${isReady && !isUploading} isUploading=${isUploading} />
+      </aside>
+    </form>`;
+}
+
+/** @param {{now: import("./draft.js").Draft, workflows: any[], workflow: any, model: any, price: any}} props */
+function Settings({ now, workflows, workflow, model, price }) {
+  const ratios = ["", ...(model?.aspect_ratios ?? [])];
+  const sizes = model?.sizes ?? [];
+  const usual = now.size || workflow.config.image_size || "1K";
+  const estimates = price.estimate?.estimates;
+  return html`
+    ${workflows.length > 1 && html`<${Field} label="Workflow"><select value=${workflow.id}
+      onChange=${(/** @type {any} */ event) => change({ workflow: event.target.value, ratio: "", size: "", tier: "standard" })}>
+      ${workflows.map((one) => html`<option key=${one.id} value=${one.id}>${one.name}</option>`)}</select><//>`}
+    ${ratios.length > 1 && html`<${Chips} label="Shape" name="ratio" value=${now.ratio} onChange=${(/** @type {string} */ ratio) => change({ ratio })}
+      options=${ratios.map((ratio) => ({ value: ratio, text: ratio || "Auto", ratio }))} />`}
+    ${sizes.length > 1 && html`<${Chips} label="Size" name="size" value=${usual} onChange=${(/** @type {string} */ size) => change({ size })}
+      options=${sizes.map((/** @type {any} */ one) => ({ value: one.size, text: one.size === "512" ? "0.5K" : one.size, note: money(one.microusd) }))} />`}
+    <${Chips} label="Images per prompt" name="images" value=${now.images} onChange=${(/** @type {number} */ images) => change({ images })}
+      options=${[1, 2, 3, 4, 6, 8].map((value) => ({ value, text: String(value) }))} />
+    ${OFFERS_TIER && sizes.some((/** @type {any} */ one) => one.economy_microusd !== null) && html`<${Chips} label="When" name="tier" value=${now.tier}
+      onChange=${(/** @type {"standard" | "economy"} */ tier) => change({ tier })}
+      options=${[
+        { value: "standard", text: "Now", note: estimates ? money(estimates.standard) : "in minutes" },
+        { value: "economy", text: "Within a day", note: estimates?.economy ? `${money(estimates.economy)}, half price` : "half price" },
+      ]} />`}
+    <${Field} label="Name" optional><input value=${now.name} maxlength="200" placeholder="Summer campaign"
+      onInput=${(/** @type {any} */ event) => change({ name: event.target.value })} /><//>`;
+}
+
+/** @param {any} props */
+function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading }) {
+  const [typed, setTyped] = useState("");
+  const [isKept, setKept] = useState(Boolean(apiKey.get()));
+  const [isSending, setSending] = useState(false);
+  const [problem, setProblem] = useState(/** @type {any} */ (null));
+  const [attempt] = useState(newKey);
+  const needsKey = workflow.config.requires_api_key;
+  const images = price.estimate?.images ?? counted.prompts * now.images;
+  const cost = now.tier === "economy" ? price.estimate?.estimates?.economy : price.estimate?.estimate_microusd;
+  const send = async () => {
+    setSending(true);
+    setProblem(null);
+    try {
+      if (typed) apiKey.set(typed);
+      const body = { ...(await bodyOf(now, file, keys)), ...(needsKey && { api_key: apiKey.get() }) };
+      const made = await call("POST", "/v1/executions", { body, key: attempt });
+      startOver();
+      go(`batches/${made.id}`);
+    } catch (error) {
+      const refusal = /** @type {any} */ (error);
+      if (refusal.errors?.some((/** @type {{pointer: string}} */ one) => one.pointer === "/api_key")) setKept(false);
+      setProblem(refusal);
+      setSending(false);
+    }
+  };
+  const hasKey = !needsKey || isKept || typed.trim().length >= 8;
+  const refusal = problem ?? price.problem;
+  const left = price.estimate?.budget_left_microusd;
+  return html`<div class="paint">
+    ${needsKey && (isKept
+      ? html`<p class="kept">Your API key is kept in this tab. <button class="link" onClick=${() => setKept(false)}>Change</button></p>`
+      : html`<${Field} label="API key of the image model" hint=${SIGN_IN.local ? "The stand-in of the local stack takes any eight characters." : "Encrypted, never shown again. Asked once in this tab."}>
+          <input type="password" autocomplete="off" spellcheck=${false} value=${typed} name="api-key"
+            placeholder="AIza…" onInput=${(/** @type {any} */ event) => setTyped(event.target.value.trim())} /><//>`)}
+    <button class="button primary big" disabled=${!isReady || !hasKey || isSending || Boolean(price.problem)} aria-busy=${isSending}
+      onClick=${send}>${isSending ? "Sending…" : labelOf(images, cost, counted.prompts)}</button>
+    <p class=${refusal ? "why bad" : "why"} role="status">${
+      refusal ? `${titleOf(refusal)}. ${wordsOf(refusal)}`
+      : isUploading ? "The reference images are still uploading."
+      : !counted.prompts ? "Write or paste prompts to begin."
+      : !hasKey ? "Enter the API key to paint."
+      : left !== null && left !== undefined ? `${money(left)} is left of this month's budget.`
+      : "You can close the tab while it paints."
+    }</p>
+  </div>`;
+}
+
+/**
+ * @param {number} images
+ * @param {number | null | undefined} cost
+ * @param {number} prompts
+ */
+function labelOf(images, cost, prompts) {
+  if (!prompts) return "Paint";
+  return cost === null || cost === undefined ? `Paint ${many(images, "image")}` : `Paint ${many(images, "image")} · about ${money(cost)}`;
+}
+

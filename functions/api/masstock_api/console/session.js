@@ -1,0 +1,45 @@
+// Who is here: the token and its account. The token is in memory and in the tab's storage, never in
+// an address.
+import { store, tabValue } from "./state.js";
+
+/** How this installation lets people in; the page's <meta name="sign-in">. */
+export const SIGN_IN = /** @type {{local: boolean, supabase_url: string, supabase_key: string, issuer: string, client_id: string, audience: string}} */ (
+  JSON.parse(document.querySelector('meta[name="sign-in"]')?.getAttribute("content") ?? "{}")
+);
+
+const keptToken = tabValue("token");
+const keptRefresh = tabValue("refresh");
+const key = tabValue("api-key");
+
+const state = store({ token: keptToken.get() ?? "", ended: false });
+
+export const session = {
+  get: state.get,
+  subscribe: state.subscribe,
+  /**
+   * @param {string} token
+   * @param {string} [refresh]
+   */
+  begin(token, refresh) {
+    keptToken.set(token);
+    keptRefresh.set(refresh ?? null);
+    state.set({ token, ended: false });
+  },
+  /** The API refused this token. An answer to an older token changes nothing.
+   * @param {string} token */
+  end(token) {
+    if (token && token === state.get().token) {
+      keptToken.set(null);
+      state.set({ token: "", ended: true });
+    }
+  },
+  leave() {
+    for (const kept of [keptToken, keptRefresh, key]) kept.set(null);
+    state.set({ token: "", ended: false });
+  },
+};
+
+/** The key of the image model, asked once in a tab. */
+export const apiKey = key;
+/** Supabase's refresh token. */
+export const refreshToken = keptRefresh;

@@ -1,0 +1,126 @@
+// The body of a submission, and its price.
+import { useEffect, useRef, useState } from "./preact.js";
+import { call, sleep } from "./api.js";
+import { SETTINGS, splitPrompts, variablesOf } from "./prompts.js";
+import { apiKey } from "./session.js";
+import { upload } from "./uploads.js";
+
+/** Bodies are at most 4 MB; longer lists are uploaded. */
+const MOST_BODY = 3_500_000;
+const PAUSE_SECONDS = 0.35;
+
+/** @typedef {import("./draft.js").Draft} Draft */
+/** @typedef {import("./prompts.js").PromptFile} PromptFile */
+
+/**
+ * What the draft asks to paint: a list of prompts, or a template with rows.
+ * @param {Draft} draft
+ * @param {PromptFile | null} file
+ */
+export function contentOf(draft, file) {
+  if (!file) return { prompts: splitPrompts(draft.text).prompts };
+  if (file.columns.includes("prompt")) return { prompts: file.rows.map(promptOf) };
+  return { template: draft.text.trim(), rows: file.rows.map(settingsOf), combine: draft.combine };
+}
+
+/** @param {Record<string, any>} row */
+function promptOf(row) {
+  const { prompt, ...others } = row;
+  const settings = settingsOf(Object.fromEntries(Object.entries(others).filter(([name]) => SETTINGS.has(name))));
+  return Object.keys(settings).length ? { prompt, ...settings } : prompt;
+}
+
+/** Empty cells say nothing; numbers of a CSV arrive as text. @param {Record<string, any>} row */
+function settingsOf(row) {
+  const given = Object.entries(row).filter(([name, value]) => !(SETTINGS.has(name) && value === ""));
+  return Object.fromEntries(
+    given.map(([name, value]) => [name, ["images", "seed"].includes(name) ? Number(value) : value]),
+  );
+}
+
+/**
+ * How many prompts the draft has, and what is missing.
+ * @param {Draft} draft
+ * @param {PromptFile | null} file
+ */
+export function countOf(draft, file) {
+  const content = contentOf(draft, file);
+  if (content.prompts) return { prompts: content.prompts.length, unknown: [], needsTemplate: false };
+  const variables = variablesOf(draft.text);
+  const unknown = variables.filter((name) => !file?.columns.includes(name));
+  return { prompts: draft.text.trim() ? file?.rows.length ?? 0 : 0, unknown, needsTemplate: !variables.length };
+}
+
+/**
+ * The body that POST /v1/executions takes.
+ * @param {Draft} draft
+ * @param {PromptFile | null} file
+ * @param {string[]} keys of the reference images
+ */
+export async function bodyOf(draft, file, keys) {
+  const body = {
+    workflow_id: draft.workflow,
+    ...contentOf(draft, file),
+    ...(draft.name.trim() && { name: draft.name.trim() }),
+    ...(draft.ratio && { aspect_ratio: draft.ratio }),
+    ...(draft.size && { image_size: draft.size }),
+    ...(draft.images > 1 && { images_per_prompt: draft.images }),
+    ...(draft.tier !== "standard" && { tier: draft.tier }),
+    ...(keys.length && { reference_images: keys }),
+  };
+  if (JSON.stringify(body).length <= MOST_BODY) return body;
+  const { prompts, rows, ...settings } = body;
+  const lines = (prompts ?? rows ?? []).map((/** @type {unknown} */ one) =>
+    JSON.stringify(typeof one === "string" ? { prompt: one } : one),
+  );
+  return { ...settings, prompts_key: await uploaded(lines.join("\n")) };
+}
+
+let last = { text: "", key: "" };
+
+/** @param {string} text */
+async function uploaded(text) {
+  if (last.text !== text) {
+    const key = await upload(new Blob([text]), "prompts", "application/jsonl", null);
+    last = { text, key };
+  }
+  return last.key;
+}
+
+/**
+ * What the draft would cost: a dry run a moment after the last change.
+ * @param {Draft} draft
+ * @param {PromptFile | null} file
+ * @param {string[]} keys
+ * @param {boolean} isReady
+ */
+export function usePrice(draft, file, keys, isReady) {
+  const [price, setPrice] = useState(/** @type {{estimate: any, problem: any, isAsking: boolean}} */ ({ estimate: null, problem: null, isAsking: false }));
+  const { name: _, ...asked } = draft;
+  const wanted = isReady ? JSON.stringify([asked, keys, file?.name, file?.rows.length]) : "";
+  const latest = useRef({ draft, file, keys });
+  latest.current = { draft, file, keys };
+  useEffect(() => {
+    if (!wanted) {
+      setPrice({ estimate: null, problem: null, isAsking: false });
+      return undefined;
+    }
+    const stop = new AbortController();
+    setPrice((before) => ({ ...before, isAsking: true }));
+    (async () => {
+      await sleep(PAUSE_SECONDS, stop.signal);
+      if (stop.signal.aborted) return;
+      try {
+        const { draft, file, keys } = latest.current;
+        // The price is shown before the key is entered. A dry run uses no key, but wants one.
+        const body = { ...(await bodyOf(draft, file, keys)), api_key: apiKey.get() ?? "to-be-entered" };
+        const estimate = await call("POST", "/v1/executions", { query: { dry_run: true }, body, signal: stop.signal });
+        if (!stop.signal.aborted) setPrice({ estimate, problem: null, isAsking: false });
+      } catch (problem) {
+        if (!stop.signal.aborted) setPrice({ estimate: null, problem, isAsking: false });
+      }
+    })();
+    return () => stop.abort();
+  }, [wanted]);
+  return price;
+}
