@@ -108,20 +108,21 @@ def _repeated_ids(listed: PromptList) -> list[FieldError]:
 def _of_prompts(listed: PromptList, config: WorkflowConfig) -> list[FieldError]:
     """Settings of single prompts that the workflow or a model does not accept."""
     mistakes: list[FieldError] = []
+    # Ten thousand prompts have few different settings.
+    known: dict[tuple[int, str | None, str | None], list[tuple[str, str]]] = {}
     for position, prompt in enumerate(listed.prompts):
         if isinstance(prompt, str):
             continue
         references = len(prompt.reference_images or ())
-        if references and not config.supports_reference_images:
-            mistakes.append(listed.places.mistake(position, "reference_images", NO_REFERENCES))
-        mistakes += (
-            listed.places.mistake(position, member, detail)
-            for member, detail in _unsupported(
-                config.models, references, prompt.aspect_ratio, prompt.image_size
-            )
-        )
-        if len(mistakes) >= MAX_MISTAKES:
-            break
+        settings = references, prompt.aspect_ratio, prompt.image_size
+        if settings not in known:
+            known[settings] = list(_unsupported(config.models, *settings))
+            if references and not config.supports_reference_images:
+                known[settings].insert(0, ("reference_images", NO_REFERENCES))
+        if wrong := known[settings]:
+            mistakes += (listed.places.mistake(position, *each) for each in wrong)
+            if len(mistakes) >= MAX_MISTAKES:
+                break
     return mistakes[:MAX_MISTAKES]
 
 

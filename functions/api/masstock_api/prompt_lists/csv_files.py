@@ -1,157 +1,95 @@
 """CSV files of prompts (RFC 4180)."""
 
-import csv
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from itertools import islice
+from collections.abc import Collection
+from operator import itemgetter
 from typing import Any
 
-from masstock.errors import FieldError, MalformedJson, ValidationFailed
+from masstock.errors import FieldError
 from masstock.limits import PROMPTS_LIMIT
 from masstock.services.storage import MAX_PROMPTS_BYTES
-from masstock_api import strict_json
-from masstock_api.prompt_lists import broken_quotes
-from masstock_api.prompt_lists.csv_header import Header, read_header
-from masstock_api.prompt_lists.encoding import beginning, lines_of, wrong_byte
+from masstock_api.prompt_lists.csv_cells import convert
+from masstock_api.prompt_lists.csv_header import MEMBERS, Header, read_header
+from masstock_api.prompt_lists.csv_records import LineNumbers, read_records
+from masstock_api.prompt_lists.encoding import beginning, wrong_byte
 from masstock_api.prompt_lists.placeholders import fill
-from masstock_api.prompt_lists.places import FILE, Rows, in_line, refuse
+from masstock_api.prompt_lists.places import FILE, Rows, refuse
 from masstock_api.strict_json import MAX_MISTAKES
 
-WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
-LIST = re.compile(r"[\s,;|]+")
+# Cells of these columns are no texts that a prompt could name.
+NO_VARIABLES = {"", "prompt", "metadata", "reference_images"}
 
 
 def read_csv(content: bytes, variables: Collection[str] | None) -> Rows:
-    """One row for each record, without empty cells and empty records. `variables` are those of the
+    """One row for each record that has a value, without empty cells. `variables` are those of the
     submission's template. Without a template the rows are prompts, and a prompt can name other
     columns as `{name}`. Reads at most PROMPTS_LIMIT + 1 rows. Raises ValidationFailed with the line
     of each mistake."""
     beginning(content)
     try:
         header = read_header(content, variables)
-        return _read_rows(content, header, variables)
+        reader = _Reader(content, header, variables)
+        refuse(reader.mistakes)
     except UnicodeDecodeError as error:
         raise wrong_byte(content) from error
+    convert(reader.rows.members, header.names)
+    return reader.rows
 
 
-def _read_rows(content: bytes, header: Header, variables: Collection[str] | None) -> Rows:
-    rows, mistakes, filled = Rows(), list[FieldError](), 0
-    own = header.variables
-    fills = variables is None and bool(own)
-    # A cell of these columns is no text that a prompt could name.
-    columns = {*header.names} - {"", "prompt", "metadata", "reference_images"}
-    dropped = own.difference(variables or ())
-    convert = [(name, CONVERT[name]) for name in header.names if name in CONVERT]
-    for line, row in _records(content, header, mistakes):
-        for name, converted in convert:
-            if name in row:
-                try:
-                    row[name] = converted(row[name])
-                except ValueError as error:
-                    mistakes.append(in_line(line, name, str(error)))
-        if fills and "{" in row.get("prompt", ""):
-            row["prompt"], wrong = fill(row["prompt"], row, columns)
-            mistakes += (in_line(line, "prompt", detail) for detail in wrong)
-            filled += len(row["prompt"].encode())
-            if filled > MAX_PROMPTS_BYTES:
-                mistakes.append(FieldError(FILE, "The prompts have more than 50 MB."))
+class _Reader:
+    """The rows of a table, and what is wrong with it. Each step is quick, because a table can have
+    10,000 rows and its caller waits."""
+
+    def __init__(self, content: bytes, header: Header, variables: Collection[str] | None) -> None:
+        self.rows = Rows([], LineNumbers(content, header))
+        self.mistakes: list[FieldError] = []
+        self._header = header
+        self._filled_bytes = 0
+        # Without a template, prompts can name the columns of their own.
+        self._fills = variables is None and bool(header.variables)
+        self._read(content, {*MEMBERS.values(), *(variables or ())})
+
+    def _read(self, content: bytes, wanted: set[str]) -> None:
+        header, fills = self._header, self._fills
+        members, mistakes = self.rows.members, self.mistakes
+        width = len(header.names)
+        names = [name for name in header.names if name in wanted]
+        positions = [header.names.index(name) for name in names]
+        # A single position would give a cell instead of a tuple of cells.
+        cells_of = itemgetter(*(positions if len(positions) > 1 else [*positions, 0]))
+        has_nameless = "" in header.names
+        for cells in read_records(content, header):
+            if len(cells) != width and (len(cells) < width or any(cells[width:])):
+                self._refuse(None, f"There are {len(cells)} cells; the header has {width}.")
+                cells.extend([""] * (width - len(cells)))
+            values = [*map(str.strip, cells_of(cells))]
+            row: dict[str, Any] = dict(zip(names, values, strict=False))
+            if not all(values):
+                if not any(map(str.strip, cells)):
+                    continue
+                row = {name: value for name, value in row.items() if value}
+            if fills and "{" in row.get("prompt", ""):
+                row["prompt"] = self._filled(row["prompt"], cells)
+            if has_nameless:
+                self._check_nameless(cells)
+            members.append(row)
+            if len(members) > PROMPTS_LIMIT or len(mistakes) >= MAX_MISTAKES:
                 break
-        for name in dropped:
-            row.pop(name, None)
-        rows.add(row, line)
-        if len(rows.lines) > PROMPTS_LIMIT or len(mistakes) >= MAX_MISTAKES:
-            break
-    refuse(mistakes)
-    return rows
 
+    def _refuse(self, member: str | None, detail: str) -> None:
+        self.mistakes.append(self.rows.places.mistake(len(self.rows.members), member, detail))
 
-def _records(
-    content: bytes, header: Header, mistakes: list[FieldError]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The records as dictionaries, each with the line on which it begins."""
-    names, width = header.names, len(header.names)
-    for line, cells in _cells(content, header):
-        # Blank lines, and the rows without a value that spreadsheets append.
-        if not any(cells):
-            continue
-        if len(cells) != width and (len(cells) < width or any(cells[width:])):
-            detail = f"There are {len(cells)} cells; the header has {width}."
-            mistakes.append(in_line(line, None, detail))
-            if len(mistakes) >= MAX_MISTAKES:
-                return
-            continue
-        row = {
-            name: cell
-            for name, cell in zip(names, cells, strict=False)
-            if cell and not cell.isspace()
-        }
-        if "" in row:
-            mistakes.append(in_line(line, None, "A cell is in a column without a name."))
-        if row:
-            yield line, row
+    def _filled(self, prompt: str, cells: list[str]) -> str:
+        others = zip(self._header.names, map(str.strip, cells), strict=False)
+        row = {name: value for name, value in others if name not in NO_VARIABLES}
+        filled, wrong = fill(prompt, row)
+        for detail in wrong:
+            self._refuse("prompt", detail)
+        self._filled_bytes += len(filled.encode())
+        if self._filled_bytes > MAX_PROMPTS_BYTES:
+            refuse([FieldError(FILE, "The prompts have more than 50 MB.")])
+        return filled
 
-
-def _cells(content: bytes, header: Header) -> Iterator[tuple[int, list[str]]]:
-    """The cells of each record, with the line on which it begins."""
-    lines = Lines(islice(lines_of(content), header.line, None))
-    ended = header.line
-    while True:
-        before = ended
-        reader = csv.reader(lines, delimiter=header.delimiter, strict=True)
-        try:
-            for cells in reader:
-                yield ended + 1, cells
-                ended = before + reader.line_num
-        except csv.Error as error:
-            is_one_line = before + reader.line_num == ended + 1
-            cells = broken_quotes.cells_of(lines.last, header.delimiter) if is_one_line else None
-            if cells is None:
-                record = "".join(islice(lines_of(content), ended, before + reader.line_num))
-                raise broken_quotes.explain(
-                    record, ended + 1, header.names, header.delimiter, error
-                ) from error
-            yield ended + 1, cells
-            ended += 1
-        else:
-            return
-
-
-class Lines:
-    """Lines for the csv module. It remembers the last one, which the module may refuse."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
-        self.last = ""
-
-    def __iter__(self) -> "Lines":
-        return self
-
-    def __next__(self) -> str:
-        self.last = next(self._lines)
-        return self.last
-
-
-def _number(cell: str) -> object:
-    # Other text is refused by the schema, with the reason.
-    return int(cell) if WHOLE.fullmatch(cell.strip()) else cell
-
-
-def _keys(cell: str) -> object:
-    return [key for key in LIST.split(cell) if key]
-
-
-def _object(cell: str) -> object:
-    try:
-        return strict_json.parse(cell.encode())
-    except (MalformedJson, ValidationFailed) as error:
-        raise ValueError("The cell is no JSON object.") from error
-
-
-CONVERT: Mapping[str, Callable[[str], object]] = {
-    "aspect_ratio": str.strip,
-    "image_size": str.strip,
-    "images": _number,
-    "metadata": _object,
-    "reference_images": _keys,
-    "seed": _number,
-}
+    def _check_nameless(self, cells: list[str]) -> None:
+        named = zip(self._header.names, cells, strict=False)
+        if any(value.strip() for name, value in named if not name):
+            self._refuse(None, "A cell is in a column without a name.")

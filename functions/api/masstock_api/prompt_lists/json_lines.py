@@ -55,7 +55,9 @@ def read_prompts(content: bytes) -> PromptList:
 def read_rows(content: bytes, template: Template, *, combined: bool) -> Rows:
     """The rows of a template. A line that is a text has the member `prompt`. Otherwise like
     `read_prompts`."""
-    rows, mistakes = Rows(), list[FieldError]()
+    rows: list[dict[str, Any]] = []
+    lines: list[int] = []
+    mistakes: list[FieldError] = []
     for line, value in _values(content, mistakes):
         row: Any = {"prompt": value} if isinstance(value, str) else value
         if isinstance(row, dict):
@@ -63,13 +65,14 @@ def read_rows(content: bytes, template: Template, *, combined: bool) -> Rows:
             members = cast(dict[str, Any], row)
             found = list(islice(template.check(members, combined=combined), MAX_MISTAKES))
             mistakes += (in_line(line, member, detail) for member, detail in found)
-            rows.add({} if found else members, line)
+            rows.append({} if found else members)
+            lines.append(line)
         else:
             mistakes.append(in_line(line, None, "Send an object or a text."))
-        if len(mistakes) >= MAX_MISTAKES or len(rows.lines) > PROMPTS_LIMIT:
+        if len(mistakes) >= MAX_MISTAKES or len(rows) > PROMPTS_LIMIT:
             break
     refuse(mistakes)
-    return rows
+    return Rows(rows, lines)
 
 
 def _values(content: bytes, mistakes: list[FieldError]) -> Iterator[tuple[int, Any]]:

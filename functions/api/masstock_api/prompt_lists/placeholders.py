@@ -1,7 +1,7 @@
 """Variables in the prompts of a CSV file with columns of its own."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from masstock.schemas.fields import PROMPT_LENGTH
 from masstock_api.prompt_lists.places import short
@@ -12,7 +12,7 @@ PLACEHOLDER = re.compile(r"\{\{([^{}]+)\}\}|\{([^{}]+)\}")
 NAME = re.compile(r"[^\W\d]\w*")
 
 
-def fill(prompt: str, row: Mapping[str, object], columns: Collection[str]) -> tuple[str, list[str]]:
+def fill(prompt: str, row: Mapping[str, str]) -> tuple[str, list[str]]:
     """The prompt with the values of the row, and what is wrong with it. Ends a prompt that becomes
     too long."""
     wrong: list[str] = []
@@ -22,16 +22,16 @@ def fill(prompt: str, row: Mapping[str, object], columns: Collection[str]) -> tu
         nonlocal added
         doubled, single = found.groups()
         name = (doubled or single).strip()
-        if name not in columns and not NAME.fullmatch(name):
+        if name not in row and not NAME.fullmatch(name):
             return found[0]
         if doubled:
             return f"{{{doubled}}}"
-        if name not in columns:
+        if name not in row:
             known = short(name)
             wrong.append(f"There is no column {known}; double the braces of the text {{{known}}}.")
-        elif name not in row:
+        elif not row[name]:
             wrong.append(f"The cell of {short(name)} is empty.")
-        cell = str(row.get(name, ""))[: PROMPT_LENGTH + 1] if added <= PROMPT_LENGTH else ""
+        cell = row.get(name, "")[: PROMPT_LENGTH + 1] if added <= PROMPT_LENGTH else ""
         added += len(cell)
         return cell
 

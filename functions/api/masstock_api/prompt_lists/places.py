@@ -2,7 +2,7 @@
 can find."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -60,13 +60,8 @@ class Places:
 class Rows:
     """Rows of a file: members of prompts and values of variables."""
 
-    members: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    lines: list[int] = field(default_factory=list[int])
-
-    def add(self, members: dict[str, Any], line: int) -> None:
-        """Appends the row of a line."""
-        self.members.append(members)
-        self.lines.append(line)
+    members: list[dict[str, Any]]
+    lines: Sequence[int]
 
     @property
     def places(self) -> Places:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from masstock.limits import PROMPTS_LIMIT
 from masstock_api.prompt_lists.encoding import beginning, not_utf8
@@ -23,12 +24,8 @@ def read_text(content: bytes) -> Rows:
     """One row with the member `prompt` for each prompt. If blank lines separate blocks and one
     block has several lines, each block is a prompt; else each line is one. Reads at most
     PROMPTS_LIMIT + 1 prompts. Raises ValidationFailed if the text is not UTF-8."""
-    rows = Rows()
-    for line, text in _prompts(content):
-        rows.add({"prompt": text}, line)
-        if len(rows.lines) > PROMPTS_LIMIT:
-            break
-    return rows
+    found = list(islice(_prompts(content), PROMPTS_LIMIT + 1))
+    return Rows([{"prompt": text} for _, text in found], [line for line, _ in found])
 
 
 def _prompts(content: bytes) -> Iterator[tuple[int, str]]:
