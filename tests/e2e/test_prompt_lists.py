@@ -61,10 +61,12 @@ def spreadsheet(rows: int) -> bytes:
     """A table as a spreadsheet with a comma as its decimal sign saves it."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=";", lineterminator="\r\n")
-    writer.writerow(["Nr", "Custom ID", "Prompt", "Colour", "Size", "Price", "Ratio", "Notes"])
+    names = ["Nr", "Custom ID", "Prompt", "Colour", "Size", "Aspect ratio", "Seed", "Notes"]
+    writer.writerow(names)
     for number in range(rows):
         prompt = f'Spreadsheet {number}: a "{{Colour}}" mug;\nsize {{Size}}'
-        cells = [number, f"{number:05}", prompt, "red", "NA", "1,50", "16:9", "#first\n\nsecond"]
+        ratio = "16:9" if number % 2 else ""
+        cells = [number, f"{number:05}", prompt, "red", "NA", ratio, number, "#first\n\nsecond"]
         writer.writerow(cells)
     return b"\xef\xbb\xbf" + text.getvalue().encode()
 
@@ -83,4 +85,6 @@ def test_a_spreadsheet_becomes_images_with_its_ids(stack: Stack, rows: int) -> N
     results = stack.results(execution_id)
     assert [row["custom_id"] for row in results] == [f"{number:05}" for number in range(rows)]
     assert results[7]["prompt_text"] == 'Spreadsheet 7: a "red" mug;\nsize NA'
-    assert all(row["result_storage_path"] for row in results)
+    assert [row["seed"] for row in results] == list(range(rows))
+    assert all(row["width"] > row["height"] for row in results[1::2])
+    assert all(row["width"] == row["height"] for row in results[::2])

@@ -158,6 +158,23 @@ def test_a_repeated_id_in_a_file_names_both_lines(api: Api) -> None:
     ]
 
 
+def test_what_the_model_lacks_is_named_with_its_line_or_row(api: Api) -> None:
+    key = uploaded(api, b"prompt,aspect_ratio\na,16:9\n\nb,7:3\n", "text/csv")
+    [(pointer, detail)] = refused(api, prompts_key=key)
+    assert pointer == "/prompts_key"
+    assert detail.startswith("Line 4: aspect_ratio: gemini-2.5-flash-image supports 1:1,")
+    rows = [{"x": "a"}, {"x": "b", "aspect_ratio": "7:3"}]
+    assert refused(api, template="{x}", rows=rows)[0][0] == "/rows/1/aspect_ratio"
+
+
+def test_images_of_a_file_are_counted(api: Api) -> None:
+    key = uploaded(api, b"prompt,images\na,8\nb,\nc,3\n", "text/csv")
+    body = SUBMISSION | {"prompts_key": key, "images_per_prompt": 2}
+    answer = api.call("client_a", "POST", "/v1/executions?dry_run=true", json=body)
+    shown = json.loads(answer.text)
+    assert (shown["prompts"], shown["images"]) == (3, 13)
+
+
 def test_an_unknown_field_of_a_line_is_named(api: Api) -> None:
     content = b'{"prompt": "a", "colour": "red"}\n'
     [(pointer, detail)] = refused(api, prompts_key=uploaded(api, content, "application/jsonl"))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from masstock.errors import ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
+from masstock.schemas.requests import PromptWithId
 from masstock.services.storage import MAX_PROMPTS_BYTES
 from masstock_api.prompt_lists.csv_files import read_csv
 from masstock_api.prompt_lists.places import PromptList, Rows, validated
@@ -163,6 +164,39 @@ def test_a_table_is_read_as_a_spreadsheet_shows_it(content: str, expected: list[
     assert prompts(read_csv(content.encode(), None)) == expected
 
 
+def test_cells_of_settings_become_what_the_schema_takes() -> None:
+    names = "prompt,images,seed,aspect ratio,Image Size,Reference images,metadata"
+    cells = 'a,3,0042, 16:9 ,2K,"k1, k2 k3","{""sku"": ""007""}"'
+    rows = read_csv(f"{names}\n{cells}\nb,,,,,,\n".encode(), None)
+    full, bare = validated(rows.members, rows.places).prompts
+    assert isinstance(full, PromptWithId)
+    assert full.model_dump(exclude_none=True) == {
+        "prompt": "a",
+        "images": 3,
+        "seed": 42,
+        "aspect_ratio": "16:9",
+        "image_size": "2K",
+        "reference_images": ["k1", "k2", "k3"],
+        "metadata": {"sku": "007"},
+    }
+    assert bare == PromptWithId(prompt="b")
+
+
+@given(st.lists(st.tuples(*[TEXT | st.just("")] * 8), min_size=1, max_size=4), DIALECTS)
+def test_any_cells_are_prompts_or_mistakes_with_their_lines(
+    cells: list[tuple[str, ...]], dialect: dict[str, Any]
+) -> None:
+    content = written([list(PromptWithId.model_fields), *cells], **dialect)
+    rows = read_csv(content, None)
+    details: list[list[str]] = []
+    try:
+        validated(rows.members, rows.places)
+    except ValidationFailed as refused:
+        details = [mistake.detail.split(": ") for mistake in refused.errors]
+    assert {line for line, *_ in details} <= {f"Line {line}" for line in rows.lines}
+    assert {name.split(".")[0] for _, name, *_ in details} <= PromptWithId.model_fields.keys()
+
+
 @pytest.mark.parametrize("name", ["custom_id", "Custom ID", "customId", " custom-id "])
 def test_the_name_of_a_setting_may_be_written_as_people_do(name: str) -> None:
     [row] = read_csv(f"prompt,{name}\na,007\n".encode(), None).members
@@ -178,6 +212,16 @@ def test_the_name_of_a_setting_may_be_written_as_people_do(name: str) -> None:
         ("prompt,x\n\na\n", ["Line 3: There are 1 cells; the header has 2."]),
         ("prompt,x\na,b,c\n", ["Line 2: There are 3 cells; the header has 2."]),
         ("prompt,\na,b\n", ["Line 2: A cell is in a column without a name."]),
+        (
+            "prompt,images,seed,image_size\na,9,x,2K\nb,1.5,1,2k\n",
+            [
+                "Line 2: images: Input should be less than or equal to 8",
+                "Line 2: seed: Input should be a valid integer",
+                "Line 3: image_size: Input should be '512', '1K', '2K' or '4K'",
+                "Line 3: images: Input should be a valid integer",
+            ],
+        ),
+        ("prompt,metadata\na,[]\n", ["Line 2: metadata: Input should be a valid dictionary"]),
         ('prompt,x\n"a\n\nb",1\n,2\n', ["Line 5: prompt: Field required"]),
         (
             'x,prompt\n1,"Sale, now" sign\n',

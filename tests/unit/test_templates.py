@@ -89,6 +89,12 @@ def test_a_member_of_a_prompt_is_its_setting_and_can_be_a_variable() -> None:
     assert (prompt.prompt, prompt.custom_id) == ("a1: a cat", "a1")
 
 
+def test_settings_in_the_rows_of_a_product_are_combined_too() -> None:
+    rows = [{"x": "cat", "aspect_ratio": "1:1"}, {"x": "dog"}, {"aspect_ratio": "16:9"}]
+    found = [(prompt.prompt, prompt.aspect_ratio) for prompt in made("a {x}", rows, "product")]
+    assert found == [("a cat", "1:1"), ("a cat", "16:9"), ("a dog", "1:1"), ("a dog", "16:9")]
+
+
 def test_the_prompts_of_a_list_can_be_a_variable() -> None:
     assert texts("{prompt}, in oil", [{"prompt": "a cat"}]) == ["a cat, in oil"]
 
@@ -131,6 +137,11 @@ def test_a_malformed_template_is_refused(text: str, details: list[str]) -> None:
             "rows",
             ("/rows/0/custom_id", "Input should be a valid string"),
         ),
+        (
+            [{"x": "1", "image_size": "8K", "metadata": {"a": "b" * 5_000}}],
+            "rows",
+            ("/rows/0/image_size", "Input should be '512', '1K', '2K' or '4K'"),
+        ),
         ([{"x": " "}], "rows", ("/rows/0", "String should have at least 1 character")),
         (
             [{"x": "1"}, {"x": " "}],
@@ -142,7 +153,7 @@ def test_a_malformed_template_is_refused(text: str, details: list[str]) -> None:
 def test_a_mistake_names_row_and_variable(
     rows: list[dict[str, Any]], combine: str, expected: tuple[str, str]
 ) -> None:
-    assert mistakes("{x}", rows, combine) == [expected]
+    assert mistakes("{x}", rows, combine)[0] == expected
 
 
 def test_a_mistake_in_a_file_names_line_and_variable() -> None:
