@@ -52,6 +52,9 @@ MODULES: dict[str, dict[str, Goal]] = {
         "generate_cpu_decoded": Goal("<= 1.25"),
         "memory": Goal("<= 1.6"),
     },
+    "bench.prompt_files": {
+        "prompt_files": Goal("<= 4"),
+    },
     "bench.batches": {
         "batch_efficiency": Goal(">= 0.85"),
         "batch_vs_peers": Goal("<= 1.1"),
