@@ -112,6 +112,17 @@ $$;
 
 ALTER FUNCTION app.archive_state(p_id uuid) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.asked_digest(p_prompt text, p_asked jsonb, p_seed integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT encode(sha256(convert_to(jsonb_build_array(
+        p_prompt, p_asked -> 'aspect_ratio', p_asked -> 'image_size', p_asked -> 'reference_etags',
+        p_seed)::text, 'UTF8')), 'hex')
+$$;
+
+ALTER FUNCTION app.asked_digest(p_prompt text, p_asked jsonb, p_seed integer) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) RETURNS TABLE(role text, client_id uuid, last_login timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -1016,12 +1027,12 @@ CREATE FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds 
     AS $$
     SELECT app.reopen_failed(p_id, p_codes, p_deadline_seconds,
         CASE WHEN p_microusd_per_image IS NOT NULL
-             THEN jsonb_build_object('other_size', p_microusd_per_image) END)
+             THEN jsonb_build_object('other_size', p_microusd_per_image) END, NULL::jsonb)
 $$;
 
 ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) OWNER TO masstock_owner;
 
-CREATE FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) RETURNS integer
+CREATE FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb, p_edits jsonb) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -1040,19 +1051,34 @@ BEGIN
     ELSIF execution.status NOT IN ('completed', 'failed') THEN
         RAISE EXCEPTION 'The execution has not ended.' USING ERRCODE = 'MS409';
     END IF;
-    WITH priced AS (
-        SELECT r.batch_index,
-            r.status = 'failed' AND (p_codes IS NULL OR r.error_code = ANY (p_codes)) AS reopens,
+    WITH edit AS (
+        SELECT * FROM jsonb_to_recordset(p_edits) AS x (batch_index integer, prompt text)
+    ), priced AS (
+        SELECT r.batch_index, coalesce(x.prompt, r.prompt_text) AS prompt_text,
+            x.prompt IS NOT NULL AND x.prompt <> r.prompt_text AS is_edited,
+            r.status = 'failed' AND (x.batch_index IS NOT NULL OR CASE
+                WHEN p_codes IS NULL THEN p_edits IS NULL
+                ELSE r.error_code = ANY (p_codes) END) AS reopens,
             app.image_price(p_prices, coalesce(s.asked ->> 'image_size', '1K'),
-                            s.asked -> 'reference_images', r.prompt_text) AS price
-        FROM public.workflow_batch_results r,
+                            s.asked -> 'reference_images',
+                            coalesce(x.prompt, r.prompt_text)) AS price
+        FROM public.workflow_batch_results r LEFT JOIN edit x ON x.batch_index = r.batch_index,
             LATERAL (SELECT coalesce(r.asked, execution.input_settings) AS asked) AS s
         WHERE r.execution_id = p_id
     ), reopened AS (
         UPDATE public.workflow_batch_results r
         SET status = 'processing', error_code = NULL, error_message = NULL, completed_at = NULL,
             failures = 0, throttles = 0, claimed_until = NULL,
-            lane_successes = NULL, probes = 0, reserved_microusd = coalesce(p.price, 0)
+            lane_successes = NULL, probes = 0, reserved_microusd = coalesce(p.price, 0),
+            prompt_text = p.prompt_text,
+            original_prompt = CASE WHEN p.is_edited THEN coalesce(r.original_prompt, r.prompt_text)
+                                   ELSE r.original_prompt END,
+            -- The key of an image has whole seconds.
+            edited_at = CASE WHEN p.is_edited THEN greatest(
+                now(), coalesce(r.edited_at, r.created_at) + interval '1 second')
+                ELSE r.edited_at END,
+            -- The fence: what still paints the former prompt cannot complete the row.
+            attempts = r.attempts + p.is_edited::integer
         FROM priced p
         WHERE r.execution_id = p_id AND r.batch_index = p.batch_index AND p.reopens
         RETURNING 1
@@ -1075,7 +1101,7 @@ BEGIN
     RETURN execution.run + 1;
 END $$;
 
-ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) OWNER TO masstock_owner;
+ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb, p_edits jsonb) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) RETURNS TABLE(created_at timestamp with time zone, execution_id uuid, batch_index integer)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2428,12 +2454,15 @@ CREATE TABLE public.workflow_batch_results (
     reserved_microusd bigint,
     has_thumbnail boolean DEFAULT false NOT NULL,
     announced_at timestamp with time zone,
+    original_prompt text,
+    edited_at timestamp with time zone,
     CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
     CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text])))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN prompt_text SET STATISTICS 0;
 ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN error_message SET STATISTICS 0;
+ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN original_prompt SET STATISTICS 0;
 
 ALTER TABLE ONLY public.workflow_batch_results FORCE ROW LEVEL SECURITY;
 
@@ -2468,6 +2497,10 @@ COMMENT ON COLUMN public.workflow_batch_results.reserved_microusd IS 'The row''s
 COMMENT ON COLUMN public.workflow_batch_results.has_thumbnail IS 'True if {execution_id}/thumbnails/{batch_index}.webp is stored.';
 
 COMMENT ON COLUMN public.workflow_batch_results.announced_at IS '`completed_at` of the outcome that a delivery announces. A retry gives the result another one.';
+
+COMMENT ON COLUMN public.workflow_batch_results.original_prompt IS 'The prompt as submitted. NULL: prompt_text is.';
+
+COMMENT ON COLUMN public.workflow_batch_results.edited_at IS 'When prompt_text was last changed; replaces created_at in the key of the image.';
 
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -3030,6 +3063,9 @@ REVOKE ALL ON FUNCTION app.archive_state(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.archive_state(p_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.archive_state(p_id uuid) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.asked_digest(p_prompt text, p_asked jsonb, p_seed integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.asked_digest(p_prompt text, p_asked jsonb, p_seed integer) TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;
 GRANT ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) TO masstock_admin;
@@ -3177,9 +3213,9 @@ REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_s
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) TO masstock_api;
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_microusd_per_image bigint) TO masstock_admin;
 
-REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) TO masstock_api;
-GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb) TO masstock_admin;
+REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb, p_edits jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb, p_edits jsonb) TO masstock_api;
+GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb, p_edits jsonb) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) TO masstock_api;

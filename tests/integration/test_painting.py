@@ -30,6 +30,7 @@ from masstock.errors import (
 )
 from masstock.schemas.engine import ExecutionRun
 from masstock.services import s3_client
+from masstock.services.storage import image_key
 from masstock.settings import FanoutSettings, GenerateSettings
 from masstock_fanout import fan_out
 from masstock_generate import painting
@@ -373,11 +374,11 @@ def test_a_spoilt_cost_of_a_stored_image_becomes_the_list_price(
     run: ExecutionRun,
     cost: str,
 ) -> None:
-    claim(worker, run, lease_seconds=-1)
+    asked_at = claim(worker, run, lease_seconds=-1).asked_at
     metadata = {"sha256": "0", "processing-time-ms": "1", "attempt": "1", "cost-microusd": cost}
     boto3.client("s3").put_object(
         Bucket=settings.results_bucket,
-        Key=f"{run.execution_id}/0_1.png",
+        Key=image_key(run.execution_id, 0, asked_at, "image/png"),
         Body=PNG,
         ContentType="image/png",
         Metadata={name: value for name, value in metadata.items() if value},

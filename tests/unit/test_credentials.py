@@ -231,6 +231,7 @@ def test_stored_objects_are_signed_with_the_endpoints_credentials(restored: Lamb
         processing_time_ms=1,
         cost=None,
         attempt=1,
+        asked="this",
         details=ImageDetails("a-model", 1024, 1024, None, 1, False),
     )
     [request] = restored.sent()

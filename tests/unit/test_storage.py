@@ -110,8 +110,20 @@ def test_a_key_consists_of_ids_and_the_rows_second(
 
 def store(bucket: str, key: str) -> StoredImage:
     return Results(bucket).put(
-        key, PNG, "image/png", processing_time_ms=1, cost=None, attempt=1, details=DETAILS
+        key,
+        PNG,
+        "image/png",
+        processing_time_ms=1,
+        cost=None,
+        attempt=1,
+        asked="this",
+        details=DETAILS,
     )
+
+
+def find(bucket: str, execution_id: UUID, index: int, second: int = 0) -> StoredImage | None:
+    asked_at = datetime.fromtimestamp(second, UTC)
+    return Results(bucket).find(execution_id, index, asked_at, "this")
 
 
 @pytest.mark.parametrize("text", ["", "x", "[]", "7", "{}", '{"model": "a"}', '{"a": 1}'])
@@ -123,15 +135,37 @@ def test_an_image_of_an_earlier_release_has_no_details(text: str) -> None:
 
 def test_a_stored_image_has_all_values_of_its_row(bucket: str) -> None:
     results, execution_id = Results(bucket), uuid4()
-    key = image_key(execution_id, 1, datetime(2026, 1, 1, tzinfo=UTC), "image/png")
+    key = image_key(execution_id, 1, datetime.fromtimestamp(9, UTC), "image/png")
     stored = results.put(
-        key, PNG, "image/png", processing_time_ms=7, cost=38_700, attempt=2, details=DETAILS
+        key,
+        PNG,
+        "image/png",
+        processing_time_ms=7,
+        cost=38_700,
+        attempt=2,
+        asked="this",
+        details=DETAILS,
     )
     assert stored.details == DETAILS
-    assert results.find(execution_id, 1) == stored
+    assert find(bucket, execution_id, 1, 9) == stored
     # A prefix must not match another prompt, such as 1 and 10.
-    assert results.find(execution_id, 0) is None
-    assert results.find(uuid4(), 1) is None
+    assert find(bucket, execution_id, 0, 9) is None
+    assert find(bucket, uuid4(), 1, 9) is None
+
+
+def test_an_image_of_another_prompt_is_not_found(bucket: str, aws_url: str) -> None:
+    results, execution_id = Results(bucket), uuid4()
+    store(bucket, f"{execution_id}/1_0.png")
+    assert results.find(execution_id, 1, datetime.fromtimestamp(0, UTC), "that") is None
+    # A changed prompt has another key, so that a late image of the former one replaces nothing.
+    assert find(bucket, execution_id, 1, 1) is None
+    # An image of an earlier release does not say what was asked.
+    client: Any = boto3.client("s3", endpoint_url=aws_url, region_name=REGION)
+    found = client.head_object(Bucket=bucket, Key=f"{execution_id}/1_0.png")
+    del found["Metadata"]["asked"]
+    key = f"{execution_id}/2_0.png"
+    client.put_object(Bucket=bucket, Key=key, Body=PNG, Metadata=found["Metadata"])
+    assert find(bucket, execution_id, 2) is not None
 
 
 def test_a_thumbnail_belongs_to_one_image_and_is_not_taken_for_one(bucket: str) -> None:
@@ -141,7 +175,7 @@ def test_a_thumbnail_belongs_to_one_image_and_is_not_taken_for_one(bucket: str) 
     # The prompt was painted again.
     assert not results.has_thumbnail(execution_id, 1, "b" * 64)
     assert not results.has_thumbnail(execution_id, 10, "a" * 64)
-    assert results.find(execution_id, 1) is None
+    assert find(bucket, execution_id, 1) is None
     assert results.remove_all(execution_id) == 1
     assert not results.has_thumbnail(execution_id, 1, "a" * 64)
 
@@ -243,10 +277,10 @@ def test_only_loopback_endpoints_get_the_bucket_as_a_path(
 
 
 def test_one_prompts_image_is_not_found_for_another(bucket: str) -> None:
-    results, execution_id = Results(bucket), uuid4()
+    execution_id = uuid4()
     store(bucket, f"{execution_id}/12_0.png")
-    assert results.find(execution_id, 1) is None
-    found = results.find(execution_id, 12)
+    assert find(bucket, execution_id, 1) is None
+    found = find(bucket, execution_id, 12)
     assert found is not None
     assert found.cost_microusd is None
 
@@ -257,8 +291,8 @@ def test_only_images_of_a_deleted_execution_are_removed(bucket: str) -> None:
         for index in range(3):
             store(bucket, f"{execution_id}/{index}_0.png")
     assert results.remove_all(gone) == 3
-    assert results.find(gone, 0) is None
-    assert results.find(kept, 2) is not None
+    assert find(bucket, gone, 0) is None
+    assert find(bucket, kept, 2) is not None
 
 
 def test_bytes_that_changed_on_their_way_are_refused_and_not_stored(bucket: str) -> None:
@@ -271,7 +305,7 @@ def test_bytes_that_changed_on_their_way_are_refused_and_not_stored(bucket: str)
     with pytest.raises(StorageUnavailable) as raised:
         store(bucket, f"{execution_id}/0_0.png")
     assert "(BadDigest)" in str(raised.value.__cause__)
-    assert Results(bucket).find(execution_id, 0) is None
+    assert find(bucket, execution_id, 0) is None
     with pytest.raises(StorageUnavailable):
         Uploads(bucket).put_reference(CLIENT, PNG)
 
@@ -303,10 +337,10 @@ def test_an_image_that_s3_refuses_to_delete_is_not_taken_for_deleted(
     with pytest.raises(StorageUnavailable):
         results.remove_all(execution_id)
     # The others are gone.
-    assert [results.find(execution_id, index) is None for index in range(3)] == [True, False, True]
+    assert [find(bucket, execution_id, index) is None for index in range(3)] == [True, False, True]
     refuse_deletes(bucket, aws_url)
     assert results.remove_all(execution_id) == 1
-    assert results.find(execution_id, 1) is None
+    assert find(bucket, execution_id, 1) is None
 
 
 def test_a_reference_is_read_in_its_submitted_version(bucket: str) -> None:

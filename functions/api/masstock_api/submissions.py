@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from masstock.catalogue.image_models import prompt_tokens
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
 from masstock.database.connection import Row
-from masstock.database.queries import batch_results, clients, executions
+from masstock.database.queries import clients, executions
 from masstock.database.tenants import TenantTransaction
 from masstock.errors import ValidationFailed
 from masstock.schemas.engine import ExecutionRun
@@ -23,14 +23,10 @@ from masstock.telemetry import logger
 from masstock_api import session
 from masstock_api.checks import (
     active_config,
-    against_model,
     find_mistakes,
     images_of,
-    of_images,
-    retirement,
-    valid_config,
 )
-from masstock_api.estimates import Estimate, ImageKind, dearest_estimate, dearest_prices
+from masstock_api.estimates import Estimate, ImageKind, dearest_estimate
 from masstock_api.image_urls import execution_of
 from masstock_api.prompt_lists.places import PromptList
 from masstock_api.prompt_lists.reading import read_prompts
@@ -95,52 +91,6 @@ def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]
         # Otherwise the answer is a 402.
         "fits_budget": True,
     }
-
-
-def retry(
-    request: Request, execution_id: UUID, codes: list[str] | None, *, current_settings: bool
-) -> str:
-    """Reopens the failed prompts of an ended execution, or those with the given codes, and starts
-    the next run. Returns the execution's JSON text. The settings are those of the submission, or
-    the workflow's present ones if `current_settings`. The prompts must pass the checks of a
-    submission. A repeated Idempotency-Key starts nothing. Raises NotFound, ValidationFailed;
-    SQLSTATE MS402 or MS409."""
-    with request.writing() as tx:
-        if not claim_id(tx, request, execution_id)[1]:
-            return execution_of(tx, execution_id).body
-        submitted = executions.fetch_submitted(tx, execution_id)
-        config = active_config(tx, submitted["workflow_id"])
-        active_client(tx, submitted["client_id"])
-        if current_settings:
-            executions.refresh_settings(tx, execution_id)
-            mistakes = against_model(
-                config,
-                references=submitted["references"],
-                ratio=submitted["aspect_ratio"],
-                size=submitted["image_size"],
-            )
-            mistakes += of_images(config, batch_results.list_own_settings(tx, execution_id))
-        else:
-            if submitted["settings"] is not None:
-                config = valid_config(submitted["settings"])
-            mistakes = retirement(config.model, of_submission=True)
-        if mistakes:
-            raise ValidationFailed(mistakes)
-        run = executions.reopen_failed(
-            tx,
-            execution_id,
-            codes,
-            deadline_seconds=session.settings().execution_deadline_seconds,
-            prices=dearest_prices(
-                config.models,
-                submitted["image_size"] or DEFAULT_SIZE,
-                submitted["references"],
-                config.microusd_per_image,
-            ),
-        )
-        answer = execution_of(tx, execution_id).body
-    start(run)
-    return answer
 
 
 def start(run: ExecutionRun) -> None:

@@ -121,7 +121,11 @@ def _paint_nano_banana(
 ) -> StoredImage:
     """Calls the workflow's image model once, unless an earlier attempt stored the image."""
     results = Results(settings.results_bucket)
-    if claim.attempt > 1 and (stored := results.find(claim.execution_id, claim.batch_index)):
+    if claim.attempt > 1 and (
+        stored := results.find(
+            claim.execution_id, claim.batch_index, claim.asked_at, claim.asked_digest
+        )
+    ):
         logger.info("reusing the image that an earlier attempt stored")
         if stored.cost_microusd is None:
             # The execution may have fallen back to another model since.
@@ -155,12 +159,13 @@ def _paint_nano_banana(
 
     def put() -> StoredImage:
         return results.put(
-            image_key(claim.execution_id, claim.batch_index, claim.created_at, facts.mime_type),
+            image_key(claim.execution_id, claim.batch_index, claim.asked_at, facts.mime_type),
             painting.content,
             facts.mime_type,
             processing_time_ms=elapsed_ms,
             cost=cost,
             attempt=claim.attempt,
+            asked=claim.asked_digest,
             details=details,
             # Of bounded length: the last request ends before this invocation.
             requests=1,

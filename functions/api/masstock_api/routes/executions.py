@@ -125,13 +125,12 @@ def cancel_execution(request: Request, execution_id: UUID) -> Response[str]:
     body_required=False,
 )
 def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry") -> Response[str]:
-    """Starts an ended execution again. Only its failed prompts are painted. They must pass the
-    checks of a submission: active workflow, active client, and the budget at today's price."""
-    from masstock_api import submissions
+    """Starts an ended execution again. Only failed images are painted, with new prompts where
+    `edits` has some. They must pass the checks of a submission: active workflow, active client, and
+    the budget at today's price."""
+    from masstock_api import retries
 
-    codes = retryable_codes() if body.only_retryable else None
-    answer = submissions.retry(request, execution_id, codes, current_settings=body.current_settings)
-    return _accepted(execution_id, answer)
+    return _accepted(execution_id, retries.retry(request, execution_id, body))
 
 
 @removes("/v1/executions/<execution_id>", Conflict)

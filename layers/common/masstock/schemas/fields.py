@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from masstock.limits import IMAGES_PER_PROMPT_LIMIT
+from masstock.limits import IMAGES_LIMIT, IMAGES_PER_PROMPT_LIMIT
 from masstock.schemas.workflow_config import RATIO_PATTERN, WHOLE
 
 PROMPT_LENGTH = 10_000
@@ -81,6 +81,7 @@ AspectRatio = Annotated[
     ),
 ]
 ImagesPerPrompt = Annotated[int, Field(ge=1, le=IMAGES_PER_PROMPT_LIMIT), WHOLE]
+BatchIndex = Annotated[int, Field(ge=0, lt=IMAGES_LIMIT), WHOLE]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE]
 WebhookUrl = Annotated[
     str,

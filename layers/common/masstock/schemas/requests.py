@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from masstock.limits import PROMPTS_LIMIT
+from masstock.limits import IMAGES_LIMIT, PROMPTS_LIMIT
 from masstock.schemas.fields import (
     ENDS,
     MAX_DEADLINE_SECONDS,
@@ -27,6 +27,7 @@ from masstock.schemas.fields import (
     AccountStatus,
     ApiKey,
     AspectRatio,
+    BatchIndex,
     Budget,
     CustomId,
     Email,
@@ -334,8 +335,22 @@ class EmptyBody(RequestBody):
     """An object without fields."""
 
 
+class PromptEdit(RequestBody):
+    """An image that failed, and the prompt to paint instead."""
+
+    batch_index: BatchIndex
+    prompt: Prompt | None = Field(default=None, description="By default the prompt stays.")
+
+
 class ExecutionRetry(RequestBody):
-    """Selects the failed prompts to paint again."""
+    """Selects the failed images to paint again: all, or those that its fields name."""
+
+    edits: list[PromptEdit] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=IMAGES_LIMIT,
+        description="Paint these images, with other prompts. With `only_retryable` also those.",
+    )
 
     only_retryable: bool = Field(
         default=False, description="Paint only prompts whose result has `retryable` true."

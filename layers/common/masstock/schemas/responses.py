@@ -280,7 +280,10 @@ class BatchResult(Resource):
     batch_index: Count = Field(description="Position of the image in the execution, from 0.")
     prompt_index: Count = Field(description="Position of the prompt in the submission, from 0.")
     image_index: Count = Field(description="Number among the images of its prompt, from 0.")
-    prompt_text: str
+    prompt_text: str = Field(description="The prompt that is painted.")
+    original_prompt: str | None = Field(
+        description="The prompt as submitted; null if no retry has changed it."
+    )
     custom_id: str | None = Field(description="The caller's own name for the prompt.")
     prompt_metadata: dict[str, Any] | None = Field(description="The prompt's `metadata`.")
     seed: Count | None = Field(description="The seed that was sent to the model.")

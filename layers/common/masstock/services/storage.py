@@ -108,11 +108,14 @@ def mime_type_of(content: bytes) -> str | None:
     return None
 
 
-def image_key(execution_id: UUID, batch_index: int, created_at: datetime, mime_type: str) -> str:
-    """`{execution_id}/{batch_index}_{timestamp}.{ext}`. The timestamp is the creation of the row,
-    so that two attempts write the same object."""
-    timestamp = int(created_at.timestamp())
-    return f"{execution_id}/{batch_index}_{timestamp}.{EXTENSIONS[mime_type]}"
+def image_key(execution_id: UUID, batch_index: int, asked_at: datetime, mime_type: str) -> str:
+    """`{execution_id}/{batch_index}_{timestamp}.{ext}`. The timestamp is the creation of the row or
+    the change of its prompt, so that two attempts of one prompt write the same object."""
+    return f"{_key_prefix(execution_id, batch_index, asked_at)}{EXTENSIONS[mime_type]}"
+
+
+def _key_prefix(execution_id: UUID, batch_index: int, asked_at: datetime) -> str:
+    return f"{execution_id}/{batch_index}_{int(asked_at.timestamp())}."
 
 
 def thumbnail_key(execution_id: UUID, batch_index: int) -> str:
@@ -136,17 +139,19 @@ class Results:
         processing_time_ms: int,
         cost: int | None,
         attempt: int,
+        asked: str,
         details: ImageDetails,
         requests: int = REQUESTS,
     ) -> StoredImage:
-        """Stores an image. If the function dies before it completes the row, the next attempt
-        completes the row from the metadata. Sends at most `requests`, each of which ends after
-        REQUEST_SECONDS."""
+        """Stores an image, with a digest of what was `asked`. If the function dies before it
+        completes the row, the next attempt completes the row from the metadata. Sends at most
+        `requests`, each of which ends after REQUEST_SECONDS."""
         digest = hashlib.sha256(content)
         metadata = {
             "sha256": digest.hexdigest(),
             "processing-time-ms": str(processing_time_ms),
             "attempt": str(attempt),
+            "asked": asked,
             "details": details.as_metadata(),
         }
         if cost is not None:
@@ -199,16 +204,22 @@ class Results:
             return False
         return head["Metadata"].get("image-sha256") == image_sha256
 
-    def find(self, execution_id: UUID, batch_index: int) -> StoredImage | None:
-        """The image that an earlier attempt stored for a prompt, or None."""
-        prefix = f"{execution_id}/{batch_index}_"
+    def find(
+        self, execution_id: UUID, batch_index: int, asked_at: datetime, asked: str
+    ) -> StoredImage | None:
+        """The image that an earlier attempt stored for a prompt, or None. Ignores an image for
+        which something else was asked. Objects of earlier releases do not say what was asked."""
+        prefix = _key_prefix(execution_id, batch_index, asked_at)
         with storage_errors():
-            listed = s3().list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1)
-            if not (found := listed.get("Contents")):
-                return None
-            key = found[0].get("Key", "")
-            head = s3().head_object(Bucket=self._bucket, Key=key)
-        return _described(key, head["ContentType"], head["ContentLength"], head["Metadata"])
+            listed = s3().list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+            for found in listed.get("Contents", []):
+                key = found.get("Key", "")
+                head = s3().head_object(Bucket=self._bucket, Key=key)
+                if head["Metadata"].get("asked", asked) == asked:
+                    return _described(
+                        key, head["ContentType"], head["ContentLength"], head["Metadata"]
+                    )
+        return None
 
     def read(self, key: str) -> bytes:
         """The bytes of an image. Raises ObjectMissing."""

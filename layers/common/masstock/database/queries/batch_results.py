@@ -11,8 +11,8 @@ from masstock.errors import Outcome
 # A result `p` as callers see it.
 RESULT_COLUMNS: LiteralString = """
     p.id, p.execution_id, p.client_id, p.batch_index, p.prompt_index, p.image_index, p.prompt_text,
-    p.custom_id, p.prompt_metadata, p.seed, p.status, p.result_url, p.result_storage_path,
-    p.error_code, p.error_message,
+    p.original_prompt, p.custom_id, p.prompt_metadata, p.seed, p.status, p.result_url,
+    p.result_storage_path, p.error_code, p.error_message,
     CASE WHEN p.status = 'failed'
          THEN coalesce(p.error_code = ANY(%(retryable_codes)s), false) END AS retryable,
     p.processing_time_ms, p.mime_type, p.size_bytes, p.image_sha256, p.attempts, p.cost_microusd,
@@ -23,6 +23,7 @@ _CANDIDATES: LiteralString = """
     WITH candidates AS (
         SELECT c.*, row_number() OVER in_order AS position,
             sum(octet_length(to_json(c.prompt_text)::text)
+                + coalesce(octet_length(to_json(c.original_prompt)::text), 0)
                 + coalesce(octet_length(c.prompt_metadata::text), 0)
             ) OVER in_order AS bytes_so_far
         FROM (
@@ -109,6 +110,20 @@ def list_own_settings(tx: Executor, execution_id: UUID) -> list[OwnSettings]:
         execution_id=execution_id,
     )
     return cast(list[OwnSettings], rows)
+
+
+def list_failed(tx: Executor, execution_id: UUID, indices: list[int]) -> set[int]:
+    """Those of the indices whose images have failed."""
+    rows = tx.fetch_all(
+        """
+        SELECT batch_index FROM public.workflow_batch_results
+        WHERE execution_id = %(execution_id)s AND batch_index = ANY (%(indices)s)
+          AND status = 'failed'
+        """,
+        execution_id=execution_id,
+        indices=indices,
+    )
+    return {row["batch_index"] for row in rows}
 
 
 # --- as the engine -----------------------------------------------------------------------------

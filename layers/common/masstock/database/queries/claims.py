@@ -27,7 +27,9 @@ class Claim:
     attempt: int
     failures: int
     throttles: int
-    created_at: datetime
+    # When the prompt got its text, and a digest of what is asked.
+    asked_at: datetime
+    asked_digest: str
     client_id: UUID
     prompt: str
     # (key, ETag) of the reference images.
@@ -119,8 +121,10 @@ _CLAIM: LiteralString = """
             claimed_until = now() + make_interval(secs => %(lease_seconds)s)
         FROM free e, lane
         WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s AND lane.granted
-        RETURNING r.attempts, r.failures, r.throttles, r.created_at, r.prompt_text,
-            coalesce(r.asked, e.input_settings) AS asked, r.seed,
+        RETURNING r.attempts, r.failures, r.throttles, r.prompt_text,
+            coalesce(r.edited_at, r.created_at) AS asked_at,
+            coalesce(r.asked, e.input_settings) AS asked, r.seed, app.asked_digest(
+                r.prompt_text, coalesce(r.asked, e.input_settings), r.seed) AS asked_digest,
             coalesce(r.reserved_microusd, e.equal_part, 0) AS reserved_microusd,
             r.lane_successes, r.probes, lane.granted_at, e.client_id, e.workflow_id,
             e.input_settings, e.spend_month, e.config, e.lane_id, e.seconds_left
@@ -178,7 +182,8 @@ def _claim_of(execution_id: UUID, batch_index: int, row: Row) -> Claim:
         attempt=row["attempts"],
         failures=row["failures"],
         throttles=row["throttles"],
-        created_at=row["created_at"],
+        asked_at=row["asked_at"],
+        asked_digest=row["asked_digest"],
         client_id=row["client_id"],
         prompt=row["prompt_text"],
         references=_references(asked),

@@ -196,6 +196,7 @@ def cancel_execution(tx: Executor, execution_id: UUID) -> None:
 class Submitted(TypedDict):
     """What a retry needs of a submission. `settings` is None for rows of earlier releases."""
 
+    status: str
     workflow_id: UUID
     client_id: UUID
     settings: dict[str, Any] | None
@@ -208,7 +209,7 @@ def fetch_submitted(tx: Executor, execution_id: UUID) -> Submitted:
     """What a retry checks again; raises NotFound."""
     row = tx.fetch_one(
         """
-        SELECT workflow_id, client_id, settings,
+        SELECT status, workflow_id, client_id, settings,
             input_settings ->> 'aspect_ratio' AS aspect_ratio,
             input_settings ->> 'image_size' AS image_size,
             CASE jsonb_typeof(input_settings -> 'reference_images')
@@ -233,19 +234,24 @@ def reopen_failed(
     *,
     deadline_seconds: int,
     prices: "Prices | None",
+    edits: Mapping[int, str | None] | None = None,
 ) -> ExecutionRun:
-    """Reopens the failed prompts of an ended execution, or those with the given codes, and reserves
-    each at `prices`. Returns the run to start. Raises NotFound; SQLSTATE MS402 if the budget does
-    not suffice, MS409 if the execution has not ended or no prompt can be reopened."""
+    """Reopens failed prompts of an ended execution, and reserves each at `prices`: those with the
+    given codes and those that `edits` names, or all. `edits` has the new prompt of an index.
+    Returns the run to start. Raises NotFound; SQLSTATE MS402 if the budget does not suffice, MS409
+    if the execution has not ended or no prompt can be reopened."""
     [row] = tx.fetch_all(
         """
         SELECT app.reopen_failed(
-            %(id)s, %(codes)s, %(deadline_seconds)s, %(prices)s::jsonb) AS run
+            %(id)s, %(codes)s, %(deadline_seconds)s, %(prices)s::jsonb, %(edits)s::jsonb) AS run
         """,
         id=execution_id,
         codes=codes,
         deadline_seconds=deadline_seconds,
         prices=None if prices is None else Jsonb(prices),
+        edits=None
+        if edits is None
+        else Jsonb([{"batch_index": index, "prompt": prompt} for index, prompt in edits.items()]),
     )
     if row["run"] is None:
         raise NotFound
