@@ -134,7 +134,7 @@ def test_mistakes_in_an_uploaded_list_are_reported_with_their_line(stack: Stack)
     )
     assert answer.status_code == 422
     told = [mistake["detail"].partition(":")[0] for mistake in answer.json()["errors"]]
-    assert told == ["Line 2", "Line 3 is not JSON.", "Line 4"]
+    assert told == ["Line 2", "Line 2", "Line 3 is not JSON.", "Line 4"]
 
 
 def test_reference_images_reach_the_model(stack: Stack) -> None:
