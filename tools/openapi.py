@@ -287,6 +287,8 @@ def problems_of(operation: Operation) -> dict[int, list[type[errors.AppError]]]:
 def _problem_response(status: int, kinds: list[type[errors.AppError]]) -> dict[str, Any]:
     """The answers with one status: our problems, and the answer of the gateway if it has one."""
     headers = ["X-Request-Id", *([PROBLEM_HEADERS[status]] if status in PROBLEM_HEADERS else [])]
+    if errors.NotReady in kinds:
+        headers.append("Retry-After")
     lines = [f"- `{kind.code}`: {_prose(kind)}" for kind in kinds]
     described: dict[str, Any] = {"headers": _headers(*headers), "content": {}}
     if kinds:

@@ -28,6 +28,11 @@ class RefusingStorage:
         self.refusing = threading.Event()
         self._lock = threading.Lock()
         self.refused = 0
+        self.gets = 0
+
+    def count_get(self) -> None:
+        with self._lock:
+            self.gets += 1
 
     def refuse(self) -> None:
         with self._lock:
@@ -44,6 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
             storage.refuse()
             self._answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
             return
+        if self.command == "GET":
+            storage.count_get()
         connection = http.client.HTTPConnection(
             urlsplit(storage.upstream).netloc, timeout=UPSTREAM_SECONDS
         )

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masstock.database.queries.archives import NamedResult
-from masstock_finalize.archive_names import file_stems, safe_stem
+from masstock.file_names import safe_stem
+from masstock_finalize.archive_names import file_stems
 
 RESERVED = ("CON", "prn", "Aux", "NUL", "com1", "LPT9", "COM²", "conin$")
 

@@ -2,31 +2,35 @@
 bucket or a kind of access that this stage had before."""
 
 import json
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from masstock.database.connection import Executor, Row, Versioned
 from masstock.database.queries import executions
-from masstock.services.storage import URL_SECONDS, Results, thumbnail_key
+from masstock.file_names import image_file_name
+from masstock.services.signed_urls import expiry, period
+from masstock.services.storage import Results, thumbnail_key
 from masstock_api import session
 
-# How long an answer keeps its ETag although its URLs are new. They are valid three times as long.
-WINDOW_SECONDS = URL_SECONDS // 3
 # The end of the JSON of an execution without a thumbnail.
 NO_COVER = ',"cover":null}'
 
 
-def window() -> int:
-    """The number of the present window, which is part of the ETag of answers with URLs."""
-    return int(time.time() // WINDOW_SECONDS)
-
-
-def image_url(key: str) -> str:
-    """A URL of the object that needs no token."""
+def image_url(key: str, file_name: str | None = None) -> str:
+    """A URL of the object that needs no token. Browsers save a signed one as `file_name`."""
     settings = session.settings()
     results = Results(settings.results_bucket)
-    return results.public_url(key) if settings.images_are_public else results.signed_url(key)
+    if settings.images_are_public:
+        return results.public_url(key)
+    return results.signed_url(key, file_name)
+
+
+def url_of_image(row: Row) -> str:
+    """The URL of a result's image."""
+    path = row["result_storage_path"]
+    end = path.rpartition(".")[2]
+    name = image_file_name(row["custom_id"], row["batch_index"], row["image_index"], end)
+    return image_url(path, name)
 
 
 def thumbnail_url(execution_id: UUID, batch_index: int) -> str:
@@ -36,9 +40,7 @@ def thumbnail_url(execution_id: UUID, batch_index: int) -> str:
 
 def expires_at() -> datetime | None:
     """When the URLs that are made now stop working. None if images are public."""
-    if session.settings().images_are_public:
-        return None
-    return (datetime.now(UTC) + timedelta(seconds=URL_SECONDS)).replace(microsecond=0)
+    return None if session.settings().images_are_public else expiry()
 
 
 def with_urls(row: Row) -> Row:
@@ -46,7 +48,7 @@ def with_urls(row: Row) -> Row:
     result = {name: value for name, value in row.items() if name != "has_thumbnail"}
     path = row["result_storage_path"]
     if path:
-        result["result_url"] = image_url(path)
+        result["result_url"] = url_of_image(row)
     result["thumbnail_url"] = (
         thumbnail_url(row["execution_id"], row["batch_index"]) if row["has_thumbnail"] else None
     )
@@ -58,7 +60,7 @@ def execution_of(tx: Executor, execution_id: UUID, *, for_update: bool = False) 
     """One execution with the URL of its cover; see `executions.fetch_execution`."""
     body, version = executions.fetch_execution(tx, execution_id, for_update=for_update)
     is_covered = not version.endswith(NO_COVER)
-    return Versioned(with_cover(body), f"{version}{window()}" if is_covered else version)
+    return Versioned(with_cover(body), f"{version}{period()}" if is_covered else version)
 
 
 def with_cover(execution: str) -> str:

@@ -109,10 +109,17 @@ a_time = Parameter(_time, {"type": "string", "format": "date-time"})
 a_text = Parameter(_text, {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_LENGTH})
 # Words to search for.
 some_words = Parameter(_words, a_text.schema)
-a_flag = Parameter(
-    # Python's HTTP clients send str(True), which is "True".
-    lambda text: one_of("true", "false").convert(text.lower()) == "true",
-    {"type": "boolean", "default": False},
-)
+
+
+def a_flag_that_is(default: bool) -> Parameter:
+    """true or false. `default` is for the OpenAPI document only, as in `between`."""
+    return Parameter(
+        # Python's HTTP clients send str(True), which is "True".
+        lambda text: one_of("true", "false").convert(text.lower()) == "true",
+        {"type": "boolean", "default": default},
+    )
+
+
+a_flag = a_flag_that_is(False)
 # Limits of the creation time of a list's rows: [from, to).
 PERIOD = {"from": a_time, "to": a_time}

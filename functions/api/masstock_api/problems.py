@@ -29,6 +29,7 @@ STATUS: Mapping[type[AppError], int] = {
     errors.ValidationFailed: 422,
     errors.IdempotencyKeyReused: 422,
     errors.Conflict: 409,
+    errors.NotReady: 409,
     errors.PreconditionFailed: 412,
     errors.InternalError: 500,
     errors.DatabaseUnavailable: 503,
@@ -75,7 +76,7 @@ def respond(problem: Problem, instance: str, request_id: str) -> Response[str]:
         headers["Allow"] = ", ".join(error.allowed)
     elif isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="masstock"'
-    if problem.status == 503:
+    if problem.status == 503 or isinstance(error, errors.NotReady):
         headers["Retry-After"] = RETRY_AFTER_SECONDS
     return Response(problem.status, PROBLEM_JSON, json.dumps(body), headers)
 

@@ -1,23 +1,10 @@
 """File names in archives: safe on every file system, and unique."""
 
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
 from masstock.database.queries.archives import NamedResult
-
-# With the image's number, a mark against repetition and the extension, a name has at most 255
-# bytes, the limit of most file systems. 200 is the greatest length of a custom_id.
-MAX_STEM_BYTES = 200
-# Characters that Windows or a shell gives a meaning.
-UNSAFE = re.compile(r'[<>:"/\\|?*]')
-# Control characters, characters that change the direction of text or are invisible, surrogates,
-# private and unassigned characters, and line ends.
-UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-# Windows has a device under each of these names, with any extension.
-DEVICES = re.compile(
-    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE | re.DOTALL
-)
+from masstock.file_names import safe_stem
 
 
 def file_stems(results: Iterable[NamedResult]) -> Mapping[int, str]:
@@ -33,20 +20,6 @@ def file_stems(results: Iterable[NamedResult]) -> Mapping[int, str]:
             if (stem == wanted) == must_be_safe:
                 stems[result["batch_index"]] = _unique(stem, taken)
     return stems
-
-
-def safe_stem(text: str) -> str:
-    """The text as a name that every file system takes. Empty if nothing is left of it."""
-    text = UNSAFE.sub("_", unicodedata.normalize("NFC", text))
-    text = "".join("_" if unicodedata.category(c) in UNPRINTABLE else c for c in text)
-    # A leading dot hides a file, a leading hyphen looks like an option of a program, and Windows
-    # removes dots and spaces at the end.
-    text = re.sub(r"^[\s.]+", "", text)
-    text = re.sub(r"^-", "_", text)
-    if DEVICES.fullmatch(text):
-        text = f"_{text}"
-    text = text.encode()[:MAX_STEM_BYTES].decode(errors="ignore")
-    return re.sub(r"[\s.]+$", "", text)
 
 
 def _unique(stem: str, taken: set[str]) -> str:

@@ -98,6 +98,10 @@ class Conflict(AppError, code="conflict"):
     """The resource's state does not allow this, or another resource has the same unique value."""
 
 
+class NotReady(AppError, code="not_ready"):
+    """The image is not painted yet; ask again after the time in Retry-After."""
+
+
 class BudgetExceeded(AppError, code="budget_exceeded"):
     """The estimate is more than the rest of the client's monthly budget."""
 

@@ -14,19 +14,21 @@ from masstock.errors import (
     IdempotencyKeyReused,
     InvalidCursor,
     NotFound,
+    NotReady,
     OutcomeUnknown,
     StorageUnavailable,
     retryable_codes,
 )
 from masstock.limits import PROMPTS_LIMIT
+from masstock.services.signed_urls import period
 from masstock.services.storage import Results
 from masstock.telemetry import logger
 from masstock_api import session
 from masstock_api.image_urls import (
     execution_of,
-    image_url,
+    expires_at,
     thumbnail_url,
-    window,
+    url_of_image,
     with_cover,
     with_urls,
 )
@@ -39,9 +41,9 @@ from masstock_api.pages import (
     decode_cursor,
     encode_cursor,
 )
-from masstock_api.parameters import a_flag, a_uuid, between, one_of
+from masstock_api.parameters import a_flag, a_flag_that_is, a_uuid, between, one_of
 from masstock_api.request import Request
-from masstock_api.responses import as_json, cacheable_answer, json_answer
+from masstock_api.responses import as_json, cacheable_answer, json_answer, page_answer
 from masstock_api.writes import claim_id
 
 if TYPE_CHECKING:
@@ -153,16 +155,21 @@ def delete_execution(request: Request, execution_id: UUID) -> None:
     "/v1/executions/<execution_id>/results",
     Answer(200, "Page[BatchResult]", headers=["ETag", "Retry-After"]),
     Answer(304, headers=["ETag", "Retry-After"]),
-    query={"status": one_of("processing", "completed", "failed"), **PAGE_PARAMETERS},
+    query={
+        "status": one_of("processing", "completed", "failed"),
+        "from_index": between(0, PROMPTS_LIMIT - 1),
+        **PAGE_PARAMETERS,
+    },
     headers=["If-None-Match"],
     problems=[InvalidCursor, NotFound],
 )
 def list_results(request: Request, execution_id: UUID) -> Response[str]:
-    """Lists the results of an execution in the order of the prompts, also while it runs."""
+    """Lists the results of an execution in the order of the prompts, also while it runs.
+    `from_index` jumps to a `batch_index`."""
     key, list_name = session.signing_key(), f"results/{execution_id}"
-    after = -1
+    after = (request.query["from_index"] or 0) - 1
     if request.query["cursor"] is not None:
-        after = int(decode_cursor(request.query["cursor"], list_name, key)[0])
+        after = max(after, int(decode_cursor(request.query["cursor"], list_name, key)[0]))
     rows = batch_results.list_results(
         request.reading(),
         execution_id,
@@ -183,50 +190,58 @@ def list_results(request: Request, execution_id: UUID) -> Response[str]:
     if rows[0]["more_follow"]:
         next_cursor = encode_cursor([results[-1]["batch_index"]], list_name, key)
     body = as_json({"items": results, "next_cursor": next_cursor})
-    # Every read signs new URLs. So the ETag is a hash of the rows and the current time window.
-    version = as_json([rows, next_cursor, window()])
+    # Two environments sign different URLs. So the ETag is a hash of the rows and the period.
+    version = as_json([rows, next_cursor, period()])
     return cacheable_answer(Versioned(body, version), request.header("if-none-match"), POLLING)
 
 
 PLACE = {"batch_index": between(0, PROMPTS_LIMIT - 1)}
+REDIRECT = {"redirect": a_flag_that_is(True)}
 
 
 @operation(
     "GET",
     "/v1/executions/<execution_id>/results/<batch_index>/image",
+    Answer(200, "ImageUrl"),
     Answer(302, headers=["Location"]),
+    query=REDIRECT,
     path_parameters=PLACE,
-    problems=[NotFound],
+    problems=[NotFound, NotReady],
 )
 def get_image(request: Request, execution_id: UUID, batch_index: int) -> Response[str]:
-    """Redirects to the image. Its URL needs no token."""
-    return _redirect(image_url(_painted(request, execution_id, batch_index)["result_storage_path"]))
+    """Redirects to the image. Its URL needs no token. With `redirect=false` the answer names the
+    URL instead."""
+    return _answer(request, url_of_image(_painted(request, execution_id, batch_index)))
 
 
 @operation(
     "GET",
     "/v1/executions/<execution_id>/results/<batch_index>/thumbnail",
+    Answer(200, "ImageUrl"),
     Answer(302, headers=["Location"]),
+    query=REDIRECT,
     path_parameters=PLACE,
-    problems=[NotFound],
+    problems=[NotFound, NotReady],
 )
 def get_thumbnail(request: Request, execution_id: UUID, batch_index: int) -> Response[str]:
     """Redirects to the image's thumbnail: WebP, at most 512 pixels wide and high. Its URL needs no
     token. Images of earlier releases have none."""
     if not _painted(request, execution_id, batch_index)["has_thumbnail"]:
         raise NotFound("The image has no thumbnail.")
-    return _redirect(thumbnail_url(execution_id, batch_index))
+    return _answer(request, thumbnail_url(execution_id, batch_index))
 
 
 def _painted(request: Request, execution_id: UUID, batch_index: int) -> Row:
-    """The place of a finished image. Raises NotFound."""
+    """The place of a finished image. Raises NotFound or NotReady."""
     row = batch_results.fetch_image_place(request.reading(), execution_id, batch_index)
     if row["status"] == "processing":
-        raise NotFound("The image is not finished yet.")
+        raise NotReady
     if row["result_storage_path"] is None:
         raise NotFound(f"There is no image: {row['error_message']}")
     return row
 
 
-def _redirect(location: str) -> Response[str]:
-    return Response(302, None, None, {"Location": location, "Cache-Control": "private, no-store"})
+def _answer(request: Request, url: str) -> Response[str]:
+    if request.query["redirect"] is False:
+        return page_answer(as_json({"url": url, "expires_at": expires_at()}))
+    return Response(302, None, None, {"Location": url, "Cache-Control": "private, no-store"})

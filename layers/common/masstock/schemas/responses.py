@@ -289,8 +289,9 @@ class BatchResult(Resource):
     seed: Count | None = Field(description="The seed that was sent to the model.")
     status: ResultStatus
     result_url: str | None = Field(
-        description="URL of the image. It needs no token. It is valid for 15 minutes after this "
-        "answer, or for ever if the installation's images are public."
+        description="URL of the image. It needs no token. It is valid for at least 15 minutes "
+        "after this answer, or for ever if the installation's images are public. Answers of one "
+        "quarter of an hour mostly have the same URL."
     )
     result_storage_path: str | None = Field(description="Object key of the image.")
     error_code: str | None = Field(description="Outcome code (docs/errors.md); null if none.")
@@ -325,6 +326,15 @@ class BatchResult(Resource):
     )
     created_at: CreatedAt
     completed_at: datetime | None = Field(description="Null while processing.")
+
+
+class ImageUrl(Resource):
+    """Where an image is."""
+
+    url: str = Field(description="It needs no token.")
+    expires_at: datetime | None = Field(
+        description="Until when the URL works; null if images are public."
+    )
 
 
 class Upload(Resource):

@@ -18,8 +18,9 @@ from urllib.parse import SplitResult, urlsplit
 from masstock.services.https import connect_to
 
 TIMEOUT_SECONDS = 2
-# botocore refreshes as early. A presigned URL lives for 15 minutes, and no longer than its signer.
-REFRESH_BEFORE = timedelta(minutes=15)
+# A presigned URL lives no longer than its signer: the URLs of images live for up to 30 minutes
+# (signed_urls). botocore refreshes 15 minutes before the expiry.
+REFRESH_BEFORE = timedelta(minutes=30)
 # Hosts of the container endpoints of ECS and EKS, besides this machine's own addresses.
 PLAIN_HTTP_HOSTS = ("localhost", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 
@@ -43,7 +44,7 @@ _cache: dict[str, tuple[datetime, Credentials]] = {}
 
 
 def read_credentials() -> Credentials:
-    """The key variables, or the credentials of the endpoint, which are refreshed 15 minutes before
+    """The key variables, or the credentials of the endpoint, which are refreshed 30 minutes before
     they expire. A failed refresh keeps credentials that are still valid. Raises
     CredentialsUnavailable."""
     if access_key := os.environ.get("AWS_ACCESS_KEY_ID"):

@@ -11,6 +11,7 @@ from typing import Self
 from uuid import UUID
 
 from masstock.errors import InvalidImage, ReferenceGone
+from masstock.services import signed_urls
 from masstock.services.s3_client import (
     REQUESTS,
     URL_SECONDS,
@@ -231,15 +232,13 @@ class Results:
         Raises StorageUnavailable if S3 refuses one of them, after it tried all others."""
         return remove_all(self._bucket, f"{execution_id}/")
 
-    def signed_url(self, key: str) -> str:
-        """A URL of the image that needs no token and is valid for 15 minutes."""
-        return s3().generate_presigned_url(
-            "get_object", {"Bucket": self._bucket, "Key": key}, ExpiresIn=URL_SECONDS
-        )
+    def signed_url(self, key: str, file_name: str | None = None) -> str:
+        """A URL of the image that needs no token, for at least 15 minutes; see `signed_urls`."""
+        return signed_urls.signed_url(self._bucket, key, file_name)
 
     def public_url(self, key: str) -> str:
         """The permanent URL of an image in a public bucket."""
-        return self.signed_url(key).partition("?")[0]
+        return signed_urls.plain_url(self._bucket, key)
 
 
 class Uploads:

@@ -71,11 +71,12 @@ def list_results(
 
 
 def fetch_image_place(tx: Executor, execution_id: UUID, batch_index: int) -> Row:
-    """Where the image of one prompt is: {status, result_storage_path, has_thumbnail,
-    error_message}; raises NotFound."""
+    """Where the image of one prompt is: {status, result_storage_path, has_thumbnail, batch_index,
+    image_index, custom_id, error_message}; raises NotFound."""
     return tx.fetch_one(
         """
-        SELECT status, result_storage_path, has_thumbnail, error_message
+        SELECT status, result_storage_path, has_thumbnail, batch_index, image_index, custom_id,
+            error_message
         FROM public.workflow_batch_results
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
         """,
