@@ -60,6 +60,7 @@ class Settings:
         _whole_number(environ, "MAX_IMAGE_MEGABYTES", 32)
         _whole_number(environ, "MODEL_TIMEOUT_SECONDS", 300)
         _whole_number(environ, "PACE_MINUTE_SECONDS", 60)
+        _whole_number(environ, "ECONOMY_POLL_SECONDS", 300)
         return cls(
             directory=ROOT / (environ.get("LOCAL_DIR") or ".local"),
             port=_whole_number(environ, "PORT", 65535),

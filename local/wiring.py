@@ -28,12 +28,16 @@ RESOURCES = {
 }
 # The only variables of this process that functions receive, because Lambda's environment is small
 # too. With the proxy settings, generate reaches the real model through a proxy.
+# The first pause between two looks at a provider's job.
+LOCAL_POLL_SECONDS = "2"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 INHERITED = (
     # tests/crash kills functions: FAULTS_DIR is put on their path.
     *("FAULTS_DIR", "FAULTS_PLANS"),
     # Tests and benches shorten a lane's minute.
     "PACE_MINUTE_SECONDS",
+    # Tests and benches make small jobs of the economy tier.
+    "ECONOMY_RESULT_BYTES",
     *("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     *PROXIES,
     *map(str.lower, PROXIES),
@@ -82,6 +86,7 @@ def function_variables(
         "AWS_ENDPOINT_URL_SFN": aws_url,
         "AWS_ENDPOINT_URL_LAMBDA": aws_url,
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws_url,
+        "ECONOMY_POLL_SECONDS": os.environ.get("ECONOMY_POLL_SECONDS") or LOCAL_POLL_SECONDS,
     }
     if model_url is not None:
         variables["GOOGLE_GEMINI_BASE_URL"] = model_url

@@ -291,6 +291,26 @@ END $$;
 
 ALTER FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) RETURNS SETOF record
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT coalesce(sum(open.prompts), 0)::bigint,
+        coalesce(sum(least(j.painted, open.prompts)), 0)::bigint
+    FROM public.workflow_executions e
+    LEFT JOIN public.economy_jobs j
+        ON j.execution_id = e.id AND j.job_name IS NOT NULL AND j.state <> 'done'
+    LEFT JOIN LATERAL (
+        SELECT count(*) AS prompts FROM public.workflow_batch_results r
+        WHERE r.execution_id = e.id AND r.economy_job_id = j.id AND r.status = 'processing'
+    ) AS open ON true
+    WHERE e.id = p_id AND e.tier = 'economy'
+      AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+    GROUP BY e.id
+$$;
+
+ALTER FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) RETURNS TABLE(role text, client_id uuid, last_login timestamp with time zone)
     LANGUAGE plpgsql
     AS $$
@@ -918,6 +938,7 @@ CREATE FUNCTION app.pace(p_id uuid) RETURNS json
     AS $$
     WITH execution AS (
         SELECT e.status, e.lane_key, e.settings, e.image_count,
+            e.tier = 'economy' AND e.fell_back_at IS NULL AS by_jobs,
             coalesce(e.working_since, e.started_at, e.created_at) AS since
         FROM public.workflow_executions e
         WHERE e.id = p_id AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
@@ -929,15 +950,18 @@ CREATE FUNCTION app.pace(p_id uuid) RETURNS json
             count(*) AS laid_out
         FROM public.workflow_batch_results r WHERE r.execution_id = p_id
     ), measured AS (
-        SELECT e.status = 'processing' AS is_running, l.limited_by, l.opens_at,
-            CASE WHEN l.limited_by = 'none' AND p.claimed >= nullif(CASE
+        SELECT e.status = 'processing' AS is_running, e.by_jobs,
+            CASE WHEN NOT e.by_jobs THEN l.opens_at END AS opens_at,
+            CASE WHEN e.by_jobs THEN 'economy_job'
+                 WHEN l.limited_by = 'none' AND p.claimed >= nullif(CASE
                      jsonb_typeof(e.settings -> 'max_concurrency')
                      WHEN 'number' THEN (e.settings ->> 'max_concurrency')::numeric END, 0)
                  THEN 'concurrency' ELSE l.limited_by END AS reason,
             p.unfinished + greatest(0, e.image_count - p.laid_out) AS unfinished,
             coalesce(nullif(p.painted * 60.0 / greatest(1, least(60,
                          extract(epoch FROM now() - e.since))), 0),
-                     l.calls_per_minute / greatest(1, l.waiting_executions)) AS rate
+                     CASE WHEN NOT e.by_jobs
+                          THEN l.calls_per_minute / greatest(1, l.waiting_executions) END) AS rate
         FROM execution e, prompts p,
             LATERAL app.lane_state(app.lane_id(e.lane_key, e.settings ->> 'model'), now()) AS l
     )
@@ -945,7 +969,8 @@ CREATE FUNCTION app.pace(p_id uuid) RETURNS json
         'limited_by', CASE WHEN is_running THEN reason ELSE 'none' END,
         'images_per_minute', CASE WHEN is_running THEN round(rate::numeric, 1) END,
         'opens_at', CASE WHEN is_running THEN opens_at END,
-        'expected_end_at', CASE WHEN is_running AND unfinished > 0 AND rate > 0 THEN
+        'expected_end_at', CASE WHEN is_running AND unfinished > 0 AND rate > 0
+                                AND NOT by_jobs THEN
             greatest(now(), opens_at) + make_interval(secs => unfinished * 60.0 / rate) END)
     FROM measured
 $$;
@@ -981,9 +1006,13 @@ CREATE FUNCTION app.progress(p_id uuid, p_status text, p_image_count integer, p_
     SELECT json_build_object(
         'total', total, 'successful', successful, 'failed', failed,
         'processing', total - successful - failed,
-        'waiting', CASE WHEN is_live THEN total - successful - failed - claimed ELSE 0 END,
-        'submitted', 0, 'painted_by_provider', 0, 'paused', 0)
-    FROM totals
+        'waiting', CASE WHEN is_live
+            THEN greatest(0, total - successful - failed - claimed - coalesce(j.submitted, 0))
+            ELSE 0 END,
+        'submitted', coalesce(j.submitted, 0),
+        'painted_by_provider', coalesce(j.painted_by_provider, 0), 'paused', 0)
+    FROM totals t
+    LEFT JOIN LATERAL app.economy_progress(CASE WHEN t.is_live THEN p_id END) AS j ON true
 $$;
 
 ALTER FUNCTION app.progress(p_id uuid, p_status text, p_image_count integer, p_output_data jsonb) OWNER TO masstock_owner;
@@ -1776,7 +1805,8 @@ CREATE FUNCTION app_private.reserve_for_execution() RETURNS trigger
     SET search_path TO ''
     AS $$
 BEGIN
-    PERFORM app_private.reserve_spend(NEW.client_id, NEW.id, NEW.spend_month, NEW.estimate_microusd);
+    PERFORM app_private.reserve_spend(NEW.client_id, NEW.id, NEW.spend_month,
+                                      coalesce(NEW.reserve_microusd, NEW.estimate_microusd));
     RETURN NULL;
 END $$;
 
@@ -1984,6 +2014,19 @@ END $$;
 
 ALTER FUNCTION public.count_images() OWNER TO masstock_owner;
 
+CREATE FUNCTION public.forget_economy_job() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    NEW.economy_job_id := NULL;
+    NEW.economy_offset := NULL;
+    NEW.economy_length := NULL;
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.forget_economy_job() OWNER TO masstock_owner;
+
 CREATE FUNCTION public.note_stop() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -2024,6 +2067,21 @@ BEGIN
 END $$;
 
 ALTER FUNCTION public.queue_delivery() OWNER TO masstock_owner;
+
+CREATE FUNCTION public.reopen_economy() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    NEW.fell_back_at := NULL;
+    IF NEW.on_economy_failure = 'standard' THEN
+        NEW.reserve_microusd := NEW.estimate_microusd;
+        NEW.estimate_microusd := (NEW.estimate_microusd + 1) / 2;
+    END IF;
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.reopen_economy() OWNER TO masstock_owner;
 
 CREATE FUNCTION public.touch_updated_at() RETURNS trigger
     LANGUAGE plpgsql
@@ -2306,6 +2364,60 @@ ALTER TABLE ONLY public.clients FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.clients OWNER TO masstock_owner;
 
+CREATE TABLE public.economy_jobs (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    execution_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    number integer NOT NULL,
+    model text NOT NULL,
+    lane_id uuid NOT NULL,
+    prompts integer NOT NULL,
+    state text DEFAULT 'planned'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    claimed_until timestamp with time zone,
+    next_look_at timestamp with time zone DEFAULT now() NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    refused_until timestamp with time zone,
+    reference_files jsonb DEFAULT '{}'::jsonb NOT NULL,
+    references_at timestamp with time zone,
+    input_file text,
+    create_sent_at timestamp with time zone,
+    job_name text,
+    submitted_at timestamp with time zone,
+    provider_state text,
+    painted integer DEFAULT 0 NOT NULL,
+    cancelled_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    output_file text,
+    copy_key text,
+    collect_at timestamp with time zone,
+    error_code text,
+    error_message text,
+    provider_message text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT economy_jobs_state_check CHECK ((state = ANY (ARRAY['planned'::text, 'running'::text, 'ended'::text, 'copied'::text, 'done'::text])))
+);
+
+ALTER TABLE ONLY public.economy_jobs FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.economy_jobs OWNER TO masstock_owner;
+
+COMMENT ON TABLE public.economy_jobs IS 'Jobs of the provider''s batch interface. Each paints one chunk of an execution''s prompts.';
+
+COMMENT ON COLUMN public.economy_jobs.state IS 'planned: no job is known at the provider. running: the provider has it. ended: it works no more. copied: its result is in the bucket of uploads. done: nothing is left to do.';
+
+COMMENT ON COLUMN public.economy_jobs.attempts IS 'The fence of every write of a claim.';
+
+COMMENT ON COLUMN public.economy_jobs.tries IS 'Calls in a row that failed or were refused.';
+
+COMMENT ON COLUMN public.economy_jobs.refused_until IS 'A limit refused the job''s creation. Later jobs of the lane wait behind it.';
+
+COMMENT ON COLUMN public.economy_jobs.reference_files IS 'The provider''s files of the reference images: {"key etag": {name, uri, mime_type}}.';
+
+COMMENT ON COLUMN public.economy_jobs.create_sent_at IS 'When the creation was sent last. Written before it is sent.';
+
+COMMENT ON COLUMN public.economy_jobs.painted IS 'Lines that the provider reports as painted.';
+
 CREATE TABLE public.idempotency_keys (
     client_id uuid,
     user_id uuid NOT NULL,
@@ -2456,8 +2568,13 @@ CREATE TABLE public.workflow_batch_results (
     announced_at timestamp with time zone,
     original_prompt text,
     edited_at timestamp with time zone,
+    tier text,
+    economy_job_id uuid,
+    economy_offset bigint,
+    economy_length integer,
     CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
-    CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text])))
+    CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text]))),
+    CONSTRAINT workflow_batch_results_tier_check CHECK ((tier = ANY (ARRAY['standard'::text, 'economy'::text])))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN prompt_text SET STATISTICS 0;
@@ -2502,6 +2619,12 @@ COMMENT ON COLUMN public.workflow_batch_results.original_prompt IS 'The prompt a
 
 COMMENT ON COLUMN public.workflow_batch_results.edited_at IS 'When prompt_text was last changed; replaces created_at in the key of the image.';
 
+COMMENT ON COLUMN public.workflow_batch_results.tier IS 'The tier that painted the image.';
+
+COMMENT ON COLUMN public.workflow_batch_results.economy_job_id IS 'The economy job that paints the prompt. A retry by the caller clears it.';
+
+COMMENT ON COLUMN public.workflow_batch_results.economy_offset IS 'Where the prompt''s line begins in the copied result of the job. NULL: there is no usable line.';
+
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     workflow_id uuid NOT NULL,
@@ -2541,8 +2664,15 @@ END) STORED,
     prices jsonb,
     image_count integer DEFAULT 0 NOT NULL,
     webhook_events text[] DEFAULT '{execution.completed,execution.failed}'::text[] NOT NULL,
+    tier text DEFAULT 'standard'::text NOT NULL,
+    on_economy_failure text,
+    reserve_microusd bigint,
+    fell_back_at timestamp with time zone,
     CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
-    CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text])))
+    CONSTRAINT workflow_executions_on_economy_failure_check CHECK ((on_economy_failure = ANY (ARRAY['standard'::text, 'fail'::text]))),
+    CONSTRAINT workflow_executions_reserve_microusd_check CHECK ((reserve_microusd >= 0)),
+    CONSTRAINT workflow_executions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text]))),
+    CONSTRAINT workflow_executions_tier_check CHECK ((tier = ANY (ARRAY['standard'::text, 'economy'::text])))
 )
 WITH (fillfactor='85', autovacuum_vacuum_scale_factor='0.02');
 ALTER TABLE ONLY public.workflow_executions ALTER COLUMN error_message SET STATISTICS 0;
@@ -2581,6 +2711,12 @@ COMMENT ON COLUMN public.workflow_executions.model_missed_at IS 'When the presen
 COMMENT ON COLUMN public.workflow_executions.prices IS 'Prices of the model at submission in microusd, as app.image_price reads them. NULL: every image reserves the same part of the estimate.';
 
 COMMENT ON COLUMN public.workflow_executions.image_count IS 'Number of images that were asked.';
+
+COMMENT ON COLUMN public.workflow_executions.on_economy_failure IS 'What happens to prompts that no economy job painted: standard paints them directly.';
+
+COMMENT ON COLUMN public.workflow_executions.reserve_microusd IS 'What the submission reserves, if that is not its estimate: economy with a fall-back reserves the standard price.';
+
+COMMENT ON COLUMN public.workflow_executions.fell_back_at IS 'When the economy jobs had ended and the rest was left to the standard tier.';
 
 CREATE TABLE public.workflow_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -2640,6 +2776,12 @@ ALTER TABLE ONLY public.archives
 ALTER TABLE ONLY public.clients
     ADD CONSTRAINT clients_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.economy_jobs
+    ADD CONSTRAINT economy_jobs_execution_id_number_key UNIQUE (execution_id, number);
+
+ALTER TABLE ONLY public.economy_jobs
+    ADD CONSTRAINT economy_jobs_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, route, key);
 
@@ -2689,6 +2831,8 @@ CREATE INDEX idx_clients_email ON public.clients USING btree (email);
 CREATE INDEX idx_clients_status ON public.clients USING btree (status);
 
 CREATE INDEX idx_clients_updated_at ON public.clients USING btree (updated_at DESC);
+
+CREATE INDEX idx_economy_jobs_planned ON public.economy_jobs USING btree (lane_id, created_at, number) WHERE (state = 'planned'::text);
 
 CREATE INDEX idx_executions_announcing ON public.workflow_executions USING btree (id) WHERE ((status = 'processing'::text) AND (webhook_url IS NOT NULL) AND (webhook_events && '{result.completed,result.failed}'::text[]));
 
@@ -2796,6 +2940,8 @@ CREATE TRIGGER count_images BEFORE INSERT ON public.workflow_executions FOR EACH
 
 CREATE TRIGGER count_new_executions AFTER INSERT OR DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app_private.count_executions();
 
+CREATE TRIGGER forget_economy_job BEFORE UPDATE OF status ON public.workflow_batch_results FOR EACH ROW WHEN (((old.status = 'failed'::text) AND (new.status = 'processing'::text))) EXECUTE FUNCTION public.forget_economy_job();
+
 CREATE TRIGGER index_new_prompts AFTER INSERT ON public.workflow_batch_results REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION app.index_new_prompts();
 
 CREATE TRIGGER keep_an_admin BEFORE UPDATE ON public.users FOR EACH ROW WHEN (((old.role = 'admin'::text) AND (old.status = 'active'::text) AND ((new.role <> 'admin'::text) OR (new.status <> 'active'::text)))) EXECUTE FUNCTION app.keep_an_admin();
@@ -2817,6 +2963,8 @@ CREATE TRIGGER queue_delivery BEFORE INSERT ON public.webhook_deliveries FOR EAC
 CREATE TRIGGER release_for_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW WHEN ((old.status = ANY (ARRAY['pending'::text, 'processing'::text]))) EXECUTE FUNCTION app_private.release_for_execution();
 
 CREATE TRIGGER release_for_ended_execution AFTER UPDATE OF status ON public.workflow_executions FOR EACH ROW WHEN (((old.status = ANY (ARRAY['pending'::text, 'processing'::text])) AND (new.status = ANY (ARRAY['completed'::text, 'failed'::text])))) EXECUTE FUNCTION app_private.release_for_execution();
+
+CREATE TRIGGER reopen_economy BEFORE UPDATE OF status ON public.workflow_executions FOR EACH ROW WHEN (((new.tier = 'economy'::text) AND (old.status = ANY (ARRAY['completed'::text, 'failed'::text])) AND (new.status = 'pending'::text))) EXECUTE FUNCTION public.reopen_economy();
 
 CREATE TRIGGER reserve_for_execution AFTER INSERT ON public.workflow_executions FOR EACH ROW WHEN ((new.status = ANY (ARRAY['pending'::text, 'processing'::text]))) EXECUTE FUNCTION app_private.reserve_for_execution();
 
@@ -2841,6 +2989,12 @@ ALTER TABLE ONLY public.archive_parts
 
 ALTER TABLE ONLY public.archives
     ADD CONSTRAINT archives_execution_id_client_id_fkey FOREIGN KEY (execution_id, client_id) REFERENCES public.workflow_executions(id, client_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.economy_jobs
+    ADD CONSTRAINT economy_jobs_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
+
+ALTER TABLE ONLY public.economy_jobs
+    ADD CONSTRAINT economy_jobs_execution_id_fkey FOREIGN KEY (execution_id) REFERENCES public.workflow_executions(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
@@ -2948,6 +3102,8 @@ CREATE POLICY "Maintenance by the owner" ON public.archives TO masstock_owner US
 
 CREATE POLICY "Maintenance by the owner" ON public.clients TO masstock_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY "Maintenance by the owner" ON public.economy_jobs TO masstock_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY "Maintenance by the owner" ON public.idempotency_keys TO masstock_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY "Maintenance by the owner" ON public.spend_ledger TO masstock_owner USING (true) WITH CHECK (true);
@@ -2998,6 +3154,8 @@ CREATE POLICY "Workers forget expired keys" ON public.idempotency_keys TO massto
 
 CREATE POLICY "Workers lay out results" ON public.workflow_batch_results FOR INSERT TO masstock_worker WITH CHECK ((status = 'processing'::text));
 
+CREATE POLICY "Workers manage economy jobs" ON public.economy_jobs TO masstock_worker USING (true) WITH CHECK (true);
+
 CREATE POLICY "Workers read archive parts" ON public.archive_parts FOR SELECT TO masstock_worker USING (true);
 
 CREATE POLICY "Workers read archives" ON public.archives FOR SELECT TO masstock_worker USING (true);
@@ -3019,6 +3177,8 @@ ALTER TABLE public.archive_parts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.archives ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.clients ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.economy_jobs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
@@ -3090,6 +3250,10 @@ GRANT ALL ON FUNCTION app.count_closed_lanes() TO masstock_worker;
 REVOKE ALL ON FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) TO masstock_api;
 GRANT ALL ON FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) TO masstock_api;
+GRANT ALL ON FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;
@@ -3306,11 +3470,15 @@ REVOKE ALL ON FUNCTION public.copy_workflow_settings() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.count_images() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.forget_economy_job() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.note_stop() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.number_prompt() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.queue_delivery() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.reopen_economy() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.touch_updated_at() FROM PUBLIC;
 
@@ -3386,6 +3554,64 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.clients TO masstock_admin;
 GRANT SELECT(id) ON TABLE public.clients TO masstock_authz;
 
 GRANT SELECT(status) ON TABLE public.clients TO masstock_authz;
+
+GRANT SELECT ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT INSERT(execution_id) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT INSERT(client_id) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT INSERT(number) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT INSERT(model) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT INSERT(lane_id) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT INSERT(prompts) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(state) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(attempts) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(claimed_until) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(next_look_at) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(tries) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(refused_until) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(reference_files) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(references_at) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(input_file) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(create_sent_at) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(job_name) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(submitted_at) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(provider_state) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(painted) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(cancelled_at) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(ended_at) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(output_file) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(copy_key) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(collect_at) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(error_code) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(error_message) ON TABLE public.economy_jobs TO masstock_worker;
+
+GRANT UPDATE(provider_message) ON TABLE public.economy_jobs TO masstock_worker;
 
 GRANT SELECT,INSERT ON TABLE public.idempotency_keys TO masstock_api;
 GRANT SELECT,INSERT ON TABLE public.idempotency_keys TO masstock_admin;
@@ -3546,6 +3772,14 @@ GRANT INSERT(reserved_microusd) ON TABLE public.workflow_batch_results TO massto
 
 GRANT UPDATE(has_thumbnail) ON TABLE public.workflow_batch_results TO masstock_worker;
 
+GRANT UPDATE(tier) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(economy_job_id) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(economy_offset) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(economy_length) ON TABLE public.workflow_batch_results TO masstock_worker;
+
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO authenticated;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.workflow_executions TO masstock_admin;
@@ -3605,6 +3839,14 @@ GRANT INSERT(name) ON TABLE public.workflow_executions TO masstock_api;
 GRANT INSERT(prices) ON TABLE public.workflow_executions TO masstock_api;
 
 GRANT INSERT(webhook_events) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT INSERT(tier) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT INSERT(on_economy_failure) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT INSERT(reserve_microusd) ON TABLE public.workflow_executions TO masstock_api;
+
+GRANT UPDATE(fell_back_at) ON TABLE public.workflow_executions TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO authenticated;

@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from masstock.catalogue.image_models import DEFAULT_PROVIDER
 from masstock.database.queries import executions
 from masstock.database.queries.claims import ClaimedElsewhere, MustWait
+from masstock.database.queries.economy_lines import claim_line
 from masstock.database.worker import worker_of
 from masstock.engine_step import step
 from masstock.errors import ProviderThrottled
@@ -27,16 +28,21 @@ from masstock_generate.providers import provider
 @logger.inject_lambda_context(clear_state=True)
 @step
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Turn:
-    """{execution_id, batch_index, turn?} → {wait_seconds, turn}: 0 seconds if the prompt is settled
-    (painted, failed for good, or stopped), else the time until its next turn. Raises the retryable
-    Outcome of a failed attempt, DatabaseUnavailable or StorageUnavailable."""
+    """{execution_id, batch_index, turn?, tier?} → {wait_seconds, turn}: 0 seconds if the prompt is
+    settled (painted, failed for good, or stopped), else the time until its next turn. With the tier
+    economy it collects what a job has painted. Raises the retryable Outcome of a failed attempt,
+    DatabaseUnavailable or StorageUnavailable."""
     settings = read_settings(GenerateSettings)
     execution_id, batch_index = UUID(event["execution_id"]), int(event["batch_index"])
     logger.append_keys(execution_id=str(execution_id), batch_index=batch_index)
     worker = worker_of(settings.database_secret_id)
     lease = Lease(lease_seconds(settings.model_timeout_seconds))
     with lease.watched():
-        claim = pacing.claim(worker, execution_id, batch_index, lease, settings)
+        claim = None
+        if event.get("tier") == "economy":
+            claim = claim_line(worker, execution_id, batch_index, lease.seconds)
+        else:
+            claim = pacing.claim(worker, execution_id, batch_index, lease, settings)
         if isinstance(claim, MustWait) and claim.gives_up:
             stopped = ProviderThrottled("The image model accepted no call for 30 minutes.")
             executions.stop_execution(worker, execution_id, stopped.code, stopped.detail)

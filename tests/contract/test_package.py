@@ -20,6 +20,7 @@ HANDLERS = {
     "ApiFunction": "api",
     "FanoutFunction": "fanout",
     "GenerateFunction": "generate",
+    "EconomyFunction": "economy",
     "FinalizeFunction": "finalize",
     "ArchiveFunction": "finalize",
 }
@@ -82,7 +83,7 @@ def test_each_package_is_in_one_artifact(build: Path) -> None:
         return {re.sub(r"-[0-9].*", "", name) for name in found}
 
     assert not names(layer) & names(generate)
-    for function in HANDLERS.keys() - {"GenerateFunction"}:
+    for function in HANDLERS.keys() - {"GenerateFunction", "EconomyFunction"}:
         assert not distributions(build / function)
 
 

@@ -24,6 +24,7 @@ from moto import mock_aws
 from local.aws.resources import ACCOUNT, REGION
 from masstock.database.queries.archives import LEASE_SECONDS
 from masstock.services.archive_storage import ARCHIVE_TAG
+from masstock.services.result_copies import COPY_TAG
 from masstock_generate.lease import lease_seconds
 from tests.support.template import (
     FUNCTIONS,
@@ -177,8 +178,10 @@ def test_buckets_are_encrypted(logical_id: str, aws: boto3.Session) -> None:
 def test_every_log_group_has_a_retention(stack: Stack, aws: boto3.Session) -> None:
     groups = aws.client("logs").describe_log_groups()["logGroups"]
     assert {group["logGroupName"] for group in groups} == {
-        *(f"/masstock/test/{name}" for name in ("access", "api", "fanout", "generate", "finalize")),
-        "/masstock/test/archive",
+        *(
+            f"/masstock/test/{name}"
+            for name in ("access", "api", "fanout", "generate", "economy", "finalize", "archive")
+        ),
         "/aws/vendedlogs/states/masstock-test-execution",
     }
     assert {group["retentionInDays"] for group in groups} == {30}
@@ -329,9 +332,8 @@ def test_deleted_objects_can_be_restored_for_a_week(stack: Stack) -> None:
 def test_uploads_expire_and_results_do_not(stack: Stack) -> None:
     rules = lifecycle(stack, "UploadsBucket")
     assert any(r.get("ExpirationInDays") == 30 for r in rules)
-    [archives] = [r for r in rules if r.get("ExpirationInDays") == 7]
-    [tag] = archives["TagFilters"]
-    assert f"{tag['Key']}={tag['Value']}" == ARCHIVE_TAG
+    tags = [tag for r in rules if r.get("ExpirationInDays") == 7 for tag in r["TagFilters"]]
+    assert {f"{tag['Key']}={tag['Value']}" for tag in tags} == {ARCHIVE_TAG, COPY_TAG}
     assert not any("ExpirationInDays" in r for r in lifecycle(stack, "ResultsBucket"))
 
 

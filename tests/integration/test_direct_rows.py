@@ -220,7 +220,7 @@ def test_an_unvalidated_execution_does_not_use_the_platforms_key(
     """The demo's workflow requires an API key of the caller."""
     vault["sealing"] = '{"current": "k1", "k1": "k"}'
     # The platform's key is not in the vault, so that reading it fails the test.
-    monkeypatch.setattr("masstock_generate.painting.read_secret", vault.__getitem__)
+    monkeypatch.setattr("masstock_generate.api_keys.read_secret", vault.__getitem__)
     run = insert(database, {"prompts": ["x"], **settings})
     claim = claim_first(worker, run)
     assert settle(worker, claim, GenerateSettings(ENVIRONMENT), Lease(60)) == 0

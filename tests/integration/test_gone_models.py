@@ -22,7 +22,7 @@ from masstock.services.storage import StoredImage
 from masstock.settings import FanoutSettings, GenerateSettings
 from masstock_fanout.fan_out import fan_out
 from masstock_finalize.ending import end_run
-from masstock_generate import pacing, painting
+from masstock_generate import api_keys, pacing, painting
 from masstock_generate.lease import Lease, lease_seconds
 from masstock_generate.providers import Painting, PaintRequest
 from tests.integration.test_preconditions import waiting_for_another
@@ -79,7 +79,7 @@ def worker(
 ) -> Iterator[Worker]:
     vault["worker"] = database.worker
     vault["platform"] = "the-platforms-key"
-    monkeypatch.setattr(painting, "read_secret", vault.__getitem__)
+    monkeypatch.setattr(api_keys, "read_secret", vault.__getitem__)
     monkeypatch.setattr(painting, "provider", lambda _: models)
     for name, value in {
         "AWS_ENDPOINT_URL_S3": aws_url,

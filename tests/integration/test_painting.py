@@ -33,7 +33,7 @@ from masstock.services import s3_client
 from masstock.services.storage import image_key
 from masstock.settings import FanoutSettings, GenerateSettings
 from masstock_fanout import fan_out
-from masstock_generate import painting
+from masstock_generate import api_keys, painting
 from masstock_generate.lease import MARGIN_SECONDS, RECORD_SECONDS, Lease, lease_seconds
 from masstock_generate.providers import Painting, PaintRequest
 from tests.support.claims import claim_in_turn
@@ -120,7 +120,7 @@ def worker(
 ) -> Iterator[Worker]:
     vault["worker"] = database.worker
     vault["platform"] = "the-platforms-key"
-    monkeypatch.setattr(painting, "read_secret", vault.__getitem__)
+    monkeypatch.setattr(api_keys, "read_secret", vault.__getitem__)
     connection = Database("worker")
     yield Worker(connection)
     connection.close()

@@ -24,6 +24,7 @@ def test_functions_run_from_their_unbuilt_source(template: Template) -> None:
         "ApiFunction",
         "FanoutFunction",
         "GenerateFunction",
+        "EconomyFunction",
         "FinalizeFunction",
         "ArchiveFunction",
     }

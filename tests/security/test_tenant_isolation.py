@@ -182,7 +182,11 @@ def test_a_persona_reaches_exactly_the_permitted_rows(
             )
 
 
-@pytest.mark.parametrize("table", RULES["tables"])
+# Without the tables that the api cannot read at all.
+READABLE = [name for name, rules in RULES["tables"].items() if rules["client"][0] != "refused"]
+
+
+@pytest.mark.parametrize("table", READABLE)
 @pytest.mark.parametrize(
     "persona", ["no_identity", "unsealed_admin", "forged_client", "forged_admin"]
 )
@@ -472,7 +476,7 @@ def visible_rows(connection: psycopg.Connection) -> int:
         connection.execute(
             psycopg.sql.SQL("SELECT count(*) FROM public.{}").format(psycopg.sql.Identifier(table))
         ).fetchone()
-        for table in RULES["tables"]
+        for table in READABLE
     ]
     names = connection.execute(
         "SELECT (SELECT count(*) FROM app.people) + (SELECT count(*) FROM app.workflow_names)"

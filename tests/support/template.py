@@ -20,7 +20,7 @@ from local.aws.resources import ACCOUNT, REGION
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = (
-    *("ApiFunction", "FanoutFunction", "GenerateFunction", "FinalizeFunction"),
+    *("ApiFunction", "FanoutFunction", "GenerateFunction", "EconomyFunction", "FinalizeFunction"),
     "ArchiveFunction",
 )
 SECRET_ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:"

@@ -40,6 +40,7 @@ ROWS: dict[str, tuple[LiteralString, dict[str, Key]]] = {
     "webhook_deliveries": ("id", DELIVERY),
     "archives": ("id", ARCHIVE),
     "archive_parts": ("archive_id", ARCHIVE),
+    "economy_jobs": ("execution_id", LIVE_EXECUTION),
 }
 
 UPDATES: dict[str, LiteralString] = {
@@ -66,6 +67,7 @@ UPDATES: dict[str, LiteralString] = {
     "archive_parts": (
         "UPDATE public.archive_parts SET storage_path = 'x' WHERE archive_id = %(key)s"
     ),
+    "economy_jobs": "UPDATE public.economy_jobs SET tries = 1 WHERE execution_id = %(key)s",
 }
 
 INSERTS: dict[str, LiteralString] = {
@@ -113,6 +115,10 @@ INSERTS: dict[str, LiteralString] = {
     "archive_parts": (
         "INSERT INTO public.archive_parts (archive_id, part, client_id, batch_indices)"
         " VALUES (%(archive)s, 9, %(client)s, '{0}')"
+    ),
+    "economy_jobs": (
+        "INSERT INTO public.economy_jobs (execution_id, client_id, number, model, lane_id, prompts)"
+        " VALUES (%(live)s, %(client)s, 9, 'x', gen_random_uuid(), 1)"
     ),
 }
 
@@ -217,5 +223,11 @@ def lay_out(superuser: psycopg.Connection) -> None:
         superuser.execute(
             "INSERT INTO public.archive_parts (archive_id, part, client_id, batch_indices)"
             " VALUES (%(archive)s, 1, %(client)s, '{0}')",
+            values,
+        )
+        superuser.execute(
+            "INSERT INTO public.economy_jobs"
+            " (execution_id, client_id, number, model, lane_id, prompts)"
+            " VALUES (%(live)s, %(client)s, 0, 'x', gen_random_uuid(), 1)",
             values,
         )

@@ -19,6 +19,7 @@ from masstock.services.webhooks import WebhookRefused, check_url
 from masstock_api import strict_json
 from masstock_api.prompt_lists.places import PromptList
 from masstock_api.strict_json import MAX_MISTAKES
+from masstock_api.tiers import tier_mistakes
 
 NO_REFERENCES = "This workflow does not support reference images."
 
@@ -57,9 +58,7 @@ def find_mistakes(
         mistakes.append(FieldError("/api_key", "This workflow requires an api_key."))
     if submission.lane is not None and submission.api_key is None:
         mistakes.append(FieldError("/lane", "Name a lane only for an api_key of your own."))
-    if submission.fall_back_after_seconds is not None and config.fallback_model is None:
-        detail = "The workflow has no fallback_model."
-        mistakes.append(FieldError("/fall_back_after_seconds", detail))
+    mistakes += tier_mistakes(submission, config)
     if submission.webhook_url is not None:
         try:
             check_url(submission.webhook_url, allow_private=allow_private_webhooks)

@@ -17,6 +17,7 @@ from masstock_api.image_urls import execution_of
 from masstock_api.request import Request
 from masstock_api.strict_json import MAX_MISTAKES
 from masstock_api.submissions import start
+from masstock_api.tiers import retry_terms
 from masstock_api.writes import active_client, claim_id
 
 
@@ -35,12 +36,16 @@ def retry(request: Request, execution_id: UUID, body: ExecutionRetry) -> str:
             tx,
             execution_id,
             retryable_codes() if body.only_retryable else None,
-            deadline_seconds=session.settings().execution_deadline_seconds,
-            prices=dearest_prices(
-                config.models,
-                submitted["image_size"] or DEFAULT_SIZE,
-                submitted["references"],
-                config.microusd_per_image,
+            **retry_terms(
+                submitted["tier"],
+                submitted["on_economy_failure"],
+                dearest_prices(
+                    config.models,
+                    submitted["image_size"] or DEFAULT_SIZE,
+                    submitted["references"],
+                    config.microusd_per_image,
+                ),
+                session.settings().execution_deadline_seconds,
             ),
             edits=None if body.edits is None else _edits(tx, execution_id, submitted, body.edits),
         )

@@ -32,6 +32,7 @@ from masstock_api.prompt_lists.places import PromptList
 from masstock_api.prompt_lists.reading import read_prompts
 from masstock_api.request import Request
 from masstock_api.stored_form import input_data
+from masstock_api.tiers import Terms, terms_of
 from masstock_api.writes import active_client, claim_id, client_named_by
 
 # Prompts that a dry run shows.
@@ -77,7 +78,8 @@ def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]
         "images": checked.images,
         "sample_prompts": [text_of(prompt) for prompt in checked.listed.prompts[:SAMPLE]],
         "image_size": checked.image_size or DEFAULT_SIZE,
-        "estimate_microusd": checked.estimate.standard,
+        "tier": checked.terms["tier"],
+        "estimate_microusd": checked.terms["estimate_microusd"],
         "estimates": {
             "standard": checked.estimate.standard,
             "economy": checked.estimate.economy,
@@ -119,6 +121,7 @@ class Checked:
     image_size: str | None
     images: int
     estimate: Estimate
+    terms: Terms
 
 
 def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
@@ -139,6 +142,7 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
         raise ValidationFailed(mistakes)
     image_size = submission.image_size or config.image_size
     images = _kinds_of_images(submission, listed, image_size or DEFAULT_SIZE)
+    estimate = dearest_estimate(config.models, config.microusd_per_image, images)
     return Checked(
         client_id,
         client,
@@ -147,7 +151,8 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
         submission.aspect_ratio or config.aspect_ratio,
         image_size,
         images.total(),
-        dearest_estimate(config.models, config.microusd_per_image, images),
+        estimate,
+        terms_of(submission, config, estimate, settings.execution_deadline_seconds),
     )
 
 
@@ -210,10 +215,8 @@ def _insert(
             checked.client_id,
             read_secret(settings.sealing_secret_id),
         ),
-        deadline_seconds=submission.deadline_seconds or settings.execution_deadline_seconds,
         deadline_is_fixed=submission.deadline_seconds is not None,
-        estimate_microusd=checked.estimate.standard,
-        prices=checked.estimate.prices,
+        **checked.terms,
         webhook_url=submission.webhook_url or checked.client["webhook_url"],
         webhook_secret_version=checked.client["webhook_secret_version"],
         webhook_events=sorted(set(submission.webhook_events)),

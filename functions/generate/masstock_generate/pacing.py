@@ -65,7 +65,8 @@ def claim(
 def leave(worker: Worker, claim: Claim, outcome: Outcome | None, minute_seconds: float) -> Left:
     """Tells the lane how the call ended: with this outcome, or with an image that is lost."""
     verdict = _verdict(outcome)
-    emit_counts(**{f"ProviderCalls{verdict.capitalize()}": 1})
+    if claim.line is None:
+        emit_counts(**{f"ProviderCalls{verdict.capitalize()}": 1})
     throttled = outcome if isinstance(outcome, ProviderThrottled) else None
     return claims.leave_lane(
         worker,

@@ -14,16 +14,16 @@ from masstock.catalogue.image_models import (
     MODELS,
     Usage,
     cost_microusd,
+    price_in_tier,
     provider_of,
 )
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
 from masstock.database.queries import claims, executions, gone_models
-from masstock.database.queries.claims import Claim
+from masstock.database.queries.claims import Claim, Line
+from masstock.database.queries.economy_lines import release_line
 from masstock.database.worker import Worker
 from masstock.errors import (
-    ApiKeyUnreadable,
     DatabaseUnavailable,
-    InvalidApiKey,
     ModelUnavailable,
     NotFinished,
     Outcome,
@@ -32,9 +32,7 @@ from masstock.errors import (
     StorageUnavailable,
     UnknownWorkflowType,
 )
-from masstock.services import sealing
 from masstock.services.s3_client import REQUEST_SECONDS
-from masstock.services.secret_store import forget_secrets, read_secret
 from masstock.services.storage import (
     ImageDetails,
     Results,
@@ -45,10 +43,12 @@ from masstock.services.storage import (
 from masstock.settings import GenerateSettings
 from masstock.telemetry import emit_counts, logger
 from masstock_generate import pacing
+from masstock_generate.api_keys import read_api_key
+from masstock_generate.economy.collect import may_fall_back, read_claimed_line
 from masstock_generate.images import inspect_image, is_as_asked
 from masstock_generate.lease import Lease
 from masstock_generate.pacing import MAX_PROBES
-from masstock_generate.providers import PaintRequest, provider
+from masstock_generate.providers import Painting, PaintRequest, provider
 from masstock_generate.storing import (
     ImageLost,
     store_image,
@@ -134,14 +134,8 @@ def _paint_nano_banana(
         return with_found_thumbnail(results, claim, stored, lease, settings.max_image_bytes)
     if claim.failures > NotFinished.max_retries:
         raise NotFinished
-    request = _request(claim, settings)
-    if not lease.has_time_for(settings.model_timeout_seconds + REQUEST_SECONDS):
-        # Nothing is paid yet. The answer could come too late to be stored.
-        raise StorageUnavailable("The reference images took too long to read.")
-    began = time.monotonic()
-    painting = provider(provider_of(request.model)).paint(request)
-    elapsed_ms = round((time.monotonic() - began) * 1000)
-    model = painting.model or request.model
+    painting, elapsed_ms = _painting_of(claim, settings, lease)
+    model = painting.model or claim.config["model"]
     cost = _cost(claim, model, painting.usage)
     try:
         facts = inspect_image(painting.content, settings.max_image_bytes)
@@ -175,6 +169,20 @@ def _paint_nano_banana(
     return with_thumbnail(results, claim, stored, facts.thumbnail, lease)
 
 
+def _painting_of(claim: Claim, settings: GenerateSettings, lease: Lease) -> tuple[Painting, int]:
+    """The image, from a job's line or from a call of the model, and how many milliseconds the
+    provider took."""
+    if claim.line is not None:
+        return read_claimed_line(claim.config["model"], claim.line, settings), claim.line.job_ms
+    request = _request(claim, settings)
+    if not lease.has_time_for(settings.model_timeout_seconds + REQUEST_SECONDS):
+        # Nothing is paid yet. The answer could come too late to be stored.
+        raise StorageUnavailable("The reference images took too long to read.")
+    began = time.monotonic()
+    painting = provider(provider_of(request.model)).paint(request)
+    return painting, round((time.monotonic() - began) * 1000)
+
+
 def _request(claim: Claim, settings: GenerateSettings) -> PaintRequest:
     """Reads the reference images and the API key. Raises ReferenceGone, InvalidApiKey,
     ApiKeyUnreadable and StorageUnavailable."""
@@ -183,7 +191,9 @@ def _request(claim: Claim, settings: GenerateSettings) -> PaintRequest:
         uploads.read_reference(claim.client_id, key, etag) for key, etag in claim.references
     ]
     return PaintRequest(
-        api_key=_api_key(claim, settings),
+        api_key=read_api_key(
+            claim.api_key, claim.client_id, claim.execution_id, claim.config, settings
+        ),
         model=claim.config["model"],
         prompt=claim.prompt,
         references=references,
@@ -196,13 +206,14 @@ def _request(claim: Claim, settings: GenerateSettings) -> PaintRequest:
 
 def _cost(claim: Claim, answered: str, usage: Usage | None) -> int | None:
     """Cost of a painted image. The model that answered prices it, if that model is listed."""
-    return cost_microusd(
+    cost = cost_microusd(
         answered if answered in MODELS else claim.config["model"],
         usage,
         size=claim.image_size or DEFAULT_SIZE,
         references=len(claim.references),
         configured=claim.config.get("microusd_per_image"),
     )
+    return price_in_tier(cost, claim.tier)
 
 
 # The function that paints a prompt, by workflow type. The api accepts the same types
@@ -212,34 +223,11 @@ WORKFLOW_TYPES: Mapping[str, Callable[[Worker, Claim, GenerateSettings, Lease], 
 }
 
 
-def _api_key(claim: Claim, settings: GenerateSettings) -> str:
-    if claim.api_key is None:
-        # The api checks this at submission, but a row can be inserted without the api.
-        if claim.config.get("requires_api_key") or not settings.platform_api_key_secret_id:
-            raise InvalidApiKey("The execution was submitted without an API key.")
-        return read_secret(settings.platform_api_key_secret_id)
-    try:
-        return _unseal(claim.api_key, claim, settings)
-    except ApiKeyUnreadable:
-        # The value may be sealed with a key that is newer than the cached secret.
-        forget_secrets()
-    try:
-        return _unseal(claim.api_key, claim, settings)
-    except ApiKeyUnreadable:
-        logger.error("a sealed API key cannot be decrypted: altered, moved, or its key was removed")
-        raise
-
-
-def _unseal(sealed: str, claim: Claim, settings: GenerateSettings) -> str:
-    keys = read_secret(settings.sealing_secret_id)
-    return sealing.unseal(sealed, claim.client_id, claim.execution_id, keys)
-
-
 def _charge_answer(worker: Worker, claim: Claim, outcome: Outcome) -> None:
     """Charges a paid answer without an image, as an attempt of its own."""
     model = MODELS.get(str(claim.config.get("model")))
     if model is not None and outcome.usage is not None:
-        cost = model.cost_of(outcome.usage)
+        cost = price_in_tier(model.cost_of(outcome.usage), claim.tier)
         claims.charge_lost_image(worker, claim, claim.attempt, cost)
 
 
@@ -252,6 +240,8 @@ def _settle_failure(
 ) -> float:
     """Records the outcome, or releases the prompt: then raises the outcome for a retry, or returns
     the seconds until the prompt's next turn. `image` is stored, but could not be recorded."""
+    if claim.line is not None and not isinstance(outcome, NotFinished):
+        return _settle_line(worker, claim, claim.line, outcome)
     if isinstance(outcome, QuotaExhausted) and (claim.seconds_left or 0) > outcome.opens_in_seconds:
         # The caller's own deadline leaves time for the next day.
         outcome = ProviderThrottled(
@@ -281,6 +271,19 @@ def _settle_failure(
     claims.fail_prompt(worker, claim, outcome)
     if outcome.stops_execution:
         executions.stop_execution(worker, claim.execution_id, outcome.code, outcome.detail)
+    logger.info("prompt failed", error_code=outcome.code)
+    return SETTLED
+
+
+def _settle_line(worker: Worker, claim: Claim, line: Line, outcome: Outcome) -> float:
+    """Records the outcome of a line without an image, or leaves the prompt to the fall-back. The
+    line would say the same again."""
+    if line.falls_back and may_fall_back(outcome):
+        release_line(worker, claim)
+        logger.info("a line without an image is left to the fall-back", error_code=outcome.code)
+        return SETTLED
+    emit_counts(PromptAttemptFailed=1)
+    claims.fail_prompt(worker, claim, outcome)
     logger.info("prompt failed", error_code=outcome.code)
     return SETTLED
 

@@ -67,20 +67,38 @@ class FanoutSettings(Settings):
         self.max_concurrency_limit = _count(environment, "MAX_CONCURRENCY_LIMIT")
 
 
-class GenerateSettings(Settings):
-    """Settings of functions/generate."""
+class ProviderSettings(Settings):
+    """Settings of the functions that call a provider."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.sealing_secret_id = _text(environment, "SEALING_SECRET_ID")
-        self.results_bucket = _text(environment, "RESULTS_BUCKET")
         self.uploads_bucket = _text(environment, "UPLOADS_BUCKET")
+        self.platform_api_key_secret_id = _text(environment, "PLATFORM_API_KEY_SECRET_ID", "")
+
+
+class GenerateSettings(ProviderSettings):
+    """Settings of functions/generate."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.results_bucket = _text(environment, "RESULTS_BUCKET")
         self.images_are_public = _images_are_public(environment)
         self.model_timeout_seconds = _count(environment, "MODEL_TIMEOUT_SECONDS")
         # The length of a lane's minute. Only tests shorten it.
         self.pace_minute_seconds = _count(environment, "PACE_MINUTE_SECONDS", "60")
         self.max_image_bytes = _count(environment, "MAX_IMAGE_MEGABYTES", "10") * 2**20
-        self.platform_api_key_secret_id = _text(environment, "PLATFORM_API_KEY_SECRET_ID", "")
+
+
+class EconomySettings(ProviderSettings):
+    """Settings of the economy steps of functions/generate."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        # The first pause between looks at a job, and the expected size of a job's result. Only
+        # tests and the local stack change them.
+        self.economy_poll_seconds = _count(environment, "ECONOMY_POLL_SECONDS", "30")
+        self.economy_result_bytes = _count(environment, "ECONOMY_RESULT_BYTES", str(10**9))
 
 
 class FinalizeSettings(Settings):

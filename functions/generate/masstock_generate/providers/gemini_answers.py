@@ -67,37 +67,38 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, api_key: s
         content = json.loads(body)
     except (ValueError, RecursionError):
         content = None
-    answer = _object(content)
-    words = _words(_object(answer.get("error")).get("message"), api_key)
+    answer = json_object(content)
+    words = words_of(json_object(answer.get("error")).get("message"), api_key)
     if status == 200 and "error" not in answer:
         if not isinstance(content, dict):
             raise ProviderUnavailable(UNREADABLE)
-        return _painting(answer, api_key)
+        return painting_of(answer, api_key)
     if status < 400:
         raise ProviderUnavailable(
             f"The image model answered with status {status} and without an image.",
             provider_message=words,
         )
-    raise refusal(status, _object(answer.get("error")), headers, words)
+    raise refusal(status, json_object(answer.get("error")), headers, words)
 
 
 # --- answers -------------------------------------------------------------------------------------
 
 
-def _painting(answer: Json, api_key: str) -> Painting:
+def painting_of(answer: Json, api_key: str) -> Painting:
+    """The image of a GenerateContentResponse. Raises the Outcome of one without an image."""
     usage = read_usage(answer.get("usageMetadata"))
-    feedback = _object(answer.get("promptFeedback"))
+    feedback = json_object(answer.get("promptFeedback"))
     if block_reason := feedback.get("blockReason"):
         raise PromptBlocked(
-            f"The image model blocked the prompt ({_name(block_reason)}).",
-            provider_message=_words(feedback.get("blockReasonMessage"), api_key),
+            f"The image model blocked the prompt ({name_in(block_reason)}).",
+            provider_message=words_of(feedback.get("blockReasonMessage"), api_key),
             usage=usage,
         )
-    candidates = _objects(answer.get("candidates"))
+    candidates = json_objects(answer.get("candidates"))
     if not candidates:
         raise NoImage(usage=usage)
     for candidate in candidates:
-        if _name(candidate.get("finishReason")) in BLOCKED | RECITED:
+        if name_in(candidate.get("finishReason")) in BLOCKED | RECITED:
             continue
         images = list(_images(candidate))
         # A thought is a draft. It is the result only if there is nothing else.
@@ -112,8 +113,8 @@ def _painting(answer: Json, api_key: str) -> Painting:
 
 
 def _no_image(candidate: Json, usage: Usage | None, api_key: str) -> Outcome:
-    reason = _name(candidate.get("finishReason") or "STOP")
-    words = _words(candidate.get("finishMessage"), api_key) or _words(_text(candidate), api_key)
+    reason = name_in(candidate.get("finishReason") or "STOP")
+    words = words_of(candidate.get("finishMessage"), api_key) or words_of(_text(candidate), api_key)
     if reason in BLOCKED:
         return ContentBlocked(
             f"The image model blocked the image that it painted ({reason}).",
@@ -135,7 +136,7 @@ def _is_malformed(candidate: Json) -> bool:
     """True if a candidate without a readable image is not of the API's form, or if its image cannot
     be decoded."""
     reason = candidate.get("finishReason")
-    parts = _object(candidate.get("content")).get("parts")
+    parts = json_object(candidate.get("content")).get("parts")
     return (
         not (reason is None or isinstance(reason, str))
         or not (parts is None or isinstance(parts, list))
@@ -144,7 +145,7 @@ def _is_malformed(candidate: Json) -> bool:
 
 
 def _parts(candidate: Json) -> list[Json]:
-    return _objects(_object(candidate.get("content")).get("parts"))
+    return json_objects(json_object(candidate.get("content")).get("parts"))
 
 
 def _images(candidate: Json) -> Iterator[tuple[bool, bytes]]:
@@ -170,7 +171,7 @@ def _decoded(data: str) -> bytes | None:
 
 
 def _data(part: Json) -> object:
-    return _object(part.get("inlineData") or part.get("inline_data")).get("data")
+    return json_object(part.get("inlineData") or part.get("inline_data")).get("data")
 
 
 def _text(candidate: Json) -> str:
@@ -181,13 +182,13 @@ def _text(candidate: Json) -> str:
 def read_usage(metadata: object) -> Usage | None:
     """Tokens by price: input, image output, and text output with thoughts. None if a number is
     missing, negative or larger than any model's context."""
-    usage = _object(metadata)
+    usage = json_object(metadata)
     given = usage.get("promptTokenCount"), usage.get("candidatesTokenCount")
     counts = [_count(given[0]), _count(given[1]), _count(usage.get("thoughtsTokenCount", 0))]
     if None in counts:
         return None
     prompt, output, thoughts = cast("list[int]", counts)
-    details = _objects(usage.get("candidatesTokensDetails"))
+    details = json_objects(usage.get("candidatesTokensDetails"))
     image = output
     if details:
         images = [
@@ -209,7 +210,7 @@ def _count(value: object) -> int | None:
 
 def refusal(status: int, error: Json, headers: Mapping[str, str], words: str | None) -> Outcome:
     """The Outcome of a status of 400 or above. `error` is the body's google.rpc.Status."""
-    details = _objects(error.get("details"))
+    details = json_objects(error.get("details"))
     # A list: the answer can hold values that have no hash.
     reasons = [detail.get("reason") for detail in details]
     match status:
@@ -247,7 +248,7 @@ def refusal(status: int, error: Json, headers: Mapping[str, str], words: str | N
 
 
 def _exhausted(details: list[Json], headers: Mapping[str, str], words: str | None) -> Outcome:
-    violations = [each for detail in details for each in _objects(detail.get("violations"))]
+    violations = [each for detail in details for each in json_objects(detail.get("violations"))]
     delay = retry_delay(details, headers)
     if any(str(each.get("quotaValue")) == "0" for each in violations) or (
         words and NO_CREDIT.search(words)
@@ -300,22 +301,23 @@ def retry_delay(details: list[Json], headers: Mapping[str, str]) -> float | None
 # --- JSON of any form ----------------------------------------------------------------------------
 
 
-def _object(value: object) -> Json:
+def json_object(value: object) -> Json:
+    """The value if it is a JSON object, else an empty one."""
     return cast(Json, value) if isinstance(value, dict) else {}
 
 
-def _objects(value: object) -> list[Json]:
+def json_objects(value: object) -> list[Json]:
     """The objects in a JSON list. Empty for a value that is not a list."""
     found = cast("list[object]", value) if isinstance(value, list) else []
     return [cast(Json, item) for item in found if isinstance(item, dict)]
 
 
-def _name(value: object) -> str:
+def name_in(value: object) -> str:
     """A name of the API, shortened and cleaned: the answer can hold anything."""
     return re.sub(r"[^A-Za-z0-9_]", "", str(value))[:50]
 
 
-def _words(value: object, api_key: str) -> str | None:
+def words_of(value: object, api_key: str) -> str | None:
     """The provider's own words in one line of at most MAX_WORDS characters, without control
     characters and without the key."""
     if not isinstance(value, str):

@@ -201,6 +201,16 @@ def prices_of(name: str, configured: object) -> Prices | None:
     }
 
 
+def halved_prices(prices: Prices) -> Prices:
+    """The economy tier's prices."""
+    return {
+        "sizes": {size: price / 2 for size, price in prices.get("sizes", {}).items()},
+        "other_size": prices.get("other_size", 0) / 2,
+        "token": prices.get("token", 0) / 2,
+        "reference": prices.get("reference", 0) / 2,
+    }
+
+
 def cost_microusd(
     name: str, usage: Usage | None, *, size: str, references: int, configured: object
 ) -> int | None:
@@ -211,6 +221,11 @@ def cost_microusd(
     if model is not None and usage is not None and usage.image:
         return model.cost_of(usage)
     return list_price(name, size, references, configured)
+
+
+def price_in_tier(microusd: int | None, tier: str) -> int | None:
+    """The amount of a tier, of the ordinary amount."""
+    return halved(microusd) if tier == "economy" and microusd is not None else microusd
 
 
 def halved(microusd: int) -> int:

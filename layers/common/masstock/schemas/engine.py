@@ -1,7 +1,7 @@
 """Payloads of the state machine. They contain ids and numbers, never a prompt or an API key."""
 
 from dataclasses import dataclass
-from typing import Any, Self, TypedDict
+from typing import Any, Literal, Self, TypedDict
 from uuid import UUID
 
 
@@ -34,11 +34,19 @@ class ExecutionRun:
         return {"execution_id": str(self.execution_id), "run": self.run}
 
 
-class Batch(TypedDict):
-    """Output of fanout, which the Map state reads."""
+# What the machine does next. The choices of the state machine have the same names.
+type NextStep = Literal["submit", "poll", "copy", "wait", "paint", "fanout", "end"]
 
+
+class Batch(TypedDict):
+    """Output of fanout and of the economy steps: what comes next, and what the Map and the Wait
+    read. `tier` is economy if the Map collects what a job has painted."""
+
+    next: NextStep
+    tier: Literal["standard", "economy"]
     indices: list[int]
     max_concurrency: int
+    wait_seconds: int
 
 
 class Turn(TypedDict):

@@ -13,6 +13,7 @@ from masstock.schemas.workflow_config import RATIO_PATTERN, WHOLE
 PROMPT_LENGTH = 10_000
 # The database has the same limit (0033).
 MAX_DEADLINE_SECONDS = 72 * 3600
+Duration = Annotated[int, Field(ge=60, le=MAX_DEADLINE_SECONDS), WHOLE]
 # Of one prompt.
 MAX_REFERENCES = 14
 METADATA_BYTES = 4096

@@ -20,7 +20,6 @@ from pydantic_core import PydanticCustomError
 from masstock.limits import IMAGES_LIMIT, PROMPTS_LIMIT
 from masstock.schemas.fields import (
     ENDS,
-    MAX_DEADLINE_SECONDS,
     MAX_REFERENCES,
     METADATA_BYTES,
     PROMPT_LENGTH,
@@ -30,6 +29,7 @@ from masstock.schemas.fields import (
     BatchIndex,
     Budget,
     CustomId,
+    Duration,
     Email,
     FutureTime,
     Id,
@@ -47,7 +47,7 @@ from masstock.schemas.fields import (
     WorkflowStatus,
     text_of,
 )
-from masstock.schemas.workflow_config import WHOLE, ImageSize, WorkflowConfig
+from masstock.schemas.workflow_config import WHOLE, ImageSize, Tier, WorkflowConfig
 
 # PATCH leaves an omitted field unchanged. Omitting is not the same as null.
 UNSET: Any = Field(default_factory=lambda: None)
@@ -317,17 +317,22 @@ class ExecutionCreate(RequestBody):
         description="Your own name for the quota of `api_key`. Executions with the same name share "
         "one pace. Use it if several keys belong to one project of the provider.",
     )
-    fall_back_after_seconds: Annotated[int, Field(ge=60, le=MAX_DEADLINE_SECONDS), WHOLE] | None = (
-        Field(
-            default=None,
-            description="If the provider is down for so long, what is unfinished goes on with the "
-            "workflow's `fallback_model`. By default it waits.",
-        )
+    tier: Tier | None = Field(
+        None, description="economy: half the price. By default the first of the workflow's `tiers`."
     )
-    deadline_seconds: Annotated[int, Field(ge=60, le=MAX_DEADLINE_SECONDS), WHOLE] | None = Field(
+    on_economy_failure: Literal["standard", "fail"] | None = Field(
+        None, description="What no economy job painted is painted directly (default), or fails."
+    )
+    fall_back_after_seconds: Duration | None = Field(
         default=None,
-        description="Ends the execution this long after its submission, with the images that it "
-        "has. By default it ends six hours after its provider last painted, at most 72 hours.",
+        description="If the provider is down for so long, what is unfinished goes on with the "
+        "workflow's `fallback_model`. With the tier economy: what its jobs have not painted by "
+        "then (default 24 hours) is painted directly.",
+    )
+    deadline_seconds: Duration | None = Field(
+        default=None,
+        description="Ends the execution this long after its submission. By default it ends six "
+        "hours after its provider last painted, at most 72 hours; with the tier economy after 72.",
     )
 
 

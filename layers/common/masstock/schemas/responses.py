@@ -17,7 +17,7 @@ from masstock.schemas.fields import (
     WorkflowStatus,
 )
 from masstock.schemas.resource import Count, CreatedAt, Resource, UpdatedAt
-from masstock.schemas.workflow_config import ImageSize, WorkflowConfig
+from masstock.schemas.workflow_config import ImageSize, Tier, WorkflowConfig
 
 type ExecutionStatus = Literal["pending", "processing", "completed", "failed"]
 type ResultStatus = Literal["processing", "completed", "failed"]
@@ -154,6 +154,7 @@ class ExecutionSummary(Resource):
     cover_url: str | None = Field(
         description="URL of the first thumbnail, like `thumbnail_url` of a result; null if none."
     )
+    tier: Tier
     workflow_name: str | None
     user_name: str | None = Field(description="Null if the caller cannot see the user.")
     client_name: str | None
@@ -164,6 +165,8 @@ class Execution(ExecutionSummary):
 
     input_data: InputData
     pace: "Pace"
+    on_economy_failure: Literal["standard", "fail"] | None
+    fell_back_at: datetime | None = Field(description="When the rest went to the tier standard.")
     webhook_url: str | None = Field(description="URL that gets messages.")
     webhook_events: list[WebhookEvent]
     webhook_delivered_at: datetime | None = Field(description="Null if not yet delivered.")
@@ -178,7 +181,8 @@ class Pace(Resource):
     ] = Field(
         description="`none`: it has ended, has not begun, or nothing limits it. `concurrency`: the "
         "workflow's `max_concurrency`. `provider_limit`: the rate limit of the provider. `outage`: "
-        "the provider is down. You need not do anything: waiting costs no prompt."
+        "the provider is down. `economy_job`: a job of the provider paints it. You need not do "
+        "anything: waiting costs no prompt."
     )
     images_per_minute: float | None = Field(description="Of the last minute; null if unknown.")
     opens_at: datetime | None = Field(
@@ -218,8 +222,9 @@ class Estimate(Resource):
     prompts: Count = Field(description="Number of prompts.")
     images: Count = Field(description="Number of images.")
     sample_prompts: list[str] = Field(description="The first five prompts, as they are painted.")
+    tier: Tier
     estimate_microusd: Count | None = Field(
-        description="Expected cost in millionths of a US dollar; null if unknown."
+        description="Expected cost in this tier, in millionths of a US dollar; null if unknown."
     )
     budget_left_microusd: Count | None = Field(
         description="Rest of this month's budget in millionths of a US dollar; null for no limit."
@@ -305,6 +310,7 @@ class BatchResult(Resource):
     image_sha256: str | None = Field(description="SHA-256 of the image, in hexadecimal.")
     attempts: Count = Field(description="How often painting was tried.")
     cost_microusd: Count | None = Field(description="Millionths of a US dollar; null if unknown.")
+    tier: Tier | None = Field(description="The tier that painted the image; null without one.")
     model: str | None = Field(description="The model that answered.")
     width: Count | None = Field(description="Pixels.")
     height: Count | None = Field(description="Pixels.")

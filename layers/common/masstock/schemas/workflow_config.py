@@ -17,6 +17,7 @@ from masstock.catalogue.image_models import provider_of
 from masstock.limits import PROMPTS_LIMIT
 
 type ImageSize = Literal["512", "1K", "2K", "4K"]
+type Tier = Literal["standard", "economy"]
 RATIO_PATTERN = r"^[1-9][0-9]?:[1-9][0-9]?$"
 
 DEFAULT_MAX_PROMPTS = 100
@@ -75,6 +76,21 @@ class WorkflowConfig(BaseModel):
         None, description="Millionths of a US dollar per image, for a model without a known price."
     )
 
+    tiers: list[Tier] | None = Field(
+        None,
+        min_length=1,
+        max_length=2,
+        description="The tiers that a submission may have, `standard` and `economy` if omitted. "
+        "The first is the default.",
+    )
+
+    @field_validator("tiers")
+    @classmethod
+    def _each_once(cls, value: list[Tier] | None) -> list[Tier] | None:
+        if value is not None and len(set(value)) < len(value):
+            raise PydanticCustomError("same_tier", "Name each tier once.")
+        return value
+
     @field_validator("fallback_model")
     @classmethod
     def _another_model_for_the_same_key(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -85,6 +101,11 @@ class WorkflowConfig(BaseModel):
             if provider_of(value) != provider_of(model):
                 raise PydanticCustomError("other_provider", "Name a model of the same provider.")
         return value
+
+    @property
+    def allowed_tiers(self) -> list[Tier]:
+        """The tiers that a submission may have, the default first."""
+        return self.tiers or ["standard", "economy"]
 
     @property
     def models(self) -> list[str]:

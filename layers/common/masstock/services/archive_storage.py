@@ -1,20 +1,12 @@
 """The ZIP files of images in the bucket of uploads."""
 
-import base64
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
-from typing import TYPE_CHECKING, Self
 from uuid import UUID
-from zlib import crc32
 
-from masstock.services.s3_client import URL_SECONDS, ObjectMissing, remove_all, s3, storage_errors
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+from masstock.services.multipart import MultipartUpload, abort_upload
+from masstock.services.s3_client import URL_SECONDS, remove_all, s3, storage_errors
 
 # The lifecycle rule of the bucket names the tag (template.yaml).
 ARCHIVE_TAG = "kind=archive"
-CHUNKS_AT_ONCE = 3
 
 
 class Archives:
@@ -39,7 +31,7 @@ class Archives:
             pages = s3().get_paginator("list_multipart_uploads")
             for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
                 for found in page.get("Uploads", []):
-                    _abort(self._bucket, found.get("Key", ""), found.get("UploadId", ""))
+                    abort_upload(self._bucket, found.get("Key", ""), found.get("UploadId", ""))
 
     def size_of(self, key: str) -> int:
         """The size of a stored archive."""
@@ -65,73 +57,8 @@ class Archives:
         )
 
 
-class ArchiveUpload:
-    """The multipart upload of an archive: several chunks at the same time. Without `finish`, or if
-    the block raises, nothing is stored."""
+class ArchiveUpload(MultipartUpload):
+    """The upload of an archive."""
 
     def __init__(self, bucket: str, key: str) -> None:
-        self._bucket = bucket
-        self._key = key
-        self._is_finished = False
-        self._sent: list[Future[CompletedPartTypeDef]] = []
-        with storage_errors():
-            begun = s3().create_multipart_upload(
-                Bucket=bucket,
-                Key=key,
-                ContentType="application/zip",
-                Tagging=ARCHIVE_TAG,
-                ChecksumAlgorithm="CRC32",
-            )
-        self._id = begun["UploadId"]
-        self._pool = ThreadPoolExecutor(CHUNKS_AT_ONCE)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        if not self._is_finished:
-            with storage_errors():
-                _abort(self._bucket, self._key, self._id)
-
-    def send(self, chunk: bytes) -> None:
-        """Sends the next chunk. Waits while CHUNKS_AT_ONCE others are on their way. Raises the
-        error of an earlier chunk."""
-        under_way = [sent for sent in self._sent if not sent.done()]
-        if len(under_way) >= CHUNKS_AT_ONCE:
-            wait(under_way, return_when=FIRST_COMPLETED)
-        for sent in self._sent:
-            if sent.done():
-                sent.result()
-        self._sent.append(self._pool.submit(self._send, len(self._sent) + 1, chunk))
-
-    def _send(self, number: int, chunk: bytes) -> "CompletedPartTypeDef":
-        checksum = base64.b64encode(crc32(chunk).to_bytes(4)).decode()
-        with storage_errors():
-            stored = s3().upload_part(
-                Bucket=self._bucket,
-                Key=self._key,
-                UploadId=self._id,
-                PartNumber=number,
-                Body=chunk,
-                ChecksumCRC32=checksum,
-            )
-        return {"PartNumber": number, "ETag": stored["ETag"], "ChecksumCRC32": checksum}
-
-    def finish(self) -> None:
-        """Makes the chunks one object."""
-        parts = [sent.result() for sent in self._sent]
-        with storage_errors():
-            s3().complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=self._key,
-                UploadId=self._id,
-                MultipartUpload={"Parts": parts},
-            )
-        self._is_finished = True
-
-
-def _abort(bucket: str, key: str, upload_id: str) -> None:
-    # It may have ended meanwhile.
-    with suppress(ObjectMissing):
-        s3().abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+        super().__init__(bucket, key, "application/zip", ARCHIVE_TAG)

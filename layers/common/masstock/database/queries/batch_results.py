@@ -16,6 +16,7 @@ RESULT_COLUMNS: LiteralString = """
     CASE WHEN p.status = 'failed'
          THEN coalesce(p.error_code = ANY(%(retryable_codes)s), false) END AS retryable,
     p.processing_time_ms, p.mime_type, p.size_bytes, p.image_sha256, p.attempts, p.cost_microusd,
+    coalesce(p.tier, CASE WHEN p.status = 'completed' THEN 'standard' END) AS tier,
     p.model, p.width, p.height, p.as_asked, p.images_in_answer, p.has_provenance, p.has_thumbnail,
     p.provider_message, p.created_at, p.completed_at
 """

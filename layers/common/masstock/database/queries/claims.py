@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
-from itertools import chain, repeat
-from typing import Any, Literal, LiteralString, cast
+from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 from masstock.database.connection import Executor, Row, Statement
+from masstock.database.queries.asked import api_key_in, asked_in, text_of
 from masstock.database.worker import Worker
 from masstock.errors import Outcome
 from masstock.services.storage import ImageDetails, StoredImage
@@ -16,6 +16,18 @@ from masstock.services.storage import ImageDetails, StoredImage
 # stored image. The database alone enforces this limit, so it holds even if each claim is killed at
 # once; finalize settles the prompt.
 MAX_FAILURES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The line of an economy job's copied result that answers a prompt. `job_ms` is how long the
+    job took. `falls_back`: without an image, the prompt is painted directly later."""
+
+    key: str
+    offset: int
+    length: int
+    job_ms: int
+    falls_back: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +56,21 @@ class Claim:
     spend_month: date
     reserved_microusd: int
     # The lane that granted the call, when it did, and its successes at the prompt's last refusal.
-    lane_id: UUID
-    granted_at: datetime
+    # None if nothing is to be painted, but a line collected.
+    lane_id: UUID | None
+    granted_at: datetime | None
     lane_successes: int | None
     # How often the prompt probed a closed lane in vain.
     probes: int
     # Until the deadline that the caller gave. None if the caller gave none.
     seconds_left: float | None
+    # What an economy job answered. None if the model is to be called.
+    line: Line | None = None
+
+    @property
+    def tier(self) -> str:
+        """The tier that the image is paid in."""
+        return "standard" if self.line is None else "economy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +113,15 @@ _CLAIM: LiteralString = """
     WITH execution AS (
         SELECT e.id, e.client_id, e.workflow_id, e.input_settings, e.spend_month, e.lane_key,
             coalesce(e.settings, w.config) AS config,
-            e.estimate_microusd / nullif(e.prompt_count, 0) AS equal_part,
+            coalesce(e.reserve_microusd, e.estimate_microusd) / nullif(e.prompt_count, 0)
+                AS equal_part,
             CASE WHEN e.deadline_is_fixed
                  THEN extract(epoch FROM e.deadline_at - now())::float8 END AS seconds_left
         FROM public.workflow_executions e, public.workflows w
         WHERE e.id = %(execution_id)s AND e.status = 'processing' AND e.error_code IS NULL
           AND w.id = e.workflow_id
+          -- A job may still paint what has not fallen back.
+          AND (e.tier = 'standard' OR e.fell_back_at IS NOT NULL)
         FOR SHARE OF e
     ), free AS MATERIALIZED (
         SELECT e.*, app.lane_id(e.lane_key, e.config ->> 'model') AS lane_id
@@ -166,7 +189,7 @@ def claim_prompt(
         minute_seconds=minute_seconds,
     )
     if row["attempts"] is not None:
-        return _claim_of(execution_id, batch_index, row)
+        return claim_of(execution_id, batch_index, row)
     if row["wait_seconds"] is not None:
         return MustWait(row["wait_seconds"], row["limited_by"], row["gives_up"], row["model_down"])
     if row["held_seconds"] is None:
@@ -174,8 +197,9 @@ def claim_prompt(
     return ClaimedElsewhere(max(1, row["held_seconds"]))
 
 
-def _claim_of(execution_id: UUID, batch_index: int, row: Row) -> Claim:
-    asked = row["asked"]
+def claim_of(execution_id: UUID, batch_index: int, row: Row, line: Line | None = None) -> Claim:
+    """The claim of a claiming statement's row."""
+    asked = asked_in(row["asked"])
     return Claim(
         execution_id=execution_id,
         batch_index=batch_index,
@@ -186,39 +210,22 @@ def _claim_of(execution_id: UUID, batch_index: int, row: Row) -> Claim:
         asked_digest=row["asked_digest"],
         client_id=row["client_id"],
         prompt=row["prompt_text"],
-        references=_references(asked),
-        api_key=_text(row["input_settings"].get("api_key")),
-        aspect_ratio=_text(asked.get("aspect_ratio")),
-        image_size=_text(asked.get("image_size")),
+        references=asked.references,
+        api_key=api_key_in(row["input_settings"]),
+        aspect_ratio=asked.aspect_ratio,
+        image_size=asked.image_size,
         seed=row["seed"],
         config=row["config"],
         workflow_id=row["workflow_id"],
         spend_month=row["spend_month"],
         reserved_microusd=row["reserved_microusd"],
-        lane_id=row["lane_id"],
-        granted_at=row["granted_at"],
+        lane_id=row.get("lane_id"),
+        granted_at=row.get("granted_at"),
         lane_successes=row["lane_successes"],
         probes=row["probes"],
-        seconds_left=row["seconds_left"],
+        seconds_left=row.get("seconds_left"),
+        line=line,
     )
-
-
-def _references(settings: Mapping[str, object]) -> list[tuple[str, str]]:
-    """(key, ETag) of each reference image. A missing ETag becomes '', which no object has."""
-    keys, etags = _list(settings.get("reference_images")), _list(settings.get("reference_etags"))
-    pairs = zip(keys, chain(etags, repeat("")), strict=False)
-    return [(str(key), str(etag)) for key, etag in pairs]
-
-
-# Values of an execution that was inserted without the api may be any JSON.
-
-
-def _list(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def complete_prompt(
@@ -233,13 +240,10 @@ def complete_prompt(
     An attempt is charged at most once. Tells the lane, last, that the call succeeded."""
     # An image of an earlier attempt says nothing about the lane now.
     verdict = "answered" if image.attempt == claim.attempt else "unreadable"
-    rows, _ = tx.fetch_together(
-        [
-            _complete(claim, image, result_url),
-            _leave_lane(claim, verdict, minute_seconds, None, None),
-        ]
-    )
-    return bool(rows)
+    statements = [_complete(claim, image, result_url)]
+    if claim.lane_id is not None:
+        statements.append(_leave_lane(claim, verdict, minute_seconds, None, None))
+    return bool(tx.fetch_together(statements)[0])
 
 
 def leave_lane(
@@ -253,7 +257,10 @@ def leave_lane(
 ) -> Left:
     """Tells the lane how a call ended. `answered`: the provider processed it. `refused`: a rate
     limit that time heals; `retry_after` in seconds and `quota_value` in calls per minute are what
-    the provider said. `failed`: the provider is down. `unreadable`: anything else."""
+    the provider said. `failed`: the provider is down. `unreadable`: anything else. A line that was
+    collected was no call."""
+    if claim.lane_id is None:
+        return Left(counts=True, was_probe=False, successes=0, wait_seconds=0)
     query, values = _leave_lane(claim, verdict, minute_seconds, retry_after, quota_value)
     [row] = tx.fetch_all(query, **values)
     return Left(**row)
@@ -295,6 +302,7 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
             result_storage_path = %(key)s, result_url = %(result_url)s,
             mime_type = %(mime_type)s, size_bytes = %(size_bytes)s, image_sha256 = %(sha256)s,
             processing_time_ms = %(processing_time_ms)s, cost_microusd = %(cost)s,
+            tier = %(tier)s,
             model = %(model)s, width = %(width)s, height = %(height)s, as_asked = %(as_asked)s,
             images_in_answer = %(images_in_answer)s, has_provenance = %(has_provenance)s,
             has_thumbnail = %(has_thumbnail)s,
@@ -304,9 +312,9 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
         RETURNING batch_index
         ), charged AS (
             INSERT INTO public.spend_ledger (client_id, execution_id, batch_index, attempt, month,
-                workflow_id, model, images, charged_microusd, reserved_microusd)
+                workflow_id, model, tier, images, charged_microusd, reserved_microusd)
             SELECT %(client_id)s, %(execution_id)s, %(batch_index)s, %(paid_attempt)s,
-                %(spend_month)s, %(workflow_id)s, %(paid_model)s, 1,
+                %(spend_month)s, %(workflow_id)s, %(paid_model)s, %(tier)s, 1,
                 -- An unknown cost charges nothing; the image counts.
                 coalesce(%(cost)s::bigint, 0),
                 CASE WHEN EXISTS (SELECT FROM completed) THEN -%(reserved)s::bigint ELSE 0 END
@@ -328,6 +336,7 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
             "sha256": image.sha256,
             "processing_time_ms": image.processing_time_ms,
             "cost": image.cost_microusd,
+            "tier": claim.tier,
             **_details(image),
             "has_thumbnail": image.has_thumbnail,
             "execution_id": claim.execution_id,
@@ -400,10 +409,10 @@ def charge_lost_image(tx: Executor, claim: Claim, attempt: int, cost_microusd: i
     tx.fetch_all(
         """
         INSERT INTO public.spend_ledger
-            (client_id, execution_id, batch_index, attempt, month, workflow_id, model, images,
-            charged_microusd)
+            (client_id, execution_id, batch_index, attempt, month, workflow_id, model, tier,
+            images, charged_microusd)
         SELECT %(client_id)s, %(execution_id)s, %(batch_index)s, %(attempt)s, %(spend_month)s,
-            %(workflow_id)s, %(model)s, 0, %(cost)s
+            %(workflow_id)s, %(model)s, %(tier)s, 0, %(cost)s
         WHERE %(cost)s::bigint IS NOT NULL
         ON CONFLICT DO NOTHING
         """,
@@ -413,6 +422,7 @@ def charge_lost_image(tx: Executor, claim: Claim, attempt: int, cost_microusd: i
         attempt=attempt,
         spend_month=claim.spend_month,
         workflow_id=claim.workflow_id,
-        model=_text(claim.config.get("model")),
+        model=text_of(claim.config.get("model")),
+        tier=claim.tier,
         cost=cost_microusd,
     )

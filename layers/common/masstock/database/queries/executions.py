@@ -39,13 +39,17 @@ def insert_execution(
     deadline_seconds: int,
     deadline_is_fixed: bool,
     estimate_microusd: int | None,
+    reserve_microusd: int | None,
     prices: "Prices | None",
+    tier: str,
+    on_economy_failure: str | None,
     webhook_url: str | None,
     webhook_secret_version: int,
     webhook_events: list[str],
 ) -> None:
-    """Stores a submission and reserves its estimate. The machine must start after the commit.
-    Raises SQLSTATE MS402 if the estimate exceeds the rest of the client's budget."""
+    """Stores a submission and reserves its estimate, or `reserve_microusd` if that is given. The
+    machine must start after the commit. Raises SQLSTATE MS402 if the amount exceeds the rest of the
+    client's budget."""
     content = _compact_json(input_data)
     if len(content) > LARGE_INPUT_BYTES:
         tx.fetch_all(
@@ -55,12 +59,13 @@ def insert_execution(
         """
         INSERT INTO public.workflow_executions
             (id, workflow_id, client_id, user_id, name, input_data, deadline_at, estimate_microusd,
-             prices, webhook_url, webhook_secret_version, webhook_events, lane_key,
-             deadline_is_fixed)
+             reserve_microusd, prices, tier, on_economy_failure, webhook_url,
+             webhook_secret_version, webhook_events, lane_key, deadline_is_fixed)
         VALUES (%(id)s, %(workflow_id)s, %(client_id)s, %(user_id)s, %(name)s, %(input_data)s,
                 now() + make_interval(secs => %(deadline_seconds)s), %(estimate_microusd)s,
-                %(prices)s, %(webhook_url)s, %(webhook_secret_version)s, %(webhook_events)s,
-                %(lane_key)s, %(deadline_is_fixed)s)
+                %(reserve_microusd)s, %(prices)s, %(tier)s, %(on_economy_failure)s,
+                %(webhook_url)s, %(webhook_secret_version)s, %(webhook_events)s, %(lane_key)s,
+                %(deadline_is_fixed)s)
         """,
         id=execution_id,
         workflow_id=workflow_id,
@@ -70,6 +75,9 @@ def insert_execution(
         input_data=Jsonb(content, dumps=bytes),
         deadline_seconds=deadline_seconds,
         estimate_microusd=estimate_microusd,
+        reserve_microusd=reserve_microusd,
+        tier=tier,
+        on_economy_failure=on_economy_failure,
         prices=None if prices is None else Jsonb(prices),
         webhook_url=webhook_url,
         webhook_secret_version=webhook_secret_version,
@@ -108,7 +116,7 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
                 e.completed_at, e.duration_seconds, e.error_code, e.error_message, e.created_at,
                 e.deadline_at, e.estimate_microusd, e.cost_microusd, e.webhook_url,
                 e.webhook_events,
-                e.settings ->> 'model' AS model,
+                e.settings ->> 'model' AS model, e.tier, e.on_economy_failure, e.fell_back_at,
                 coalesce(e.input_settings ->> 'image_size', %(default_size)s) AS image_size,
                 app.images_of(NULL, e.input_settings -> 'images_per_prompt') AS images_per_prompt,
                 d.delivered_at AS webhook_delivered_at, d.error_message AS webhook_error,
@@ -143,7 +151,7 @@ def list_executions(tx: Executor, page: Page) -> list[str]:
                 e.image_count, e.output_data, e.started_at, e.completed_at, e.duration_seconds,
                 e.error_code,
                 e.error_message, e.created_at, e.deadline_at, e.estimate_microusd,
-                e.cost_microusd, e.settings ->> 'model' AS model,
+                e.cost_microusd, e.settings ->> 'model' AS model, e.tier,
                 coalesce(e.input_settings ->> 'image_size', %(default_size)s) AS image_size,
                 app.images_of(NULL, e.input_settings -> 'images_per_prompt') AS images_per_prompt
             FROM public.workflow_executions e
@@ -203,13 +211,15 @@ class Submitted(TypedDict):
     aspect_ratio: str | None
     image_size: str | None
     references: int
+    tier: str
+    on_economy_failure: str | None
 
 
 def fetch_submitted(tx: Executor, execution_id: UUID) -> Submitted:
     """What a retry checks again; raises NotFound."""
     row = tx.fetch_one(
         """
-        SELECT status, workflow_id, client_id, settings,
+        SELECT status, workflow_id, client_id, settings, tier, on_economy_failure,
             input_settings ->> 'aspect_ratio' AS aspect_ratio,
             input_settings ->> 'image_size' AS image_size,
             CASE jsonb_typeof(input_settings -> 'reference_images')
@@ -276,10 +286,12 @@ def delete_execution(tx: Executor, execution_id: UUID) -> bool:
 
 
 class StartedExecution(TypedDict):
-    """The workflow's config, and whether the execution was stopped."""
+    """The workflow's config, and whether the execution was stopped. `by_economy_jobs`: jobs of the
+    provider paint it, and it has not fallen back."""
 
     config: dict[str, Any]
     stopped: bool
+    by_economy_jobs: bool
 
 
 def start_execution(tx: Executor, run: ExecutionRun) -> StartedExecution | None:
@@ -292,7 +304,8 @@ def start_execution(tx: Executor, run: ExecutionRun) -> StartedExecution | None:
         FROM public.workflows w
         WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('pending', 'processing')
           AND w.id = e.workflow_id
-        RETURNING coalesce(e.settings, w.config) AS config, e.error_code IS NOT NULL AS stopped
+        RETURNING coalesce(e.settings, w.config) AS config, e.error_code IS NOT NULL AS stopped,
+            e.tier = 'economy' AND e.fell_back_at IS NULL AS by_economy_jobs
         """,
         id=run.execution_id,
         run=run.run,

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 class LiveExecution(TypedDict):
     """An execution that has not ended. `overdue`: past its deadline. `stopped`: for 30 seconds no
-    prompt could be claimed. `painting`: overdue or stopped, and has a claim whose lease has not
-    ended."""
+    prompt could be claimed. Both come 30 minutes later while jobs of the provider paint.
+    `painting`: overdue or stopped, and has a claim whose lease has not ended."""
 
     id: UUID
     run: int
@@ -30,15 +30,19 @@ class LiveExecution(TypedDict):
 _LIVE: LiteralString = """
     SELECT e.id, e.run, e.status, e.created_at, e.deadline_at,
         extract(epoch FROM now() - e.created_at)::float8 AS age_seconds,
-        coalesce(e.deadline_at < now(), false) AS overdue,
+        coalesce(e.deadline_at < now() - p.patience, false) AS overdue,
         e.error_code IS NOT NULL
-            AND coalesce(e.stopped_at < now() - interval '30 seconds', true) AS stopped,
+            AND coalesce(e.stopped_at < now() - interval '30 seconds' - p.patience, true)
+            AS stopped,
         CASE WHEN e.deadline_at < now() OR e.error_code IS NOT NULL THEN EXISTS (
                 SELECT FROM public.workflow_batch_results r
                 WHERE r.execution_id = e.id AND r.status = 'processing'
                   AND r.claimed_until > now())
              ELSE false END AS painting
-    FROM public.workflow_executions e
+    FROM public.workflow_executions e CROSS JOIN LATERAL (
+        -- The machine itself ends the provider's jobs and collects what they painted.
+        SELECT CASE WHEN e.tier = 'economy' AND e.fell_back_at IS NULL
+                    THEN interval '30 minutes' ELSE interval '0' END AS patience) AS p
     WHERE e.status IN ('pending', 'processing')
 """
 
@@ -118,7 +122,9 @@ def count_live_executions(tx: Executor) -> tuple[int, int]:
     """How many executions have not ended, and how many of these are past their deadline."""
     row = tx.fetch_one(
         """
-        SELECT count(*) AS live, count(*) FILTER (WHERE deadline_at < now()) AS overdue
+        SELECT count(*) AS live, count(*) FILTER (
+            WHERE deadline_at < now() - CASE WHEN tier = 'economy' AND fell_back_at IS NULL
+                THEN interval '30 minutes' ELSE interval '0' END) AS overdue
         FROM public.workflow_executions WHERE status IN ('pending', 'processing')
         """
     )

@@ -46,7 +46,8 @@ def enqueue_delivery(run: ExecutionRun) -> Statement:
                 'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                 'data', json_build_object(
                     'id', e.id, 'workflow_id', e.workflow_id, 'client_id', e.client_id,
-                    'user_id', e.user_id, 'status', e.status, 'output_data', e.output_data,
+                    'user_id', e.user_id, 'status', e.status, 'tier', e.tier,
+                    'output_data', e.output_data,
                     'cost_microusd', e.cost_microusd, 'error_code', e.error_code,
                     'error_message', e.error_message, 'created_at', e.created_at,
                     'started_at', e.started_at, 'completed_at', e.completed_at,

@@ -1,0 +1,115 @@
+"""Looks at the jobs, cancels them when it is time, and tidies up behind those that have ended."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from masstock.database.queries.economy_jobs import Job
+from masstock.errors import Outcome, ProviderUnavailable
+from masstock.services.result_copies import delete_copy
+from masstock.telemetry import logger
+from masstock_generate.economy.submit import FAILED_CALL, LIST_AFTER_SECONDS, note_created
+from masstock_generate.economy.work import EconomyRun
+from masstock_generate.providers import ProviderJob
+
+# A cancelled job that does not end in this time is given up.
+CANCEL_SECONDS = 600
+# A provider that refuses to show a job so often will not show it at all.
+MAX_REFUSALS = 5
+
+
+def poll(economy: EconomyRun) -> None:
+    """Looks at every job that is due."""
+    if economy.is_stopping:
+        for job in economy.claims("abandon"):
+            _attempt(economy, job, _abandon)
+    for job in economy.claims("look"):
+        _attempt(economy, job, _look if job.state == "running" else _tidy)
+
+
+def _attempt(economy: EconomyRun, job: Job, act: Callable[[EconomyRun, Job], None]) -> None:
+    try:
+        act(economy, job)
+    except FAILED_CALL as outcome:
+        if _is_given_up(job):
+            economy.give_up(job, outcome)
+        else:
+            economy.postpone(job, outcome)
+    except Outcome as outcome:
+        # A key that is refused may be accepted again, and its images are paid.
+        if outcome.retryable or job.tries < MAX_REFUSALS:
+            economy.postpone(job, outcome)
+        else:
+            economy.give_up(job, outcome)
+
+
+def _abandon(economy: EconomyRun, job: Job) -> None:
+    """No job is created for the chunk any more. One whose creation was not answered is looked for,
+    so that it can be cancelled."""
+    if job.create_sent_at is not None:
+        age = (datetime.now(UTC) - job.create_sent_at).total_seconds()
+        if age < LIST_AFTER_SECONDS:
+            economy.release(job, LIST_AFTER_SECONDS - age)
+            return
+        found = economy.provider_of(job).find(economy.api_key, str(job.id))
+        if found is not None:
+            note_created(economy, job, found)
+            return
+    economy.give_up(job, ProviderUnavailable("The provider's job was not created in time."))
+
+
+def _look(economy: EconomyRun, job: Job) -> None:
+    found = economy.provider_of(job).look(economy.api_key, job.job_name or "")
+    if found is None:
+        economy.give_up(job, ProviderUnavailable("The provider's job is gone."))
+        return
+    job.provider_state, job.painted, job.tries = found.state, found.painted, 0
+    if found.has_ended:
+        _end(economy, job, found)
+        return
+    if _is_given_up(job):
+        economy.give_up(job, ProviderUnavailable("The provider's job did not end when cancelled."))
+        return
+    if economy.is_stopping and job.cancelled_at is None:
+        job.cancelled_at = datetime.now(UTC)
+        economy.keep(job)
+        economy.provider_of(job).cancel(economy.api_key, found.name)
+        economy.release(job, economy.settings.economy_poll_seconds)
+        return
+    economy.release(job, economy.pause())
+
+
+def _is_given_up(job: Job) -> bool:
+    if job.cancelled_at is None:
+        return False
+    return (datetime.now(UTC) - job.cancelled_at).total_seconds() > CANCEL_SECONDS
+
+
+def _end(economy: EconomyRun, job: Job, found: ProviderJob) -> None:
+    """The result of a job that did not succeed is collected too, if there is one."""
+    logger.info("an economy job ended", job_id=str(job.id), state=found.state)
+    if found.output_file is None:
+        economy.give_up(
+            job,
+            ProviderUnavailable(
+                f"The provider's job ended without images ({found.state}).",
+                provider_message=found.words,
+            ),
+        )
+        return
+    job.state, job.ended_at, job.output_file = "ended", datetime.now(UTC), found.output_file
+    economy.release(job)
+
+
+def _tidy(economy: EconomyRun, job: Job) -> None:
+    """Nothing of the job is needed any more. What cannot be deleted expires: files of the provider
+    after two days, copies after seven."""
+    try:
+        if job.copy_key is not None:
+            delete_copy(economy.settings.uploads_bucket, job.copy_key)
+        names = [job.input_file, job.output_file, job.job_name]
+        names += [file["name"] for file in job.reference_files.values()]
+        economy.provider_of(job).delete(economy.api_key, [name for name in names if name])
+    except Exception:  # it must not keep the execution from its end
+        logger.warning("files of an economy job were left", job_id=str(job.id), exc_info=True)
+    job.state = "done"
+    economy.release(job)
