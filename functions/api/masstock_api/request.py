@@ -126,17 +126,8 @@ class Request:
     def body[Body: "RequestBody"](self, model: type[Body]) -> Body:
         """The JSON body as its model. Raises UnsupportedMediaType, BodyTooLarge, MalformedJson, or
         ValidationFailed with a JSON pointer to each of the first MAX_MISTAKES mistakes."""
-        from pydantic import ValidationError
-
         self._check_media_type()
-        content = strict_json.parse(self.raw_body())
-        try:
-            return model.model_validate(content)
-        except ValidationError as error:
-            mistakes = error.errors(include_url=False, include_input=False)[:MAX_MISTAKES]
-            raise ValidationFailed(
-                [FieldError(_pointer(mistake["loc"]), mistake["msg"]) for mistake in mistakes]
-            ) from error
+        return validated(model, strict_json.parse(self.raw_body()))
 
     def _check_media_type(self) -> None:
         """Raises UnsupportedMediaType unless the body is JSON in UTF-8."""
@@ -169,6 +160,20 @@ class Request:
         tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
         if etag_of(current).removeprefix("W/") not in tags:
             raise PreconditionFailed
+
+
+def validated[Body: "RequestBody"](model: type[Body], content: object) -> Body:
+    """The content as its model. Raises ValidationFailed with a JSON pointer to each of the first
+    MAX_MISTAKES mistakes."""
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        mistakes = error.errors(include_url=False, include_input=False)[:MAX_MISTAKES]
+        raise ValidationFailed(
+            [FieldError(_pointer(mistake["loc"]), mistake["msg"]) for mistake in mistakes]
+        ) from error
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

@@ -1,7 +1,7 @@
 """Checks a submission against its workflow, estimates its cost and stores it as an execution."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -39,7 +39,15 @@ from masstock_api.writes import active_client, claim_id, client_named_by
 SAMPLE = 5
 
 
-def accept(request: Request, submission: ExecutionCreate) -> tuple[UUID, str]:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A submission. `lane_key` is that of an earlier execution whose API key it has."""
+
+    submission: ExecutionCreate
+    lane_key: UUID | None = None
+
+
+def accept(request: Request, order: Callable[[TenantTransaction], Order]) -> tuple[UUID, str]:
     """Stores the submission as an execution, then starts its machine. Returns the execution's id
     and its JSON text. A repeated Idempotency-Key returns the first execution. Raises
     ValidationFailed, Forbidden, IdempotencyKeyReused, and psycopg.Error with SQLSTATE MS402 if the
@@ -47,7 +55,8 @@ def accept(request: Request, submission: ExecutionCreate) -> tuple[UUID, str]:
     with request.writing() as tx:
         execution_id, is_new = claim_id(tx, request)
         if is_new:
-            _insert(tx, check(tx, submission), submission, execution_id)
+            ordered = order(tx)
+            _insert(tx, check(tx, ordered.submission), ordered, execution_id)
         answer = execution_of(tx, execution_id).body
     if is_new:
         start(ExecutionRun(execution_id, 0))
@@ -63,7 +72,7 @@ def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]
         checked = check(tx, submission)
         budget = clients.fetch_budget(tx, checked.client_id)
         # The key may belong to a stored execution, so the row gets an id of its own.
-        _insert(tx, checked, submission, uuid4(), dry_run=True)
+        _insert(tx, checked, Order(submission), uuid4(), dry_run=True)
     limit = budget["monthly_budget_microusd"]
     left = None
     if limit is not None:
@@ -185,12 +194,12 @@ def text_of(prompt: str | PromptWithId) -> str:
 def _insert(
     tx: TenantTransaction,
     checked: Checked,
-    submission: ExecutionCreate,
+    order: Order,
     execution_id: UUID,
     *,
     dry_run: bool = False,
 ) -> None:
-    settings = session.settings()
+    settings, submission = session.settings(), order.submission
     executions.insert_execution(
         tx,
         execution_id=execution_id,
@@ -209,7 +218,8 @@ def _insert(
             image_size=checked.image_size,
             dry_run=dry_run,
         ),
-        lane_key=lane_key(
+        lane_key=order.lane_key
+        or lane_key(
             submission.api_key,
             submission.lane,
             checked.client_id,

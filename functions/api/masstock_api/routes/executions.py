@@ -47,7 +47,7 @@ from masstock_api.responses import as_json, cacheable_answer, json_answer, page_
 from masstock_api.writes import claim_id
 
 if TYPE_CHECKING:
-    from masstock.schemas.requests import ExecutionCreate, ExecutionRetry
+    from masstock.schemas.requests import ExecutionClone, ExecutionCreate, ExecutionRetry
 
 POLLING = {"Retry-After": "2"}
 FILTERS = {
@@ -83,7 +83,8 @@ def create_execution(request: Request, body: "ExecutionCreate") -> Response[str]
 
     if request.query["dry_run"]:
         return json_answer(as_json(submissions.estimate(request, body)))
-    return _accepted(*submissions.accept(request, body))
+    order = submissions.Order(body)
+    return _accepted(*submissions.accept(request, lambda _: order))
 
 
 def _accepted(execution_id: UUID, answer: str) -> Response[str]:
@@ -133,6 +134,30 @@ def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry"
     from masstock_api import retries
 
     return _accepted(execution_id, retries.retry(request, execution_id, body))
+
+
+@operation(
+    "POST",
+    "/v1/executions/<execution_id>/clone",
+    ACCEPTED,
+    headers=["Idempotency-Key"],
+    problems=[
+        BudgetExceeded,
+        IdempotencyKeyReused,
+        NotFound,
+        OutcomeUnknown,
+        StorageUnavailable,
+    ],
+    body_required=False,
+)
+def clone_execution(request: Request, execution_id: UUID, body: "ExecutionClone") -> Response[str]:
+    """Submits prompts of an execution again, as a new execution, with changes. Its API key and its
+    reference images are used again."""
+    from masstock_api import clones, submissions
+
+    return _accepted(
+        *submissions.accept(request, lambda tx: clones.order_of(tx, execution_id, body))
+    )
 
 
 @removes("/v1/executions/<execution_id>", Conflict)

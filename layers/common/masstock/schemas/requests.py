@@ -240,11 +240,9 @@ SubmittedPrompt = Annotated[
 ]
 
 
-class ExecutionCreate(RequestBody):
-    """Prompts for a workflow: `prompts`, or `prompts_key`, or `template` with `rows`."""
+class SubmissionMembers(RequestBody):
+    """What a submission and a clone can name."""
 
-    workflow_id: Id
-    client_id: Id | None = ForAdmins
     name: Name | None = Field(default=None, description="A name for people; lists show it.")
     prompts: list[SubmittedPrompt] | None = Field(
         default=None,
@@ -274,17 +272,6 @@ class ExecutionCreate(RequestBody):
         "prompt. It can also have the members of a prompt object, such as `custom_id`.",
         examples=[[{"product": "mug", "surface": "slate", "style": "top view"}]],
     )
-    combine: Literal["rows", "product"] = Field(
-        default="rows",
-        description="`rows` makes one prompt for each row. `product` makes one for each "
-        "combination of the distinct values of each variable, and of each setting in the rows.",
-    )
-    reference_images: list[str] = Field(
-        default_factory=list,
-        max_length=MAX_REFERENCES,
-        description="Base64 or data URLs of PNG, JPEG or WebP images (2 MB in total), or keys of "
-        "uploads. All together may have 15 MB. Only for a workflow that supports reference images.",
-    )
     api_key: ApiKey | None = Field(
         default=None,
         description="API key of the image model. It is stored encrypted, never returned.",
@@ -305,12 +292,6 @@ class ExecutionCreate(RequestBody):
     )
     webhook_url: WebhookUrl | None = Field(
         default=None, description="Replaces the client's own `webhook_url`."
-    )
-    webhook_events: list[WebhookEvent] = Field(
-        default_factory=lambda: list(ENDS),
-        max_length=5,
-        description="What the webhook gets; by default `execution.completed` and "
-        "`execution.failed`. Results come in order, at most 100 in a message.",
     )
     lane: Annotated[str, text_of(100)] | None = Field(
         default=None,
@@ -336,12 +317,66 @@ class ExecutionCreate(RequestBody):
     )
 
 
+class ExecutionCreate(SubmissionMembers):
+    """Prompts for a workflow: `prompts`, or `prompts_key`, or `template` with `rows`."""
+
+    workflow_id: Id
+    client_id: Id | None = ForAdmins
+    combine: Literal["rows", "product"] = Field(
+        default="rows",
+        description="`rows` makes one prompt for each row. `product` makes one for each "
+        "combination of the distinct values of each variable, and of each setting in the rows.",
+    )
+    reference_images: list[str] = Field(
+        default_factory=list,
+        max_length=MAX_REFERENCES,
+        description="Base64 or data URLs of PNG, JPEG or WebP images (2 MB in total), or keys of "
+        "uploads. All together may have 15 MB. Only for a workflow that supports reference images.",
+    )
+    webhook_events: list[WebhookEvent] = Field(
+        default_factory=lambda: list(ENDS),
+        max_length=5,
+        description="What the webhook gets; by default `execution.completed` and "
+        "`execution.failed`. Results come in order, at most 100 in a message.",
+    )
+
+
+class ExecutionClone(SubmissionMembers):
+    """Selects images of an execution, and what the new one has instead. What is omitted stays."""
+
+    select: Literal["all", "failed"] = Field(
+        default="all", description="The images to paint again. Not with prompts of your own."
+    )
+    indices: list[BatchIndex] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=IMAGES_LIMIT,
+        description="Only these of the selected images, by `batch_index`.",
+    )
+    edits: list["PromptEdit"] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=IMAGES_LIMIT,
+        description="Other prompts of selected images.",
+    )
+    workflow_id: Id | None = Field(default=None, description="The model is the workflow's.")
+    combine: Literal["rows", "product"] | None = Field(
+        default=None, description="See ExecutionCreate."
+    )
+    reference_images: list[str] | None = Field(
+        default=None, max_length=MAX_REFERENCES, description="See ExecutionCreate."
+    )
+    webhook_events: list[WebhookEvent] | None = Field(
+        default=None, max_length=5, description="See ExecutionCreate."
+    )
+
+
 class EmptyBody(RequestBody):
     """An object without fields."""
 
 
 class PromptEdit(RequestBody):
-    """An image that failed, and the prompt to paint instead."""
+    """An image, and the prompt to paint instead."""
 
     batch_index: BatchIndex
     prompt: Prompt | None = Field(default=None, description="By default the prompt stays.")

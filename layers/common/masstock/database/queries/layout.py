@@ -10,7 +10,7 @@ from masstock.database.connection import Statement
 _LAY_OUT: LiteralString = """
     WITH execution AS (
         SELECT e.id, e.client_id, e.input_data, e.input_settings AS defaults, e.prices,
-            e.estimate_microusd AS reserve
+            coalesce(e.reserve_microusd, e.estimate_microusd) AS reserve
         FROM public.workflow_executions e
         WHERE e.id = %(id)s AND e.status IN ('pending', 'processing')
     ), prompt AS (
