@@ -3,6 +3,7 @@
 import itertools
 import json
 import string
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -170,6 +171,14 @@ def test_prompts_are_counted_before_they_are_made() -> None:
     assert f"At most {PROMPTS_LIMIT} prompts" in mistake.detail
     [mistake] = mistakes("{a}{b}", [{"a": str(n), "b": str(n)} for n in range(101)], "product")
     assert mistake.detail == "At most 10000 prompts are allowed; the rows make 10201."
+
+
+def test_many_variables_are_found_quickly() -> None:
+    names = [f"v{number}" for number in range(3_000)]
+    rows = [dict.fromkeys(names, str(number)) for number in range(60)]
+    began = time.process_time()
+    assert len(made("".join(f"{{{name}}}" for name in names), rows)) == 60
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("combine", ["rows", "product"])

@@ -32,8 +32,8 @@ class Template:
 
     texts: Sequence[str]
     names: Sequence[str]
-    # The variables, each once, in the order of the template.
-    variables: Sequence[str]
+    # The variables, each once, in the order of the template. A template can have thousands.
+    variables: Mapping[str, None]
     text_bytes: int
 
     def prompt_of(self, row: Row) -> str:
@@ -91,7 +91,7 @@ def parse(text: str) -> Template:
     if "" in names:
         mistakes.append(FieldError("/template", "A variable has no name."))
     refuse(mistakes)
-    return Template(texts, names, list(dict.fromkeys(names)), len("".join(texts).encode()))
+    return Template(texts, names, dict.fromkeys(names), len("".join(texts).encode()))
 
 
 def check_rows(template: Template, rows: Sequence[Row], places: Places, *, combined: bool) -> None:
