@@ -5,6 +5,7 @@ members directory, calls, lambda_url, state_machines [{name, definition}], secre
 buckets {name: public} and rules [[function, pattern]].
 """
 
+import gc
 import json
 import os
 import sys
@@ -34,6 +35,8 @@ def main() -> None:
     store = objects.ObjectStore(Path(configuration["directory"]))
     patch(store, configuration)
     fill(store, configuration)
+    # A collection after a large request looks at what came later only.
+    gc.freeze()
     application = calls.recording(
         Path(configuration["calls"]), store.committing(dispatcher(configuration["lambda_url"]))
     )
@@ -48,6 +51,7 @@ def patch(store: objects.ObjectStore, configuration: dict[str, Any]) -> None:
     endpoint = step_functions.LambdaEndpoint(configuration["lambda_url"])
     objects.keep_objects_in(store)
     objects.join_uploads_in(store)
+    objects.know_uploads()
     step_functions.invoke_functions_at(endpoint)
     step_functions.parse_paths_once()
     step_functions.loop_over_items()

@@ -8,6 +8,7 @@ integrity").
 
 import base64
 import binascii
+import gc
 import hashlib
 import hmac
 import re
@@ -27,6 +28,8 @@ ALGORITHMS = {*_CHECKSUM_CLS, "md5"}
 CHUNKED = "STREAMING-"
 # Fields of a form come before its file.
 FIELDS_BYTES = 16384
+# The memory of a request with a larger body is freed before the answer.
+LARGE_BODY = 4 * 1024 * 1024
 
 
 class Refusal(Exception):
@@ -52,10 +55,13 @@ def verifying(application: Callable) -> Callable:
             headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(content)))]
             start_response("400 Bad Request", headers)
             return [content]
-        # Closed, because moto's objects of a request refer to each other, and live on for a while.
+        # moto's objects of a request refer to each other, and live on for a while.
         with BytesIO(body) as stream:
             environ["wsgi.input"] = stream
-            return application(environ, start_response)
+            answer = application(environ, start_response)
+        if len(body) > LARGE_BODY:
+            gc.collect()
+        return answer
 
     return wrapped
 

@@ -5,6 +5,7 @@
 
 Both files are written before the request is answered. A process that dies leaves either the old
 object or the new one. There is no fsync: objects survive SIGKILL, but not a power cut.
+`local.aws.stored_bodies` reads the bytes.
 """
 
 import hashlib
@@ -13,26 +14,18 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML
+from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, NoSuchUpload
 from moto.s3.models import FakeKey, FakeMultipart, S3Backend, s3_backends
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
 from local.aws.resources import ACCOUNT, REGION
+from local.aws.stored_bodies import Content, StoredBody
 
 PARTITION = "aws"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBody:
-    """The bytes of an object, in a file."""
-
-    path: Path
-    size: int
 
 
 class ObjectStore:
@@ -47,12 +40,13 @@ class ObjectStore:
 
     # -------------------------------------------------- called by the patched moto
 
-    def write_body(self, bucket: str, value: bytes) -> StoredBody:
-        """Write bytes to a new file. No record refers to it yet."""
+    def write_body(self, bucket: str, pieces: Iterable[bytes]) -> StoredBody:
+        """Write bytes one after the other to a new file. No record refers to it yet."""
         path = self.directory / bucket / f"{uuid.uuid4()}.body"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(value)
-        return StoredBody(path, len(value))
+        with path.open("wb") as whole:
+            size = sum(whole.write(piece) for piece in pieces)
+        return StoredBody(path, size)
 
     def touch(self, bucket: str, key: str) -> None:
         """Mark an object: the current request commits it before it answers."""
@@ -79,13 +73,6 @@ class ObjectStore:
             return answer
 
         return wrapped
-
-    def join(self, bucket: str, pieces: Iterable[bytes]) -> StoredBody:
-        """Write bytes one after the other to a new file, as `write_body`."""
-        path = self.directory / bucket / f"{uuid.uuid4()}.body"
-        with path.open("wb") as whole:
-            size = sum(whole.write(piece) for piece in pieces)
-        return StoredBody(path, size)
 
     # -------------------------------------------------- files
 
@@ -174,12 +161,12 @@ def keep_objects_in(store: ObjectStore) -> None:
     set_metadata = FakeKey.set_metadata
     delete_object = S3Backend.delete_object
 
-    def read_value(self: Any) -> bytes:
+    def read_value(self: Any) -> bytes | Content:
         if "stored" in self.__dict__:
-            return self.stored.path.read_bytes()
+            return self.stored.value()
         return in_memory.fget(self)
 
-    def write_value(self: Any, value: bytes | StoredBody) -> None:
+    def write_value(self: Any, value: bytes | Content | StoredBody) -> None:
         if self.bucket_name is None:
             # A part of a multipart upload is not an object yet.
             in_memory.fset(self, value)
@@ -187,7 +174,8 @@ def keep_objects_in(store: ObjectStore) -> None:
         if isinstance(value, StoredBody):
             self.stored = value
         else:
-            self.stored = store.write_body(self.bucket_name, value)
+            pieces = value if isinstance(value, Content) else [value]
+            self.stored = store.write_body(self.bucket_name, pieces)
             self._etag = self._etag or hashlib.md5(value, usedforsecurity=False).hexdigest()
         self.contentsize = self.stored.size
         store.touch(self.bucket_name, self.name)
@@ -228,9 +216,21 @@ def join_uploads_in(store: ObjectStore) -> None:
             raise EntityTooSmall
         digests = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
         etag = hashlib.md5(digests, usedforsecurity=False).hexdigest()
-        stored = store.join(self.bucket_name, (part.value for part in parts))
+        stored = store.write_body(self.bucket_name, (part.value for part in parts))
         self.dispose()
         return stored, f"{etag}-{len(parts)}", None
 
     FakeMultipart.complete = complete
     S3Backend.complete_multipart_upload = complete_here
+
+
+def know_uploads() -> None:
+    """Patch moto: a part of an unknown or ended upload is refused, as S3 does."""
+    upload_part: Any = S3Backend.upload_part
+
+    def upload_known_part(self: S3Backend, bucket_name: str, multipart_id: str, *rest: Any) -> Any:
+        if multipart_id not in self.get_bucket(bucket_name).multiparts:
+            raise NoSuchUpload(multipart_id)
+        return upload_part(self, bucket_name, multipart_id, *rest)
+
+    S3Backend.upload_part = upload_known_part
