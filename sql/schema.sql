@@ -1226,7 +1226,7 @@ DECLARE
 BEGIN
     IF claims IS NULL THEN
         RETURN NULL;
-    ELSIF session_user IN ('authenticator', 'supabase_storage_admin') THEN
+    ELSIF session_user IN ('authenticator', 'supabase_storage_admin', 'supabase_admin') THEN
         RETURN (claims::jsonb ->> 'sub')::uuid;
     END IF;
     -- As app.begin_request writes them: what is sealed is a uuid.

@@ -6,6 +6,7 @@ CREATE ROLE service_role NOLOGIN NOINHERIT BYPASSRLS;
 CREATE ROLE authenticator LOGIN NOINHERIT PASSWORD 'password';
 CREATE ROLE supabase_auth_admin LOGIN NOINHERIT CREATEROLE PASSWORD 'password';
 CREATE ROLE supabase_storage_admin LOGIN NOINHERIT CREATEROLE PASSWORD 'password';
+CREATE ROLE supabase_admin LOGIN SUPERUSER PASSWORD 'password';
 CREATE ROLE developer LOGIN CREATEDB CREATEROLE REPLICATION BYPASSRLS PASSWORD 'password';
 GRANT anon, authenticated, service_role TO authenticator, supabase_storage_admin;
 GRANT anon, authenticated, service_role TO developer WITH ADMIN OPTION;

@@ -63,7 +63,8 @@ class Project:
 
     @contextmanager
     def signed_in(self, user: UUID, login: str = "authenticator") -> Iterator[psycopg.Connection]:
-        """A transaction as PostgREST or the storage API begins it after verifying the token."""
+        """A transaction as PostgREST or the storage API begins it after verifying the token.
+        Realtime does the same to ask which subscriber may see a changed row."""
         claims = Jsonb({"sub": str(user), "role": "authenticated", "aud": "authenticated"})
         with psycopg.connect(self.url(login)) as connection:
             connection.execute(
@@ -247,6 +248,18 @@ def test_supabases_api_shows_the_same_rows_as_ours(project: Project, vault: dict
             assert there == here, f"{kind}: {table}"
             assert here
     database.close()
+
+
+def test_realtime_shows_a_subscriber_the_rows_of_the_own_client(project: Project) -> None:
+    query = b"SELECT client_id, id FROM public.workflow_batch_results ORDER BY id"
+    for kind, user in people(project).items():
+        with project.signed_in(user, "supabase_admin") as connection:
+            shown = connection.execute(query).fetchall()
+        with project.signed_in(user) as connection:
+            assert connection.execute(query).fetchall() == shown
+        assert bool(shown) != kind.startswith("suspended")
+        if kind.startswith("active"):
+            assert len({client for client, _ in shown}) == 1
 
 
 def test_only_the_client_and_admins_see_its_files(project: Project) -> None:
