@@ -92,7 +92,7 @@ RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
 # Values of path parameters in examples.
 EXAMPLE_IDS = {
     "user_id": RESPONSES["User"]["id"],
-    "client_id": RESPONSES["Client"]["id"],
+    "client_id": RESPONSES["ClientOrganization"]["id"],
     "workflow_id": RESPONSES["Workflow"]["id"],
     "request_id": RESPONSES["WorkflowRequest"]["id"],
     "execution_id": RESPONSES["Execution"]["id"],
@@ -370,17 +370,20 @@ def _model_named(name: str) -> Any:
 
 
 def _tidy(schema: Any) -> None:
-    """Removes the titles and null defaults that pydantic adds."""
+    """Removes the titles that pydantic adds, and describes defaults in words: generated clients in
+    Python would send them, and those in TypeScript would require them
+    (findings/openapi-python-defaults.sh)."""
     if isinstance(schema, list):
         for part in schema:
             _tidy(part)
     elif isinstance(schema, dict):
         for named in schema.get("properties", {}).values():
             named.pop("title", None)
-            # Without null defaults, because generated clients would send them, and sending null is
-            # not the same as omitting a field.
-            if named.get("default", ...) is None:
-                del named["default"]
+            default = named.pop("default", None)
+            if default is not None and "default" not in named.get("description", ""):
+                words = f"`{default}`" if isinstance(default, str) else json.dumps(default)
+                said = [named["description"]] if "description" in named else []
+                named["description"] = " ".join([*said, f"By default {words}."])
         for part in schema.values():
             _tidy(part)
 

@@ -26,7 +26,7 @@ MAPPED = {
 }
 READ = {
     "users": f"/v1/users/{ANSWERS['User']['id']}",
-    "clients": f"/v1/clients/{ANSWERS['Client']['id']}",
+    "clients": f"/v1/clients/{ANSWERS['ClientOrganization']['id']}",
     "workflows": f"/v1/workflows/{ANSWERS['Workflow']['id']}",
     "workflow_requests": f"/v1/workflow-requests/{ANSWERS['WorkflowRequest']['id']}",
     "workflow_executions": f"/v1/executions/{ANSWERS['Execution']['id']}",
@@ -35,7 +35,7 @@ READ = {
 }
 DESCRIBED: dict[str, str] = {
     "users": "User",
-    "clients": "Client",
+    "clients": "ClientOrganization",
     "workflows": "Workflow",
     "workflow_requests": "WorkflowRequest",
     "workflow_executions": "Execution",

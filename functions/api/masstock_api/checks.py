@@ -68,7 +68,7 @@ def find_mistakes(
         mistakes.append(FieldError("/reference_images", NO_REFERENCES))
     mistakes += against_model(
         config,
-        references=len(submission.reference_images),
+        references=len(submission.reference_images or ()),
         ratio=submission.aspect_ratio or config.aspect_ratio,
         size=submission.image_size or config.image_size,
     )

@@ -1,6 +1,6 @@
 """The declaration of a route: one decorator beside its handler.
 
-    @reads("/v1/clients/<client_id>", "Client")
+    @reads("/v1/clients/<client_id>", "ClientOrganization")
     def get_client(request: Request, client_id: UUID) -> str:
         "Returns one client."
         return clients.fetch_client(request.reading(), client_id)

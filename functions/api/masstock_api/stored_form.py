@@ -71,7 +71,7 @@ def _reference_lists(submission: ExecutionCreate, listed: PromptList) -> list[Re
             return found
         return FieldError(f"{found.pointer}/{position}", detail)
 
-    lists = [ReferenceList(submission.reference_images, of_submission)]
+    lists = [ReferenceList(submission.reference_images or (), of_submission)]
     lists += (
         ReferenceList(prompt.reference_images, partial(of_prompt, index))
         for index, prompt in enumerate(listed.prompts)

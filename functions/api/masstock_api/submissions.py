@@ -13,6 +13,7 @@ from masstock.database.queries import clients, executions
 from masstock.database.tenants import TenantTransaction
 from masstock.errors import ValidationFailed
 from masstock.schemas.engine import ExecutionRun
+from masstock.schemas.fields import ENDS
 from masstock.schemas.requests import ExecutionCreate, PromptWithId
 from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services.lanes import lane_key
@@ -170,7 +171,7 @@ def _kinds_of_images(
 ) -> Counter[ImageKind]:
     """How many images of each kind are painted. `size` is that of prompts without an own one."""
     kinds: Counter[ImageKind] = Counter()
-    references = len(submission.reference_images)
+    references = len(submission.reference_images or ())
     for prompt in listed.prompts:
         tokens = prompt_tokens(text_of(prompt))
         kind = ImageKind(size, references, tokens)
@@ -229,5 +230,7 @@ def _insert(
         **checked.terms,
         webhook_url=submission.webhook_url or checked.client["webhook_url"],
         webhook_secret_version=checked.client["webhook_secret_version"],
-        webhook_events=sorted(set(submission.webhook_events)),
+        webhook_events=sorted(
+            set(ENDS if submission.webhook_events is None else submission.webhook_events)
+        ),
     )

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 FILTERS = {"status": one_of("active", "suspended", "deleted"), "q": a_text}
 
 
-@lists("/v1/clients", "Client", FILTERS)
+@lists("/v1/clients", "ClientOrganization", FILTERS)
 def list_clients(request: Request, page: Page) -> list[str]:
     """Lists clients, newest first. A client user gets only their own client."""
     return clients.list_clients(request.reading(), page)
 
 
-@creates("/v1/clients", "Client", admins=True)
+@creates("/v1/clients", "ClientOrganization", admins=True)
 def create_client(request: Request, body: "ClientCreate") -> tuple[UUID, str]:
     """Creates a client."""
     with request.writing() as tx:
@@ -47,13 +47,13 @@ def create_client(request: Request, body: "ClientCreate") -> tuple[UUID, str]:
         return client_id, clients.fetch_client(tx, client_id)
 
 
-@reads("/v1/clients/<client_id>", "Client")
+@reads("/v1/clients/<client_id>", "ClientOrganization")
 def get_client(request: Request, client_id: UUID) -> str:
     """Returns one client."""
     return clients.fetch_client(request.reading(), client_id)
 
 
-@changes("/v1/clients/<client_id>", "Client", admins=True, row=clients.fetch_client)
+@changes("/v1/clients/<client_id>", "ClientOrganization", admins=True, row=clients.fetch_client)
 def update_client(request: Request, client_id: UUID, body: "ClientUpdate") -> str:
     """Changes a client. After a suspension, the API refuses all requests of the client's users."""
     changed = body.changes()

@@ -42,7 +42,8 @@ class User(Resource):
     )
 
 
-class Client(Resource):
+# Not `Client`: generated clients have a class of that name.
+class ClientOrganization(Resource):
     """A client organization."""
 
     id: UUID

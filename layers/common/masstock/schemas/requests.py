@@ -19,7 +19,6 @@ from pydantic_core import PydanticCustomError
 
 from masstock.limits import IMAGES_LIMIT, PROMPTS_LIMIT
 from masstock.schemas.fields import (
-    ENDS,
     MAX_REFERENCES,
     METADATA_BYTES,
     PROMPT_LENGTH,
@@ -327,14 +326,14 @@ class ExecutionCreate(SubmissionMembers):
         description="`rows` makes one prompt for each row. `product` makes one for each "
         "combination of the distinct values of each variable, and of each setting in the rows.",
     )
-    reference_images: list[str] = Field(
-        default_factory=list,
+    reference_images: list[str] | None = Field(
+        default=None,
         max_length=MAX_REFERENCES,
         description="Base64 or data URLs of PNG, JPEG or WebP images (2 MB in total), or keys of "
         "uploads. All together may have 15 MB. Only for a workflow that supports reference images.",
     )
-    webhook_events: list[WebhookEvent] = Field(
-        default_factory=lambda: list(ENDS),
+    webhook_events: list[WebhookEvent] | None = Field(
+        default=None,
         max_length=5,
         description="What the webhook gets; by default `execution.completed` and "
         "`execution.failed`. Results come in order, at most 100 in a message.",
