@@ -92,7 +92,8 @@ def stored_prompts(directory: Path, execution_id: str) -> set[str]:
     ]
     # {execution_id}/{batch_index}_{timestamp}.{extension}
     keys = [name.removeprefix(f"{execution_id}/") for name in names if execution_id in name]
-    return {PROMPTS[int(key.partition("_")[0])] for key in keys}
+    images = [key for key in keys if not key.startswith("thumbnails/")]
+    return {PROMPTS[int(key.partition("_")[0])] for key in images}
 
 
 def until_stored(directory: Path, execution_id: str, number: int) -> None:
