@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
 
+from tests.e2e.conftest import WORKFLOW
 from tools.npm import ROOT, packages
 
 SHOTS = ROOT / ".local/console"
@@ -57,13 +58,14 @@ class Visitor:
         )
         self._context.set_default_timeout(WAIT_MS)
         self._context.add_init_script(COUNT_VIOLATIONS)
+        # Other tests of the stack make workflows too.
+        draft = json.dumps(json.dumps({"workflow": WORKFLOW}))
+        self._context.add_init_script(f"sessionStorage.draft ??= {draft}")
         if who is not None:
             token = access["tokens"].get(who, who)
             # Only once: an ended session must not come back with a reload.
-            script = (
-                f"sessionStorage.length || sessionStorage.setItem('token', {json.dumps(token)})"
-            )
-            self._context.add_init_script(script)
+            begin = f"sessionStorage.setItem('token', {json.dumps(token)})"
+            self._context.add_init_script(f"sessionStorage.begun ??= ({begin}, 'yes')")
         self.page = self.tab(at)
 
     def tab(self, at: str = "") -> Page:

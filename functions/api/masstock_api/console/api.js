@@ -5,6 +5,9 @@ import { refreshToken, session } from "./session.js";
 /** Why the last call did not get through: shown above every view. */
 export const trouble = store(/** @type {"" | "offline" | "busy"} */ (""));
 
+addEventListener("offline", () => trouble.set("offline"));
+addEventListener("online", () => trouble.set(""));
+
 const PATIENCE_SECONDS = [1, 2, 4];
 const BUSY = new Set([429, 502, 503, 504]);
 

@@ -16,8 +16,6 @@ import { Viewer } from "./viewer.js";
 /** @typedef {import("./types.js").Result} Result */
 
 const MOST_FAILED = 2000;
-// The API has no edits yet.
-const OFFERS_EDITS = false;
 const BACK = { href: "#/batches", text: "Batches" };
 
 /** @param {{id: string, profile: import("./main.js").Profile}} props */
@@ -63,8 +61,8 @@ function Pictures({ execution, onChange, profile }) {
     const result = resultAt(index);
     return html`<${Tile} result=${result} prompt=${promptAt(execution, index)} number=${index + 1}
       planned=${planOf(execution.id, index)} isPicking=${picked !== null} isPicked=${picked?.has(index)}
-      onOpen=${() => (picked ? pick(index) : setOpen(position))} onEdit=${OFFERS_EDITS ? () => result && setEditing(result) : undefined}
-      onAgain=${OFFERS_EDITS ? () => edits.add(execution.id, index, null) : undefined} />`;
+      onOpen=${() => (picked ? pick(index) : setOpen(position))} onEdit=${() => result && setEditing(result)}
+      onAgain=${() => edits.add(execution.id, index, null)} />`;
   };
   return html`
     <${Head} title=${titleOfBatch(execution)} back=${BACK} aside=${html`<${BatchActions} execution=${execution} failed=${failed}
@@ -84,7 +82,7 @@ function Pictures({ execution, onChange, profile }) {
       onAll=${() => setPicked(new Set(Array.from({ length: total }, (_, index) => index).filter((index) => (resultAt(index)?.status ?? "completed") === "completed")))} />`}
     ${open >= 0 && html`<${Viewer} position=${open} total=${indices ? indices.length : total} resultOf=${(/** @type {number} */ position) => resultAt(at(position))}
       promptOf=${(/** @type {number} */ position) => promptAt(execution, at(position))} onMove=${(/** @type {number} */ position) => { setOpen(position); setRange({ from: position, to: position }); }}
-      onClose=${() => setOpen(-1)} onEdit=${OFFERS_EDITS ? (/** @type {Result} */ result) => { setOpen(-1); setEditing(result); } : undefined} settings=${execution.input_data} />`}
+      onClose=${() => setOpen(-1)} onEdit=${(/** @type {Result} */ result) => { setOpen(-1); setEditing(result); }} settings=${execution.input_data} />`}
     ${editing && html`<${EditPrompt} result=${editing} isLive=${live} onClose=${() => setEditing(null)} />`}`;
 }
 

@@ -8,6 +8,7 @@ import { Act, Dialog } from "./parts.js";
 import { fetchImage, fileNameOf, isLive, promptAt, totalOf } from "./results.js";
 import { go, say } from "./state.js";
 import { addReferences } from "./uploads.js";
+import { Zip } from "./zip.js";
 
 /** @typedef {import("./types.js").Execution} Execution */
 /** @typedef {import("./types.js").Result} Result */
@@ -41,6 +42,7 @@ export function BatchActions({ execution, failed, onChange, onPick, isPicking })
     ${!live && !planned.length && retryable > 0 && html`<${Act} class="primary" act=${() => retry({ only_retryable: true })}>Retry ${many(retryable, "failed image")}<//>`}
     ${execution.pace?.limited_by === "canary" && html`<${Act} class="primary" act=${async () => onChange(await call("POST", `${path}/resume`, { body: {}, key: newKey() }))}>Go on<//>`}
     ${live && html`<${Act} act=${async () => { setAsks("cancel"); }}>Cancel<//>`}
+    ${!live && (execution.output_data?.successful ?? 0) > 0 && html`<${Zip} id=${execution.id} kind=${planned.length || retryable ? "" : "primary"} />`}
     ${onPick && html`<button class="button" aria-pressed=${isPicking} onClick=${onPick}>${isPicking ? "Stop selecting" : "Select"}</button>`}
     <details class="menu"><summary class="button" aria-label="More">⋯</summary><div>
       <button onClick=${() => again(execution)}>Run again</button>
@@ -101,6 +103,7 @@ export function Selection({ execution, picked, rows, onDone, onAll }) {
   return html`<div class="selection" role="region" aria-label="Selection"><b>${picked.size} selected</b>
     ${!isAll && html`<button class="link" onClick=${onAll}>Select all</button>`}
     <span class="row wrap">
+      <${Zip} id=${execution.id} indices=${chosen} kind="primary" disabled=${!picked.size} />
       <${Act} disabled=${!picked.size} act=${useAsReferences}>Use as reference<//>
       <button class="button" disabled=${!picked.size} onClick=${paintAgain}>More like these</button>
       <button class="button" onClick=${onDone}>Done</button></span></div>`;

@@ -1,7 +1,7 @@
 // The console: decides who is here, and shows the view that the address names.
 import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./preact.js";
 import { call, trouble } from "./api.js";
-import { Failure, Loading, Notice, Toasts, titleOf } from "./parts.js";
+import { Failure, Head, Loading, Notice, Toasts, titleOf } from "./parts.js";
 import { SIGN_IN, session } from "./session.js";
 import { go, route, useStore } from "./state.js";
 
@@ -19,6 +19,15 @@ const VIEWS = {
   new: () => import("./new_batch.js"),
   batches: () => import("./batches.js"),
   batch: () => import("./batch.js"),
+  library: () => import("./library.js"),
+  usage: () => import("./usage.js"),
+  clients: () => import("./clients.js"),
+  users: () => import("./users.js"),
+  workflows: () => import("./workflows.js"),
+  requests: () => import("./desk.js").then(({ Requests }) => ({ default: Requests })),
+  tickets: () => import("./desk.js").then(({ Tickets }) => ({ default: Tickets })),
+  lanes: () => import("./lanes.js"),
+  reports: () => import("./reports.js"),
 };
 
 /** @type {Record<string, any>} */
@@ -45,7 +54,7 @@ function View({ name, ...props }) {
 }
 
 function NewRelease() {
-  return html`<${Notice} kind="wait" title="This page could not be loaded">
+  return html`<${Head} title="Not loaded" /><${Notice} kind="wait" title="This page could not be loaded">
     <p>You are offline, or there is a new release of the console.</p>
     <p><button class="button" onClick=${() => location.reload()}>Reload</button></p>
   <//>`;
@@ -113,7 +122,7 @@ function Shell({ profile }) {
       <nav aria-label="Pages">${pages.filter(([page = ""]) => VIEWS[page]).map(
         ([to, text]) => html`<a key=${to} href=${`#/${to}`} aria-current=${to === page ? "page" : undefined}>${text}</a>`,
       )}</nav>
-      <details class="who"><summary><span>${profile.name}</span></summary><div>
+      <details class="who"><summary aria-label=${`Account of ${profile.name}`}><span>${profile.name}</span></summary><div>
         <b>${profile.name}</b><small>${profile.client_name ?? "Administrator"}</small><small>${profile.email}</small>
         <button class="button" onClick=${session.leave}>Leave</button></div></details>
     </div></header>
@@ -130,7 +139,7 @@ function Shell({ profile }) {
 function Guard({ children }) {
   const [error, reset] = useErrorBoundary((problem) => console.error(problem));
   if (!error) return children;
-  return html`<${Notice} kind="bad" title="This page failed"><p>That is our mistake. Your batches are not affected.</p>
+  return html`<${Head} title="Something broke" /><${Notice} kind="bad" title="This page failed"><p>That is our mistake. Your batches are not affected.</p>
     <p class="row"><button class="button" onClick=${reset}>Try again</button>
     <button class="button" onClick=${() => go("batches")}>Batches</button></p><//>`;
 }

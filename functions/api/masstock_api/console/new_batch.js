@@ -10,8 +10,6 @@ import { SIGN_IN, apiKey } from "./session.js";
 import { go, useStore } from "./state.js";
 import { bodyOf, countOf, usePrice } from "./submission.js";
 
-const OFFERS_TIER = false;
-
 export default function NewBatch() {
   const { data, error, again } = useLoaded(
     () => Promise.all([all("/v1/workflows", { status: "active" }), call("GET", "/v1/models")]),
@@ -73,7 +71,7 @@ function Settings({ now, workflows, workflow, model, price }) {
       options=${sizes.map((/** @type {any} */ one) => ({ value: one.size, text: one.size === "512" ? "0.5K" : one.size, note: money(one.microusd) }))} />`}
     <${Chips} label="Images per prompt" name="images" value=${now.images} onChange=${(/** @type {number} */ images) => change({ images })}
       options=${[1, 2, 3, 4, 6, 8].map((value) => ({ value, text: String(value) }))} />
-    ${OFFERS_TIER && sizes.some((/** @type {any} */ one) => one.economy_microusd !== null) && html`<${Chips} label="When" name="tier" value=${now.tier}
+    ${sizes.some((/** @type {any} */ one) => one.economy_microusd !== null) && html`<${Chips} label="When" name="tier" value=${now.tier}
       onChange=${(/** @type {"standard" | "economy"} */ tier) => change({ tier })}
       options=${[
         { value: "standard", text: "Now", note: estimates ? money(estimates.standard) : "in minutes" },

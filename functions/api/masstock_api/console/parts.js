@@ -1,5 +1,5 @@
 // The parts that every view is made of.
-import { html, useEffect, useRef, useState } from "./preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
 import { say, toast, useStore } from "./state.js";
 
 /** @typedef {import("./preact.js").VNode} VNode */
@@ -103,9 +103,22 @@ function RatioBox({ ratio }) {
   return html`<i class="ratio" aria-hidden="true" style=${{ width: `${width * scale}px`, height: `${height * scale}px` }}></i>`;
 }
 
+let ids = 0;
+
+function nextId() {
+  ids += 1;
+  return `field-${ids}`;
+}
+
 /** @param {{label: string, hint?: string, children: Children, optional?: boolean}} props */
 export function Field({ label, hint, children, optional }) {
-  return html`<div class="field"><label><span>${label}</span>${optional && html` <em>optional</em>`}${children}</label>
+  const element = useRef(/** @type {HTMLElement | null} */ (null));
+  const [id] = useState(nextId);
+  // The label is beside its control: around a list of options its name would contain all of them.
+  useLayoutEffect(() => {
+    element.current?.querySelector("input, select, textarea")?.setAttribute("id", id);
+  });
+  return html`<div class="field" ref=${element}><label for=${id}>${label}</label>${optional && html` <em>optional</em>`}${children}
     ${hint && html`<small>${hint}</small>`}</div>`;
 }
 
@@ -114,8 +127,13 @@ export function Dialog({ title, onClose, children, wide }) {
   const element = useRef(/** @type {HTMLDialogElement | null} */ (null));
   useEffect(() => {
     const opener = document.activeElement;
-    element.current?.showModal();
-    return () => opener instanceof HTMLElement && opener.focus();
+    const dialog = element.current;
+    dialog?.showModal();
+    return () => {
+      // Outside of an open dialog nothing can have the focus.
+      dialog?.close();
+      if (opener instanceof HTMLElement) opener.focus();
+    };
   }, []);
   const outside = (/** @type {MouseEvent} */ event) => event.target === element.current && onClose();
   return html`<dialog ref=${element} class=${wide ? "wide" : ""} aria-label=${title} onClick=${outside}

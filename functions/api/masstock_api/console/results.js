@@ -1,7 +1,7 @@
 // The results of one batch: only the pages that are on the screen are read, and only until they
 // cannot change any more.
 import { useEffect, useRef, useState } from "./preact.js";
-import { exchange, sleep } from "./api.js";
+import { call, exchange, sleep } from "./api.js";
 
 export const PAGE = 100;
 const LOOK_SECONDS = 2;
@@ -65,7 +65,7 @@ export function useExecution(id) {
  */
 export function useResults(execution, range) {
   const [, setVersion] = useState(0);
-  const memory = useRef({ id: "", run: "", rows: /** @type {Map<number, Result>} */ (new Map()), pages: /** @type {Map<number, {etag: string, isFinal: boolean, readAt: number, next?: string}>} */ (new Map()) });
+  const memory = useRef({ id: "", run: "", rows: /** @type {Map<number, Result>} */ (new Map()), pages: /** @type {Map<number, {etag: string, isFinal: boolean, readAt: number}>} */ (new Map()) });
   const kept = memory.current;
   const id = execution?.id ?? "";
   // A retry opens rows again; the end of a run closes all of them.
@@ -83,15 +83,12 @@ export function useResults(execution, range) {
     const stop = new AbortController();
     const { rows, pages } = memory.current;
     const read = async (/** @type {number} */ number) => {
-      const page = pages.get(number) ?? /** @type {{etag: string, isFinal: boolean, readAt: number, next?: string}} */ ({ etag: "", isFinal: false, readAt: 0 });
+      const page = pages.get(number) ?? { etag: "", isFinal: false, readAt: 0 };
       if (page.isFinal && Date.now() - page.readAt < URL_SECONDS * 1000) return true;
-      const cursor = number ? pages.get(number - 1)?.next : null;
-      if (cursor === undefined) return true;
-      const query = { cursor, limit: PAGE };
+      const query = { from_index: number * PAGE, limit: PAGE };
       const answer = await exchange("GET", `/v1/executions/${id}/results`, { query, etag: page.etag, signal: stop.signal });
       if (answer.body) {
         for (const row of answer.body.items) rows.set(row.batch_index, row);
-        page.next = answer.body.next_cursor ?? undefined;
         setVersion((version) => version + 1);
       }
       page.etag = answer.etag;
@@ -110,7 +107,7 @@ export function useResults(execution, range) {
       while (!stop.signal.aborted) {
         let isFinal = true;
         try {
-          for (let number = 0; number <= last; number += 1) isFinal = (await read(number)) && isFinal;
+          for (let number = first; number <= last; number += 1) isFinal = (await read(number)) && isFinal;
         } catch {
           isFinal = false;
         }
@@ -156,7 +153,9 @@ export function addressOf(result, kind) {
 
 /** The image's bytes, with the name that a person would give the file. @param {Result} result */
 export async function fetchImage(result) {
-  const answer = await fetch(addressOf(result, "image"));
+  const path = `/v1/executions/${result.execution_id}/results/${result.batch_index}/image`;
+  const { url } = await call("GET", path, { query: { redirect: false } });
+  const answer = await fetch(url);
   if (!answer.ok) throw new Error("The image could not be fetched.");
   return answer.blob();
 }

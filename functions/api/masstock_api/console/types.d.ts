@@ -69,6 +69,7 @@ export interface Result {
   height: number | null;
   as_asked: boolean | null;
   seed?: number | null;
+  created_at: string;
   completed_at: string | null;
   [name: string]: unknown;
 }

@@ -20,8 +20,9 @@ import { addReferences } from "./uploads.js";
  * @param {() => void} props.onClose
  * @param {(result: Result) => void} [props.onEdit]
  * @param {any} [props.settings]
+ * @param {boolean} [props.isInLibrary]
  */
-export function Viewer({ position, total, resultOf, promptOf, onMove, onClose, onEdit, settings }) {
+export function Viewer({ position, total, resultOf, promptOf, onMove, onClose, onEdit, settings, isInLibrary }) {
   const result = resultOf(position);
   const go = (/** @type {number} */ step) => {
     const next = position + step;
@@ -49,7 +50,8 @@ export function Viewer({ position, total, resultOf, promptOf, onMove, onClose, o
         <div class="row wrap"><${Act} class="primary" act=${() => download(result)}>Download<//>
           <button class="button" onClick=${() => moreLike(result, settings)}>More like this</button>
           <${Act} act=${() => useAsReference(result)}>Use as reference<//>
-          <${Act} act=${() => copy(prompt)}>Copy prompt<//></div>`}
+          <${Act} act=${() => copy(prompt)}>Copy prompt<//>
+          ${isInLibrary && html`<a class="button" href=${`#/batches/${result.execution_id}`} onClick=${onClose}>Its batch</a>`}</div>`}
     </div></div><//>`;
 }
 

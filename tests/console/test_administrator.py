@@ -1,0 +1,63 @@
+"""What administrators do in the console."""
+
+from uuid import uuid4
+
+import pytest
+
+from tests.console.conftest import Visit
+from tests.e2e.conftest import Stack, workflow
+from tests.support.demo_data import ACME
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def test_an_administrator_invites_a_user(visit: Visit, stack: Stack) -> None:
+    person = visit("admin", at="users")
+    person.press("Invite")
+    email = f"{uuid4().hex[:8]}@client.example"
+    person.write("E-mail", email)
+    person.write("Name", "Nina New")
+    person.page.get_by_label("Client", exact=True).select_option(label="Acme Corporation")
+    person.check("invite")
+    person.page.locator("dialog").get_by_role("button", name="Invite").click()
+    person.see(email)
+    person.see("invited", exact=True)
+    person.check("users")
+    users = stack.call("admin", "GET", "/v1/users").json()["items"]
+    [invited] = [user for user in users if user["email"] == email]
+    assert (invited["client_id"], invited["role"]) == (str(ACME), "client")
+
+
+def test_an_administrator_approves_a_request(visit: Visit, stack: Stack) -> None:
+    body = {"workflow_id": workflow(stack), "notes": f"For {uuid4()}"}
+    request = stack.call("client_a", "POST", "/v1/workflow-requests", json=body).json()
+    person = visit("admin", at="requests")
+    card = person.page.locator("li", has_text=body["notes"])
+    card.get_by_role("button", name="Approve").click()
+    card.get_by_text("approved").wait_for()
+    person.check("requests")
+    found = stack.call("admin", "GET", f"/v1/workflow-requests/{request['id']}").json()
+    assert found["status"] == "approved"
+
+
+def test_an_administrator_changes_a_workflow_and_keeps_what_the_form_does_not_know(
+    visit: Visit, stack: Stack
+) -> None:
+    made = workflow(stack, max_prompts=7, own_setting="kept")
+    name = f"Changed {uuid4().hex[:8]}"
+    stack.call("admin", "PATCH", f"/v1/workflows/{made}", json={"name": name})
+    person = visit("admin", at="workflows")
+    person.page.get_by_role("button", name=f"Change {name}").click()
+    person.page.get_by_label("Most prompts at once").fill("9")
+    person.check("workflow")
+    person.press("Save")
+    person.page.locator("li", has_text=name).get_by_text("up to 9 at once").wait_for()
+    config = stack.call("admin", "GET", f"/v1/workflows/{made}").json()["config"]
+    assert (config["max_prompts"], config["own_setting"]) == (9, "kept")
+
+
+@pytest.mark.parametrize("view", ["clients", "tickets", "lanes", "reports", "workflows"])
+def test_every_view_of_administrators_is_accessible(visit: Visit, view: str) -> None:
+    person = visit("admin", at=view)
+    person.page.locator(".page :is(table, .card, .empty)").first.wait_for()
+    person.check(f"admin-{view}")

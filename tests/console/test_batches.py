@@ -1,0 +1,143 @@
+"""What people do with a batch: correct it, take it home, begin it from a file."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.console.conftest import Visit
+from tests.e2e.conftest import Stack
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def picture(folder: Path, name: str, colour: str) -> Path:
+    path = folder / name
+    Image.new("RGB", (64, 64), colour).save(path)
+    return path
+
+
+def test_twelve_prompts_with_references_to_a_zip_with_one_corrected(
+    visit: Visit, stack: Stack, tmp_path: Path
+) -> None:
+    stack.rule({"match": "forbidden", "behave": "prompt_blocked"})
+    person = visit()
+    files = [picture(tmp_path, f"{colour}.png", colour) for colour in ("teal", "plum")]
+    person.page.locator("input[type=file][multiple]").set_input_files(files)
+    prompts = [f"a cup, view {number}" for number in range(1, 12)]
+    person.write("Prompts", "\n".join([*prompts, "a forbidden cup"]))
+    person.write("API key of the image model", stack.api_key)
+    person.page.locator(".references progress").first.wait_for(state="detached")
+    person.check("new-batch-references")
+    person.page.get_by_role("button", name="Paint 12 images · about").click()
+    person.see("done, some failed")
+    person.press("Edit prompt")
+    person.write("Prompt 12", "a friendly cup")
+    person.check("edit-prompt")
+    person.press("Add to the retry")
+    person.see("To be painted as: a friendly cup")
+    person.press("Paint 1 prompt again")
+    person.see("done", exact=True)
+    with person.page.expect_download() as download:
+        person.press("Download ZIP")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        images = [name for name in archive.namelist() if name.endswith(".png")]
+        assert len(images) == 12
+        assert Image.open(io.BytesIO(archive.read(images[0]))).width == 1024
+    execution = person.page.url.rpartition("/")[2]
+    assert stack.results(execution)[11]["prompt_text"] == "a friendly cup"
+    assert len(stack.calls("a friendly cup")) == 1
+    person.press("Select")
+    person.page.locator('[data-index="0"] .picture').click()
+    person.page.locator('[data-index="3"] .picture').click()
+    person.check("selection")
+    with person.page.expect_download() as download:
+        person.page.get_by_role("region", name="Selection").get_by_text("Download ZIP").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert sum(name.endswith(".png") for name in archive.namelist()) == 2
+
+
+def test_a_csv_fills_a_template(visit: Visit, stack: Stack, tmp_path: Path) -> None:
+    stack.rule()
+    table = tmp_path / "products.csv"
+    table.write_text(
+        'product;place\nmug;"a desk; a tidy one"\nvase;a shelf\n', encoding="utf-8-sig"
+    )
+    person = visit()
+    person.page.locator("input[accept*='.csv']").set_input_files(table)
+    person.write("Template", "A {product} on {place}")
+    person.see("A mug on a desk; a tidy one")
+    person.check("new-batch-file")
+    person.write("API key of the image model", stack.api_key)
+    person.page.get_by_role("button", name="Paint 2 images").click()
+    person.see("of 2 images")
+    execution = person.page.url.rpartition("/")[2]
+    stack.wait(execution, 60)
+    painted = [result["prompt_text"] for result in stack.results(execution)]
+    assert painted == ["A mug on a desk; a tidy one", "A vase on a shelf"]
+
+
+def test_a_batch_over_the_budget_cannot_be_sent(visit: Visit, stack: Stack) -> None:
+    globex = stack.call("client_b", "GET", "/v1/me").json()["client_id"]
+    path = f"/v1/clients/{globex}"
+    stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": 50_000})
+    try:
+        person = visit("client_b", expects=(402,))
+        person.write("Prompts", "one\ntwo\nthree")
+        person.see("Over budget")
+        person.check("over-budget")
+        assert person.page.get_by_role("button", name="Paint 3 images").is_disabled()
+        person.write("Prompts", "one")
+        person.write("API key of the image model", stack.api_key)
+        person.see("$0.050 is left of this month's budget.")
+    finally:
+        stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": None})
+
+
+def test_an_outage_and_a_cancellation_are_told(visit: Visit, stack: Stack) -> None:
+    stack.rule({"match": "^later", "behave": "throttle", "retry_delay_s": 20})
+    execution = stack.submit(["later one", "later two"])
+    person = visit(at=f"batches/{execution}")
+    person.see("The provider limits how fast we may paint.")
+    person.check("batch-limited")
+    person.press("Cancel")
+    person.press("Cancel the batch")
+    person.see("cancelled", exact=True)
+    person.page.get_by_label("More").click()
+    person.press("As curl, Python, TypeScript")
+    person.see("curl -s")
+    person.check("code")
+
+
+def test_an_economy_batch_costs_half_and_says_why_it_waits(visit: Visit, stack: Stack) -> None:
+    stack.rule()
+    person = visit()
+    person.write("Prompts", "a slow sunrise\na slow sunset")
+    person.write("API key of the image model", stack.api_key)
+    person.page.get_by_role("radio", name="Within a day").check()
+    person.press("Paint 2 images · about $0.039")
+    person.see("The provider paints this at half price")
+    person.check("batch-economy")
+    person.picture(1)
+
+
+def test_every_picture_of_ten_thousand_has_a_place_and_few_exist(
+    visit: Visit, stack: Stack
+) -> None:
+    stack.rule()
+    execution = stack.submit(["a dune"])
+    stack.wait(execution, 60)
+    many = {"total": 10_000, "successful": 1, "failed": 0, "processing": 9_999}
+    row = stack.call("client_a", "GET", f"/v1/executions/{execution}").json()
+    person = visit(at="batches")
+    person.page.route(
+        f"**/v1/executions/{execution}",
+        lambda route: route.fulfill(json={**row, "progress": many}),
+    )
+    person.page.goto(f"{person.base}/#/batches/{execution}")
+    person.see("of 10,000 images")
+    person.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    person.page.locator('[data-index="9999"]').wait_for()
+    assert person.page.locator(".cell").count() < 100

@@ -1,0 +1,147 @@
+"""Every view of a client, on a desk and on a phone, in light and dark, by mouse and by keyboard."""
+
+from typing import Any
+
+import pytest
+
+from tests.console.conftest import Visit
+from tests.e2e.conftest import Stack
+
+pytestmark = pytest.mark.timeout(120)
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "dark": {"dark": True},
+    "tablet": {"width": 768, "height": 1024},
+    "phone": {"width": 390, "height": 844, "touch": True},
+    "phone-dark": {"width": 390, "height": 844, "touch": True, "dark": True},
+}
+
+
+@pytest.fixture(scope="module")
+def execution(stack: Stack) -> str:
+    stack.rule({"match": "forbidden", "behave": "prompt_blocked"})
+    prompts = [f"a lighthouse at {time}" for time in ("dawn", "noon", "dusk", "night")]
+    made = stack.submit([*prompts, "a forbidden lighthouse"], name="Lighthouses")
+    stack.wait(made, 60)
+    return made
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_view_is_accessible_and_fits(visit: Visit, execution: str, look: str) -> None:
+    person = visit(at="new", **LOOKS[look])
+    person.page.get_by_label("Prompts", exact=True).wait_for()
+    person.check(f"new-batch-{look}")
+    person.page.goto(f"{person.base}/#/batches")
+    person.see("Lighthouses")
+    person.check(f"batches-{look}")
+    person.page.goto(f"{person.base}/#/batches/{execution}")
+    person.picture(0)
+    person.check(f"batch-{look}")
+    person.page.locator('[data-index="0"] .picture').click()
+    person.see("Image 1 of 5")
+    person.check(f"viewer-{look}")
+    person.page.keyboard.press("Escape")
+    person.page.goto(f"{person.base}/#/library")
+    person.picture(0)
+    person.check(f"library-{look}")
+    person.page.goto(f"{person.base}/#/usage")
+    person.see("By month")
+    person.check(f"usage-{look}")
+    wide = person.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wide <= 0
+
+
+def test_the_library_finds_words(visit: Visit, execution: str) -> None:
+    person = visit(at="library")
+    person.page.get_by_label("Search the library").fill("lighthouse dusk")
+    person.page.get_by_text("a lighthouse at noon").first.wait_for(state="detached")
+    person.see("a lighthouse at dusk")
+    person.page.get_by_label("Search the library").fill("zebracorn")
+    person.see("No picture found")
+    person.check("library-empty")
+
+
+def test_a_batch_is_made_and_looked_at_by_keyboard_alone(visit: Visit, stack: Stack) -> None:
+    stack.rule()
+    person = visit()
+    keyboard = person.page.keyboard
+    prompts = person.page.get_by_label("Prompts", exact=True)
+    prompts.wait_for()
+    for _ in range(20):
+        if prompts.evaluate("(field) => field === document.activeElement"):
+            break
+        keyboard.press("Tab")
+    keyboard.type("a gate\na door")
+    button = person.page.get_by_role("button", name="Paint 2 images")
+    key = person.page.get_by_label("API key of the image model", exact=True)
+    for _ in range(40):
+        keyboard.press("Tab")
+        if key.evaluate("(field) => field === document.activeElement"):
+            break
+    keyboard.type(stack.api_key)
+    button.wait_for()
+    keyboard.press("Tab")
+    keyboard.press("Enter")
+    person.picture(1)
+    first = person.page.locator('[data-index="0"] .picture')
+    for _ in range(40):
+        keyboard.press("Tab")
+        if first.evaluate("(tile) => tile === document.activeElement"):
+            break
+    keyboard.press("ArrowRight")
+    keyboard.press("Enter")
+    person.see("Image 2 of 2")
+    keyboard.press("Escape")
+    assert person.page.locator('[data-index="1"] .picture').evaluate(
+        "(tile) => tile === document.activeElement"
+    )
+
+
+def test_without_a_network_the_page_says_so_and_recovers(visit: Visit, execution: str) -> None:
+    person = visit(at="batches", expects=(0,))
+    person.see("Lighthouses")
+    person.offline(True)
+    person.press("Usage")
+    person.see("You are offline")
+    person.check("offline")
+    person.offline(False)
+    person.press("Batches")
+    person.see("Lighthouses")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (403, "not_provisioned", "Nearly there"),
+        (403, "account_inactive", "This account is suspended"),
+        (500, "internal_error", "The server has a problem"),
+    ],
+)
+def test_a_refusal_at_the_door_says_why_and_what_to_do(
+    visit: Visit, status: int, code: str, words: str
+) -> None:
+    person = visit(None, expects=(status,))
+    problem = {"code": code, "status": status, "detail": "…", "request_id": "r-1"}
+    person.page.route("**/v1/me", lambda route: route.fulfill(status=status, json=problem))
+    person.press("Enter as Acme")
+    person.see(words)
+    person.check(f"door-{code}")
+    person.page.unroute("**/v1/me")
+    person.press("Try again")
+    person.page.get_by_label("Prompts", exact=True).wait_for()
+
+
+def test_a_busy_server_is_asked_again(visit: Visit, execution: str) -> None:
+    person = visit(at="usage", expects=(429,))
+    answers = iter([429])
+
+    def first_busy(route: Any) -> None:
+        if next(answers, None):
+            route.fulfill(status=429, json={"message": "Too Many Requests"})
+        else:
+            route.fallback()
+
+    person.page.route("**/v1/executions?*", first_busy)
+    person.press("Batches")
+    person.see("The server is busy.")
+    person.see("Lighthouses")
