@@ -36,8 +36,8 @@ INHERITED = (
     *("FAULTS_DIR", "FAULTS_PLANS"),
     # Tests and benches shorten a lane's minute.
     "PACE_MINUTE_SECONDS",
-    # Tests and benches make small jobs of the economy tier.
-    "ECONOMY_RESULT_BYTES",
+    # Tests and benches make small jobs of the economy tier, and look for lost ones soon.
+    *("ECONOMY_RESULT_BYTES", "ECONOMY_LIST_SECONDS"),
     *("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     *PROXIES,
     *map(str.lower, PROXIES),

@@ -125,6 +125,7 @@ def run_local(command: str, directory: Path, *options: str) -> None:
         **os.environ,
         "LOCAL_DIR": str(directory),
         "SWEEP_SECONDS": "5",
+        "ECONOMY_LIST_SECONDS": "3",
         # The webhook receivers of the tests run on this machine.
         "ALLOW_PRIVATE_WEBHOOKS": "true",
     }

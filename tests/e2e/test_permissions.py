@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import Any, LiteralString
 
 import boto3
 import psycopg
@@ -25,6 +25,7 @@ from tests.support.template import Grant
 from tests.support.template import Stack as Deployment
 
 ROLES = {"api": "ApiRole", "fanout": "FanoutRole", "generate": "GenerateRole"} | {
+    "economy": "EconomyRole",
     "finalize": "FinalizeRole",
     "archive": "ArchiveRole",
 }
@@ -119,6 +120,9 @@ def seen(stack: Stack) -> dict[str, set[Call]]:
     assert stack.call("client_a", "POST", "/v1/executions", json=missing).status_code == 422
     assert stack.call("client_a", "GET", f"/v1/clients/{ACME}/webhook-secret").status_code == 200
 
+    # Jobs: a result that arrives cut short, a reference, and one that disappears.
+    collected, unreferenced = economy_jobs(stack, s3)
+
     # A reference that disappears between two attempts.
     vanishing = in_trouble(stack, "vanishing reference", reference_images=[reference])
     s3.delete_object(Bucket=UPLOADS_BUCKET, Key=reference)
@@ -146,7 +150,7 @@ def seen(stack: Stack) -> dict[str, set[Call]]:
             [late],
         )
 
-    for execution_id in (hooked, listed, vanishing, stored, lost, late):
+    for execution_id in (hooked, listed, collected, unreferenced, vanishing, stored, lost, late):
         stack.wait(execution_id, 120)
     image = stack.call("client_a", "GET", f"/v1/executions/{hooked}/results/0/image")
     assert image.headers["content-type"] == "image/png"
@@ -166,6 +170,42 @@ def seen(stack: Stack) -> dict[str, set[Call]]:
         call = json.loads(line)
         calls[call["caller"]].add((call["action"], deployed(call["resource"])))
     return calls
+
+
+def economy_jobs(stack: Stack, s3: Any) -> tuple[str, str]:
+    """Two executions of the economy tier. The first reads its result twice and pays with the
+    platform's key. The reference image of the second is gone before its job is made."""
+    first, second = (
+        upload(stack, picture(), kind="reference_image", content_type="image/png") for _ in range(2)
+    )
+    url = stack.access["model_url"] + "/_control"
+    assert requests.post(url, json={"batches": {"cut_download": 1}}, timeout=10).ok
+    body = {"workflow_id": platform_workflow(stack), "tier": "economy", "prompts": ["by a job"]}
+    sent = {**body, "reference_images": [first]}
+    collected = stack.call("client_a", "POST", "/v1/executions", json=sent).json()["id"]
+    with psycopg.connect(stack.access["database_url"]) as connection:
+        until(lambda: jobs_in(connection, collected, "state = 'done'"))
+        # Later jobs of the lane wait behind this one.
+        connection.execute(
+            "UPDATE public.economy_jobs SET state = 'planned', next_look_at = 'infinity',"
+            " refused_until = now() + interval '1 h' WHERE execution_id = %s",
+            [collected],
+        )
+        connection.commit()
+        sent = {**body, "reference_images": [second]}
+        unreferenced = stack.call("client_a", "POST", "/v1/executions", json=sent).json()["id"]
+        until(lambda: jobs_in(connection, unreferenced, "true"))
+        s3.delete_object(Bucket=UPLOADS_BUCKET, Key=second)
+        connection.execute(
+            "UPDATE public.economy_jobs SET state = 'done' WHERE execution_id = %s", [collected]
+        )
+    return collected, unreferenced
+
+
+def jobs_in(connection: psycopg.Connection, execution_id: str, condition: LiteralString) -> bool:
+    query: LiteralString = "SELECT FROM public.economy_jobs WHERE execution_id = %s AND "
+    with connection.transaction():
+        return bool(connection.execute(query + condition, [execution_id]).fetchall())
 
 
 def platform_workflow(stack: Stack) -> str:

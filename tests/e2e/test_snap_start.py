@@ -26,6 +26,7 @@ SECRETS = {
     "api": {API_DATABASE_SECRET, IDENTITY_SECRET, SEALING_SECRET, WEBHOOK_SECRET},
     "fanout": {WORKER_DATABASE_SECRET},
     "generate": {WORKER_DATABASE_SECRET, SEALING_SECRET, PLATFORM_KEY_SECRET},
+    "economy": {WORKER_DATABASE_SECRET, SEALING_SECRET, PLATFORM_KEY_SECRET},
     "finalize": {WORKER_DATABASE_SECRET, WEBHOOK_SECRET},
 }
 ACME = "456e7890-e89b-12d3-a456-426614174001"
@@ -69,7 +70,10 @@ def test_every_function_reads_its_secrets_and_signs_its_calls(restored: Stack) -
         )
         body = {"workflow_id": by_platform, "prompts_key": prompts}
         platform = restored.call("client_a", "POST", "/v1/executions", json=body).json()["id"]
-        for execution_id in (own_key, platform):
+        job = restored.submit(["by a job"], tier="economy")
+        body = {"workflow_id": by_platform, "prompts": ["by another job"], "tier": "economy"}
+        jobs = [job, restored.call("client_a", "POST", "/v1/executions", json=body).json()["id"]]
+        for execution_id in (own_key, platform, *jobs):
             execution = restored.wait(execution_id, 60)
             assert execution["progress"]["successful"] == 1, execution
             path = f"/v1/executions/{execution_id}/results/0/image"

@@ -95,9 +95,10 @@ class EconomySettings(ProviderSettings):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        # The first pause between looks at a job, and the expected size of a job's result. Only
-        # tests and the local stack change them.
+        # Only tests and the local stack change these. The first pause between looks at a job.
         self.economy_poll_seconds = _count(environment, "ECONOMY_POLL_SECONDS", "30")
+        # A job that was created is in the provider's list after this time.
+        self.economy_list_seconds = _count(environment, "ECONOMY_LIST_SECONDS", "60")
         self.economy_result_bytes = _count(environment, "ECONOMY_RESULT_BYTES", str(10**9))
 
 

@@ -7,7 +7,7 @@ from masstock.database.queries.economy_jobs import Job
 from masstock.errors import Outcome, ProviderUnavailable
 from masstock.services.result_copies import delete_copy
 from masstock.telemetry import logger
-from masstock_generate.economy.submit import FAILED_CALL, LIST_AFTER_SECONDS, note_created
+from masstock_generate.economy.submit import FAILED_CALL, note_created
 from masstock_generate.economy.work import EconomyRun
 from masstock_generate.providers import ProviderJob
 
@@ -47,8 +47,8 @@ def _abandon(economy: EconomyRun, job: Job) -> None:
     so that it can be cancelled."""
     if job.create_sent_at is not None:
         age = (datetime.now(UTC) - job.create_sent_at).total_seconds()
-        if age < LIST_AFTER_SECONDS:
-            economy.release(job, LIST_AFTER_SECONDS - age)
+        if age < economy.settings.economy_list_seconds:
+            economy.release(job, economy.settings.economy_list_seconds - age)
             return
         found = economy.provider_of(job).find(economy.api_key, str(job.id))
         if found is not None:
@@ -106,7 +106,7 @@ def _tidy(economy: EconomyRun, job: Job) -> None:
     try:
         if job.copy_key is not None:
             delete_copy(economy.settings.uploads_bucket, job.copy_key)
-        names = [job.input_file, job.output_file, job.job_name]
+        names = [job.input_file, job.output_file]
         names += [file["name"] for file in job.reference_files.values()]
         economy.provider_of(job).delete(economy.api_key, [name for name in names if name])
     except Exception:  # it must not keep the execution from its end

@@ -28,8 +28,6 @@ from masstock.telemetry import logger
 from masstock_generate.economy.work import ClaimLost, EconomyRun
 from masstock_generate.providers import CreateUnanswered, LineRequest, ProviderFile, ProviderJob
 
-# A job that was created is in the provider's list after this time.
-LIST_AFTER_SECONDS = 60
 # The provider keeps files for 48 hours. A job can wait for hours before it reads them.
 REFERENCES_HOURS = 12
 MAX_INPUT_BYTES = 200 * 1024 * 1024
@@ -39,8 +37,8 @@ MAX_TOKENS = 250_000
 LINE_BYTES, REFERENCE_BYTES, LINE_TOKENS = 400, 250, 10
 # Expected bytes of a line of the result: base64 of an image, by size.
 IMAGE_BYTES = {"512": 1_000_000, "1K": 2_800_000, "2K": 7_000_000, "4K": 16_000_000}
-# A refusal without a delay is asked about again after this time, doubled for each refusal.
-FIRST_REFUSAL_SECONDS, LONGEST_REFUSAL_SECONDS = 60, 900
+# A refusal without a delay is asked about again after two first pauses, doubled for each refusal.
+LONGEST_REFUSAL_SECONDS = 900
 CREATE_REFUSED = (ProviderThrottled, QuotaExhausted)
 FAILED_CALL = (ProviderTimeout, ProviderUnavailable)
 
@@ -84,8 +82,8 @@ def create(economy: EconomyRun, job: Job) -> None:
     found = None
     if job.create_sent_at is not None:
         age = (datetime.now(UTC) - job.create_sent_at).total_seconds()
-        if age < LIST_AFTER_SECONDS:
-            economy.release(job, LIST_AFTER_SECONDS - age)
+        if age < economy.settings.economy_list_seconds:
+            economy.release(job, economy.settings.economy_list_seconds - age)
             return
         found = economy.provider_of(job).find(economy.api_key, str(job.id))
     if found is None:
@@ -121,7 +119,7 @@ def _created(economy: EconomyRun, job: Job) -> ProviderJob | None:
         return provider.create(economy.api_key, job.model, job.input_file, str(job.id))
     except CreateUnanswered:
         logger.warning("the creation of an economy job was not answered", job_id=str(job.id))
-        economy.release(job, LIST_AFTER_SECONDS)
+        economy.release(job, economy.settings.economy_list_seconds)
     except CREATE_REFUSED as refused:
         job.create_sent_at = None
         _wait_for_limit(economy, job, refused)
@@ -130,7 +128,7 @@ def _created(economy: EconomyRun, job: Job) -> ProviderJob | None:
 
 def _wait_for_limit(economy: EconomyRun, job: Job, refused: Outcome) -> None:
     job.tries += 1
-    usual = min(LONGEST_REFUSAL_SECONDS, FIRST_REFUSAL_SECONDS * 2 ** min(job.tries - 1, 10))
+    usual = economy.settings.economy_poll_seconds * 2 ** min(job.tries, 10)
     delay = refused.retry_after if isinstance(refused, ProviderThrottled) else None
     seconds = min(LONGEST_REFUSAL_SECONDS, usual if delay is None else max(1, delay))
     job.refused_until = datetime.now(UTC) + timedelta(seconds=seconds)

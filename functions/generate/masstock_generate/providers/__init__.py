@@ -117,7 +117,7 @@ class BatchProvider(Protocol):
         ...
 
     def delete(self, api_key: str, names: Iterable[str]) -> None:
-        """Deletes files and jobs. Names that do not exist are skipped."""
+        """Deletes files. Names that do not exist are skipped."""
         ...
 
     def key_of(self, line: bytes) -> tuple[str, bool] | None:
