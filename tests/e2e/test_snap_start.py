@@ -106,7 +106,8 @@ def test_every_function_reads_its_secrets_and_signs_its_calls(restored: Stack) -
 
     running = environments(restored)
     assert {variables["AWS_LAMBDA_FUNCTION_NAME"].split("-")[-1] for variables in running} == {
-        *SECRETS
+        *SECRETS,
+        "archive",
     }
     for variables in running:
         assert not variables.get("AWS_ACCESS_KEY_ID")

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-HANDLERS = ("api", "fanout", "generate", "finalize")
+HANDLERS = ("api", "fanout", "generate", "economy", "finalize")
 # The module and name of each step, after the import of the handler's module.
 STEPS = {
     "api": {
@@ -38,6 +38,19 @@ STEPS = {
         "release": ("masstock.database.queries.claims", "release_prompt"),
         "fail": ("masstock.database.queries.claims", "fail_prompt"),
         "stop": ("masstock.database.queries.executions", "stop_execution"),
+        "claim_line": ("generate", "claim_line"),
+        "collect": ("masstock_generate.painting", "read_claimed_line"),
+    },
+    "economy": {
+        "plan": ("masstock.database.queries.economy_jobs", "plan_jobs"),
+        "upload": ("masstock_generate.providers.gemini_batches", "upload"),
+        "create": ("masstock_generate.providers.gemini_batches", "create"),
+        "keep": ("masstock.database.queries.economy_jobs", "keep_job"),
+        "look": ("masstock_generate.providers.gemini_batches", "look"),
+        "copy": ("masstock.services.result_copies", "CopyWriter.finish"),
+        "note": ("masstock.database.queries.economy_jobs", "keep_copied_job"),
+        "tidy": ("masstock_generate.economy.poll", "delete_copy"),
+        "next": ("economy", "what_next"),
     },
     "finalize": {
         "finalize": ("finalize", "end_run"),
