@@ -27,7 +27,7 @@ $(ENVIRONMENT): requirements-dev.txt
 	@printf '../../../../%s\n' $(SOURCES) > .venv/lib/$(notdir $(PYTHON))/site-packages/masstock.pth
 	@touch $@
 
-demo: $(ENVIRONMENT) ## Paint the example prompts on this machine (PROMPTS=file, STAY=1)
+demo: $(ENVIRONMENT) ## Paint the example prompts on this machine (PROMPTS=file, TIER=economy, STAY=1)
 	@python -m local demo
 
 up: $(ENVIRONMENT) ## Start the stack on this machine and leave it running (PORT=, LOCAL_DIR=)

@@ -31,11 +31,17 @@ def find_workflow(api: ApiClient) -> Json:
     raise DemoError("there is no active nano_banana workflow to run")
 
 
-def submit(
-    api: ApiClient, workflow_id: str, prompts: Sequence[str] | PromptFile, api_key: str
+def body_of(
+    api: ApiClient,
+    workflow_id: str,
+    prompts: Sequence[str] | PromptFile,
+    api_key: str,
+    tier: str | None = None,
 ) -> Json:
-    """Submit the prompts and return the execution."""
+    """Return the body of a submission. Upload the prompts first if they are a file."""
     body: Json = {"workflow_id": workflow_id, "api_key": api_key}
+    if tier:
+        body["tier"] = tier
     if isinstance(prompts, PromptFile):
         asked = {"kind": "prompts", "content_type": prompts.content_type}
         form = api.post("/v1/uploads", asked, str(uuid.uuid4())).json()
@@ -43,7 +49,17 @@ def submit(
         body["prompts_key"] = form["key"]
     else:
         body["prompts"] = list(prompts)
+    return body
+
+
+def submit(api: ApiClient, body: Json) -> Json:
+    """Submit and return the execution."""
     return api.post("/v1/executions", body, str(uuid.uuid4())).json()
+
+
+def prices(api: ApiClient, body: Json) -> Json:
+    """Return the expected cost of a submission by tier, in millionths of a dollar."""
+    return api.post("/v1/executions?dry_run=true", body, str(uuid.uuid4())).json()["estimates"]
 
 
 def wait_for_end(api: ApiClient, execution_id: str, show: Callable[[Json], None]) -> Json:

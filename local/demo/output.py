@@ -41,8 +41,17 @@ class Output:
         draw_contact_sheet(title, tiles).save(sheet, "PNG", compress_level=3)
         shutil.copyfile(sheet, self.sheet)
 
-    def write_summary(self, execution: dict[str, Any], images: list[Path], seconds: float) -> None:
-        """Write summary.json. Its image paths are relative to the root of the repository."""
+    def write_summary(
+        self,
+        execution: dict[str, Any],
+        images: list[Path],
+        seconds: float,
+        prices: dict[str, Any] | None = None,
+    ) -> None:
+        """Write summary.json. Its image paths are relative to the root of the repository.
+
+        `prices` are the expected cost by tier.
+        """
         counts = execution["output_data"]
         record = {
             "execution_id": execution["id"],
@@ -51,6 +60,12 @@ class Output:
             "images": [os.path.relpath(image, ROOT) for image in images],
             "seconds": seconds,
         }
+        if prices is not None:
+            record |= {
+                "tier": execution["tier"],
+                "cost_microusd": execution["cost_microusd"],
+                "prices_microusd": prices,
+            }
         write_whole(self.summary, json.dumps(record, indent=2).encode() + b"\n")
 
 

@@ -44,17 +44,20 @@ class ProgressBar:
         """
         status, progress = execution["status"], execution.get("progress") or {}
         failed, working = progress.get("failed", 0), progress.get("processing", 0)
+        by_provider = progress.get("submitted", 0), progress.get("painted_by_provider", 0)
         done = progress.get("successful", 0) + failed
         # A prompt can have several images.
         self._total = progress.get("total") or self._total
         failures = f"{failed} failed" if failed else ""
         pace = execution.get("pace") or {}
         words = pace_text(pace, datetime.now(UTC).astimezone())
+        if by_provider[0]:
+            words += f" · it has painted {by_provider[1]} of {by_provider[0]}"
         self._bar.pace = words
         self._bar.update(
             self._task, description=status, completed=done, total=self._total, failures=failures
         )
-        news = (status, done, failed, working, pace.get("limited_by"))
+        news = (status, done, failed, working, by_provider, pace.get("limited_by"))
         if self._console.is_terminal or news == self._printed:
             return
         self._printed = news

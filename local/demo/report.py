@@ -48,6 +48,24 @@ def results_table(results: Sequence[Json], width: int) -> Table:
     return table
 
 
+def prices_text(prices: Json) -> str:
+    """Return the expected cost of both tiers in words."""
+    standard, economy = _dollars(prices["standard"]), _dollars(prices["economy"])
+    return f"Expected cost: {standard} standard, {economy} economy"
+
+
+def saving_text(prices: Json, cost: int | None) -> str:
+    """Return the cost in words, and what the standard tier would have cost more."""
+    saved = (prices["standard"] or 0) - (cost or 0)
+    return (
+        f"Cost: {_dollars(cost)} instead of {_dollars(prices['standard'])}; saved {_dollars(saved)}"
+    )
+
+
+def _dollars(microusd: int | None) -> str:
+    return "unknown" if microusd is None else f"{microusd / 1e6:.4f} US$"
+
+
 def print_paths(console: Console, folder: Path, sheet: Path, summary: Path) -> None:
     """Print the places of the files, relative to the current directory if they are below it."""
     here = Path.cwd()

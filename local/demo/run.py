@@ -142,7 +142,12 @@ def run(
     workflow = execution.find_workflow(api)
     started = time.monotonic()
     api_key = os.environ.get("GEMINI_API_KEY") or DEMO_API_KEY
-    submitted = execution.submit(api, workflow["id"], prompts, api_key)
+    tier = os.environ.get("TIER") or None
+    body = execution.body_of(api, workflow["id"], prompts, api_key, tier)
+    prices = execution.prices(api, body) if tier else None
+    if prices:
+        console.print(report.prices_text(prices))
+    submitted = execution.submit(api, body)
     execution_id, count = submitted["id"], submitted["prompt_count"]
     console.print(f"Submitted {count} prompts to “{workflow['name']}” as {execution_id}")
     with ProgressBar(count, console) as bar:
@@ -156,9 +161,11 @@ def run(
     tiles = execution.collect_images(api, execution_id, results, save)
     images = [tile.image for tile in tiles if tile.image]
     output.write_sheet(execution_id, tiles)
-    output.write_summary(ended, images, seconds)
+    output.write_summary(ended, images, seconds, prices)
 
     console.print(f"{ended['status']} in {seconds} s: {len(images)} of {len(results)} images")
+    if prices:
+        console.print(report.saving_text(prices, ended["cost_microusd"]))
     report.print_paths(console, folder, output.sheet, output.summary)
     if stay:
         report.print_calls(console, access, workflow["id"], DEMO_API_KEY)

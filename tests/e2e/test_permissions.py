@@ -129,9 +129,15 @@ def seen(stack: Stack) -> dict[str, set[Call]]:
 
     # An image that an earlier attempt stored.
     stored = in_trouble(stack, "stored before")
+    with psycopg.connect(stack.access["database_url"]) as connection:
+        [laid_out] = connection.execute(
+            "SELECT floor(extract(epoch FROM created_at))::bigint"
+            " FROM public.workflow_batch_results WHERE execution_id = %s",
+            [stored],
+        ).fetchall()
     s3.put_object(
         Bucket=RESULTS_BUCKET,
-        Key=f"{stored}/0_1700000000.png",
+        Key=f"{stored}/0_{laid_out[0]}.png",
         Body=picture(),
         ContentType="image/png",
         Metadata={"sha256": "0" * 64, "processing-time-ms": "1", "attempt": "1"},
@@ -199,6 +205,7 @@ def economy_jobs(stack: Stack, s3: Any) -> tuple[str, str]:
         connection.execute(
             "UPDATE public.economy_jobs SET state = 'done' WHERE execution_id = %s", [collected]
         )
+    stack.wait(stack.submit(["by a job with an own key"], tier="economy"), 60)
     return collected, unreferenced
 
 
