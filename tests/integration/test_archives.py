@@ -68,8 +68,14 @@ class Batch:
                 [self.id, WORKFLOW, ACME, JOHN_OF_ACME],
             )
 
-    def paint(self, custom_id: str | None = None, prompt: str = "a cat", kind: bytes = PNG) -> int:
-        """Adds a result with an image; returns its index."""
+    def paint(
+        self,
+        custom_id: str | None = None,
+        prompt: str = "a cat",
+        kind: bytes = PNG,
+        image: tuple[int, int] | None = None,
+    ) -> int:
+        """Adds a result with an image; returns its index. `image`: prompt_index, image_index."""
         index = len(self.contents)
         content = kind + f"{self.id} {index}".encode()
         self.contents[index] = content
@@ -79,11 +85,12 @@ class Batch:
             connection.execute(
                 "INSERT INTO public.workflow_batch_results (execution_id, client_id, batch_index,"
                 " prompt_text, custom_id, status, result_storage_path, mime_type, size_bytes,"
-                " image_sha256, completed_at)"
-                " VALUES (%s, %s, %s, %s, %s, 'completed', %s, 'image/png', %s, %s, %s)",
+                " image_sha256, completed_at, prompt_index, image_index)"
+                " VALUES (%s, %s, %s, %s, %s, 'completed', %s, 'image/png', %s, %s, %s, %s, %s)",
                 [
                     *(self.id, ACME, index, prompt, custom_id, key, len(content)),
                     *(sha256(content).hexdigest(), datetime(2026, 11, 28, tzinfo=UTC)),
+                    *(image or (index, 0)),
                 ],
             )
         return index
@@ -191,10 +198,12 @@ def test_chosen_images_make_an_archive(
 ) -> None:
     for _ in range(3):
         batch.paint()
-    assert ask(api, batch, indices=[2, 0, 2])["images"] == 2
+    batch.paint("both", image=(3, 0))
+    batch.paint("both", image=(3, 1))
+    assert ask(api, batch, indices=[4, 2, 0, 2])["images"] == 3
     assert build_part(worker, settings, archive_id(database, batch), 1)
     names = opened(s3, stored(s3, batch)[0]).namelist()
-    assert names[:2] == ["0000.png", "0002.png"]
+    assert names[:3] == ["0000.png", "0002.png", "both-2.png"]
 
 
 def test_indices_without_an_image_are_refused_one_by_one(api: Api, batch: Batch) -> None:

@@ -16,7 +16,14 @@ RESERVED = ("CON", "prn", "Aux", "NUL", "com1", "LPT9", "COM²", "conin$")
 
 def stems(*custom_ids: str | None) -> list[str]:
     results: list[NamedResult] = [
-        {"batch_index": index, "custom_id": custom_id} for index, custom_id in enumerate(custom_ids)
+        {
+            "batch_index": index,
+            "prompt_index": index,
+            "image_index": 0,
+            "custom_id": custom_id,
+            "several": False,
+        }
+        for index, custom_id in enumerate(custom_ids)
     ]
     return [file_stems(results)[index] for index in range(len(custom_ids))]
 
@@ -38,6 +45,30 @@ def stems(*custom_ids: str | None) -> list[str]:
 )
 def test_names_are_safe_and_unique(custom_ids: list[str | None], names: list[str]) -> None:
     assert stems(*custom_ids) == names
+
+
+def test_several_images_of_a_prompt_are_numbered() -> None:
+    images = [
+        (0, 0, "a"),
+        (0, 1, "a"),
+        (1, 0, None),
+        (1, 1, None),
+        (2, 0, "a-2"),
+        (3, 0, "x" * 200),
+    ]
+    results: list[NamedResult] = [
+        {
+            "batch_index": index,
+            "prompt_index": prompt_index,
+            "image_index": image_index,
+            "custom_id": custom_id,
+            "several": prompt_index != 2,
+        }
+        for index, (prompt_index, image_index, custom_id) in enumerate(images)
+    ]
+    assert list(file_stems(results).values()) == [
+        *("a-1", "a-2", "0001-1", "0001-2", "a-2~2", "x" * 200 + "-1"),
+    ]
 
 
 def test_a_long_name_is_cut_at_a_character() -> None:

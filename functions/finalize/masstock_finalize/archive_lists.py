@@ -10,8 +10,8 @@ from masstock.database.queries.archives import ArchivedImage
 CSV_NAME = "results.csv"
 MANIFEST_NAME = "manifest.jsonl"
 COLUMNS = (
-    *("file", "batch_index", "custom_id", "prompt", "model", "mime_type", "width", "height"),
-    *("size_bytes", "cost_microusd", "sha256"),
+    *("file", "batch_index", "prompt_index", "image_index", "custom_id", "prompt", "metadata"),
+    *("model", "seed", "mime_type", "width", "height", "size_bytes", "cost_microusd", "sha256"),
 )
 # A spreadsheet takes a cell that begins so for a formula. Some remove a tab or a line end first.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -22,9 +22,13 @@ def record_of(image: ArchivedImage, file: str) -> Mapping[str, object]:
     return {
         "file": file,
         "batch_index": image["batch_index"],
+        "prompt_index": image["prompt_index"],
+        "image_index": image["image_index"],
         "custom_id": image["custom_id"],
         "prompt": image["prompt_text"],
+        "metadata": image["prompt_metadata"],
         "model": image["model"],
+        "seed": image["seed"],
         "mime_type": image["mime_type"],
         "width": image["width"],
         "height": image["height"],
@@ -44,6 +48,8 @@ def as_csv(rows: Sequence[Mapping[str, object]]) -> bytes:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and value.startswith(FORMULA_STARTS):
         return f"'{value}"
     return value

@@ -9,16 +9,19 @@ from masstock.file_names import safe_stem
 
 def file_stems(results: Iterable[NamedResult]) -> Mapping[int, str]:
     """The file name of each result by `batch_index`, without its extension: the custom_id, or else
-    the index. Two names also differ if a file system ignores case and forms of accents."""
+    the prompt's index; then the number of the image if the prompt has several. Two names also
+    differ if a file system ignores case and forms of accents."""
     stems: dict[int, str] = {}
     taken: set[str] = set()
     # A custom_id that is safe as it is keeps its name, also if another one becomes the same.
     for must_be_safe in (True, False):
         for result in results:
-            wanted = result["custom_id"] or f"{result['batch_index']:04}"
-            stem = safe_stem(wanted) or f"{result['batch_index']:04}"
+            position = f"{result['prompt_index']:04}"
+            wanted = result["custom_id"] or position
+            stem = safe_stem(wanted) or position
             if (stem == wanted) == must_be_safe:
-                stems[result["batch_index"]] = _unique(stem, taken)
+                number = f"-{result['image_index'] + 1}" if result["several"] else ""
+                stems[result["batch_index"]] = _unique(stem + number, taken)
     return stems
 
 

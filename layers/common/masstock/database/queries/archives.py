@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict, cast
+from typing import Any, TypedDict, cast
 from uuid import UUID
 
 from masstock.database.connection import Executor
@@ -130,8 +130,12 @@ class ArchivedImage(TypedDict):
     """What a part contains of one result."""
 
     batch_index: int
+    prompt_index: int
+    image_index: int
     prompt_text: str
     custom_id: str | None
+    prompt_metadata: dict[str, Any] | None
+    seed: int | None
     model: str | None
     mime_type: str | None
     width: int | None
@@ -147,8 +151,9 @@ def list_images(tx: Executor, claim: PartClaim) -> list[ArchivedImage]:
     """The images of a part, in order."""
     rows = tx.fetch_all(
         """
-        SELECT r.batch_index, r.prompt_text, r.custom_id, r.model, r.mime_type, r.width, r.height,
-            r.size_bytes, r.cost_microusd, r.image_sha256, r.result_storage_path, r.completed_at
+        SELECT r.batch_index, r.prompt_index, r.image_index, r.prompt_text, r.custom_id,
+            r.prompt_metadata, r.seed, r.model, r.mime_type, r.width, r.height, r.size_bytes,
+            r.cost_microusd, r.image_sha256, r.result_storage_path, r.completed_at
         FROM public.workflow_batch_results r
         WHERE r.execution_id = %(execution_id)s AND r.batch_index = ANY (%(batch_indices)s)
           AND r.status = 'completed' AND r.result_storage_path IS NOT NULL
@@ -161,22 +166,28 @@ def list_images(tx: Executor, claim: PartClaim) -> list[ArchivedImage]:
 
 
 class NamedResult(TypedDict):
-    """What the file name of a result is made of."""
+    """What the file name of a result is made of. `several`: its prompt has several images."""
 
     batch_index: int
+    prompt_index: int
+    image_index: int
     custom_id: str | None
+    several: bool
 
 
 def list_names(tx: Executor, claim: PartClaim) -> list[NamedResult]:
     """The results of all parts of the archive, in order. A file name is unique among them."""
     rows = tx.fetch_all(
         """
-        SELECT r.batch_index, r.custom_id
-        FROM public.archive_parts p
-        CROSS JOIN unnest(p.batch_indices) AS i (batch_index)
-        JOIN public.workflow_batch_results r
-          ON r.execution_id = %(execution_id)s AND r.batch_index = i.batch_index
-        WHERE p.archive_id = %(archive_id)s
+        SELECT r.* FROM (
+            SELECT r.batch_index, r.prompt_index, r.image_index, r.custom_id,
+                count(*) OVER (PARTITION BY r.prompt_index) > 1 AS several
+            FROM public.workflow_batch_results r WHERE r.execution_id = %(execution_id)s
+        ) r
+        JOIN (
+            SELECT unnest(p.batch_indices) AS batch_index FROM public.archive_parts p
+            WHERE p.archive_id = %(archive_id)s
+        ) i ON i.batch_index = r.batch_index
         ORDER BY r.batch_index
         """,
         execution_id=claim.execution_id,
