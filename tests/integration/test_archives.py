@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import boto3
 import pytest
+import requests
 
 from local.aws.resources import REGION
 from masstock.database.connection import Database
@@ -22,6 +23,7 @@ from masstock.services.archive_storage import Archives
 from masstock.services.s3_client import ObjectMissing
 from masstock.services.storage import Results
 from masstock.settings import ArchiveSettings
+from masstock_api import session
 from masstock_finalize.archiving import ArchiveDiffers, build_part
 from tests.support.databases import Urls, connected
 from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
@@ -191,6 +193,23 @@ def test_an_archive_holds_the_images_byte_for_byte_and_two_lists(
     assert lines[0]["custom_id"] == "Ünï/:*?"
     tags = s3.get_object_tagging(Bucket=UPLOADS_BUCKET, Key=key)["TagSet"]
     assert tags == [{"Key": "kind", "Value": "archive"}]
+
+
+def test_an_archive_of_public_images_is_private(
+    api: Api,
+    database: Urls,
+    batch: Batch,
+    worker: Worker,
+    settings: ArchiveSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session.settings(), "images_are_public", True)
+    batch.paint()
+    ask(api, batch)
+    assert build_part(worker, settings, archive_id(database, batch), 1)
+    [part] = look(api, batch)["parts"]
+    assert requests.get(part["url"], timeout=10).status_code == 200
+    assert requests.get(part["url"].partition("?")[0], timeout=10).status_code == 403
 
 
 def test_chosen_images_make_an_archive(

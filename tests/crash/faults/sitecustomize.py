@@ -58,9 +58,19 @@ STEPS = {
         "record": ("masstock.database.queries.webhook_deliveries", "record_attempt"),
     },
 }
+# Of the builder of archives, which is in the module of finalize.
+ARCHIVE_STEPS = {
+    "claim": ("masstock.database.queries.archives", "claim_part"),
+    "read": ("masstock.services.storage", "Results.read"),
+    "begin": ("masstock.services.archive_storage", "Archives.new_upload"),
+    "send": ("masstock.services.archive_storage", "ArchiveUpload._send"),
+    "finish": ("masstock.services.archive_storage", "ArchiveUpload.finish"),
+    "measure": ("masstock.services.archive_storage", "Archives.size_of"),
+    "complete": ("masstock.database.queries.archives", "complete_part"),
+}
 
 plans = Path(os.environ.get("FAULTS_PLANS", "/nonexistent"))
-current: dict[str, str] = {}
+current = {"execution": ""}
 
 
 class Crash(Exception):
@@ -69,14 +79,20 @@ class Crash(Exception):
 
 def install(handler: ModuleType) -> None:
     function = handler.__name__
-    for step, (module, path) in STEPS[function].items():
+    install_steps(function, STEPS[function])
+    handler.lambda_handler = remembering(handler.lambda_handler)
+    if function == "finalize":
+        install_steps("archive", ARCHIVE_STEPS)
+
+
+def install_steps(function: str, steps: dict[str, tuple[str, str]]) -> None:
+    for step, (module, path) in steps.items():
         *owners, name = path.split(".")
         # Some modules are imported at their first use.
         owner: Any = importlib.import_module(module)
         for each in owners:
             owner = getattr(owner, each)
         setattr(owner, name, crashing(f"{function}.{step}", getattr(owner, name)))
-    handler.lambda_handler = remembering(handler.lambda_handler)
 
 
 def remembering(handle: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,6 +115,9 @@ def crashing(point: str, step: Callable[..., Any]) -> Callable[..., Any]:
             plan(str(named["execution_id"]), named["input_data"]["prompts"][0])
         crash(f"{point} before")
         outcome = step(*values, **named)
+        if point == "archive.claim":
+            # The event names the archive, and the claim its execution.
+            current["execution"] = str(outcome.execution_id) if outcome else ""
         crash(f"{point} after")
         return outcome
 
