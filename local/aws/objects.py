@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, NoSuchUpload
-from moto.s3.models import FakeKey, FakeMultipart, S3Backend, s3_backends
+from moto.s3.models import FakeKey, FakeMultipart, S3Backend, get_canned_acl, s3_backends
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
 from local.aws.resources import ACCOUNT, REGION
@@ -199,8 +199,11 @@ def join_uploads_in(store: ObjectStore) -> None:
     complete_upload: Any = S3Backend.complete_multipart_upload
 
     def complete_here(self: S3Backend, bucket_name: str, multipart_id: str, body: Any) -> Any:
+        upload: Any = self.get_bucket(bucket_name).multiparts[multipart_id]
         # `complete` does not know the bucket.
-        self.get_bucket(bucket_name).multiparts[multipart_id].bucket_name = bucket_name
+        upload.bucket_name = bucket_name
+        # moto lets everybody read an object without an ACL.
+        upload.acl = upload.acl or get_canned_acl("private")
         return complete_upload(self, bucket_name, multipart_id, body)
 
     def complete(self: Any, body: Iterable[tuple[int, str]]) -> tuple[StoredBody, str, None]:
