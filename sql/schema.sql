@@ -148,6 +148,15 @@ END $$;
 
 ALTER FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) OWNER TO masstock_authz;
 
+CREATE FUNCTION app.canary_images(p_settings jsonb) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT CASE WHEN jsonb_typeof(p_settings -> 'canary' -> 'images') = 'number'
+        THEN greatest(1, least(10000, (p_settings -> 'canary' -> 'images')::numeric))::integer END
+$$;
+
+ALTER FUNCTION app.canary_images(p_settings jsonb) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.cancel_execution(p_id uuid, p_message text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -937,7 +946,7 @@ CREATE FUNCTION app.pace(p_id uuid) RETURNS json
     SET search_path TO ''
     AS $$
     WITH execution AS (
-        SELECT e.status, e.lane_key, e.settings, e.image_count,
+        SELECT e.status, e.lane_key, e.settings, e.image_count, e.paused_at,
             e.tier = 'economy' AND e.fell_back_at IS NULL AS by_jobs,
             coalesce(e.working_since, e.started_at, e.created_at) AS since
         FROM public.workflow_executions e
@@ -950,9 +959,9 @@ CREATE FUNCTION app.pace(p_id uuid) RETURNS json
             count(*) AS laid_out
         FROM public.workflow_batch_results r WHERE r.execution_id = p_id
     ), measured AS (
-        SELECT e.status = 'processing' AS is_running, e.by_jobs,
-            CASE WHEN NOT e.by_jobs THEN l.opens_at END AS opens_at,
-            CASE WHEN e.by_jobs THEN 'economy_job'
+        SELECT e.status = 'processing' AS is_running, e.by_jobs OR e.paused_at IS NOT NULL AS has_no_end,
+            CASE WHEN NOT e.by_jobs AND e.paused_at IS NULL THEN l.opens_at END AS opens_at,
+            CASE WHEN e.paused_at IS NOT NULL THEN 'canary' WHEN e.by_jobs THEN 'economy_job'
                  WHEN l.limited_by = 'none' AND p.claimed >= nullif(CASE
                      jsonb_typeof(e.settings -> 'max_concurrency')
                      WHEN 'number' THEN (e.settings ->> 'max_concurrency')::numeric END, 0)
@@ -970,7 +979,7 @@ CREATE FUNCTION app.pace(p_id uuid) RETURNS json
         'images_per_minute', CASE WHEN is_running THEN round(rate::numeric, 1) END,
         'opens_at', CASE WHEN is_running THEN opens_at END,
         'expected_end_at', CASE WHEN is_running AND unfinished > 0 AND rate > 0
-                                AND NOT by_jobs THEN
+                                AND NOT has_no_end THEN
             greatest(now(), opens_at) + make_interval(secs => unfinished * 60.0 / rate) END)
     FROM measured
 $$;
@@ -1000,17 +1009,20 @@ CREATE FUNCTION app.progress(p_id uuid, p_status text, p_image_count integer, p_
         HAVING NOT (SELECT is_counted FROM execution)
     ), totals AS (
         SELECT CASE WHEN e.is_live THEN greatest(p_image_count, c.rows) ELSE c.rows END AS total,
-            c.successful, c.failed, c.claimed, e.is_live
+            c.successful, c.failed, c.claimed, e.is_live, e.is_live AND EXISTS (
+                SELECT FROM public.workflow_executions x
+                WHERE x.id = p_id AND x.paused_at IS NOT NULL) AS is_paused
         FROM counts c, execution e
     )
     SELECT json_build_object(
         'total', total, 'successful', successful, 'failed', failed,
         'processing', total - successful - failed,
-        'waiting', CASE WHEN is_live
+        'waiting', CASE WHEN is_live AND NOT is_paused
             THEN greatest(0, total - successful - failed - claimed - coalesce(j.submitted, 0))
             ELSE 0 END,
         'submitted', coalesce(j.submitted, 0),
-        'painted_by_provider', coalesce(j.painted_by_provider, 0), 'paused', 0)
+        'painted_by_provider', coalesce(j.painted_by_provider, 0), 'paused',
+        CASE WHEN is_paused THEN total - successful - failed ELSE 0 END)
     FROM totals t
     LEFT JOIN LATERAL app.economy_progress(CASE WHEN t.is_live THEN p_id END) AS j ON true
 $$;
@@ -1131,6 +1143,34 @@ BEGIN
 END $$;
 
 ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb, p_edits jsonb) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.resume_execution(p_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    execution record;
+BEGIN
+    SELECT e.status, e.paused_at, e.run INTO execution
+    FROM public.workflow_executions e
+    WHERE e.id = p_id AND (e.client_id = (SELECT app.client_id()) OR (SELECT app.is_admin()))
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    ELSIF execution.paused_at IS NULL OR execution.status <> 'processing' THEN
+        RAISE EXCEPTION 'The execution is not paused.' USING ERRCODE = 'MS409';
+    END IF;
+    UPDATE public.workflow_executions e
+    SET paused_at = NULL, canary_passed_at = now(), run = e.run + 1,
+        deadline_at = e.deadline_at + (now() - e.paused_at),
+        earlier_seconds = e.earlier_seconds + greatest(0, round(extract(epoch FROM
+            e.paused_at - coalesce(e.working_since, e.started_at, e.created_at))))::integer,
+        working_since = now()
+    WHERE e.id = p_id;
+    RETURN execution.run + 1;
+END $$;
+
+ALTER FUNCTION app.resume_execution(p_id uuid) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) RETURNS TABLE(created_at timestamp with time zone, execution_id uuid, batch_index integer)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2014,6 +2054,20 @@ END $$;
 
 ALTER FUNCTION public.count_images() OWNER TO masstock_owner;
 
+CREATE FUNCTION public.end_pause() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    NEW.paused_at := NULL;
+    IF NEW.status = 'pending' THEN
+        NEW.canary_passed_at := now();
+    END IF;
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.end_pause() OWNER TO masstock_owner;
+
 CREATE FUNCTION public.forget_economy_job() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -2668,6 +2722,8 @@ END) STORED,
     on_economy_failure text,
     reserve_microusd bigint,
     fell_back_at timestamp with time zone,
+    paused_at timestamp with time zone,
+    canary_passed_at timestamp with time zone,
     CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
     CONSTRAINT workflow_executions_on_economy_failure_check CHECK ((on_economy_failure = ANY (ARRAY['standard'::text, 'fail'::text]))),
     CONSTRAINT workflow_executions_reserve_microusd_check CHECK ((reserve_microusd >= 0)),
@@ -2717,6 +2773,10 @@ COMMENT ON COLUMN public.workflow_executions.on_economy_failure IS 'What happens
 COMMENT ON COLUMN public.workflow_executions.reserve_microusd IS 'What the submission reserves, if that is not its estimate: economy with a fall-back reserves the standard price.';
 
 COMMENT ON COLUMN public.workflow_executions.fell_back_at IS 'When the economy jobs had ended and the rest was left to the standard tier.';
+
+COMMENT ON COLUMN public.workflow_executions.paused_at IS 'Since when the execution waits for the caller. NULL: it does not.';
+
+COMMENT ON COLUMN public.workflow_executions.canary_passed_at IS 'When the images after the canary were allowed.';
 
 CREATE TABLE public.workflow_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -2904,6 +2964,8 @@ CREATE INDEX idx_workflow_executions_deadline ON public.workflow_executions USIN
 
 CREATE INDEX idx_workflow_executions_live ON public.workflow_executions USING btree (created_at) WHERE (status = ANY (ARRAY['pending'::text, 'processing'::text]));
 
+CREATE INDEX idx_workflow_executions_paused ON public.workflow_executions USING btree (paused_at) WHERE (paused_at IS NOT NULL);
+
 CREATE INDEX idx_workflow_executions_pending ON public.workflow_executions USING btree (created_at, id) WHERE (status = 'pending'::text);
 
 CREATE INDEX idx_workflow_executions_processing ON public.workflow_executions USING btree (created_at, id) WHERE (status = 'processing'::text);
@@ -2939,6 +3001,8 @@ CREATE TRIGGER count_changed_executions AFTER UPDATE ON public.workflow_executio
 CREATE TRIGGER count_images BEFORE INSERT ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION public.count_images();
 
 CREATE TRIGGER count_new_executions AFTER INSERT OR DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app_private.count_executions();
+
+CREATE TRIGGER end_pause BEFORE UPDATE ON public.workflow_executions FOR EACH ROW WHEN ((((new.paused_at IS NOT NULL) AND (new.error_code IS NOT NULL)) OR ((old.status = ANY (ARRAY['completed'::text, 'failed'::text])) AND (new.status = 'pending'::text)))) EXECUTE FUNCTION public.end_pause();
 
 CREATE TRIGGER forget_economy_job BEFORE UPDATE OF status ON public.workflow_batch_results FOR EACH ROW WHEN (((old.status = 'failed'::text) AND (new.status = 'processing'::text))) EXECUTE FUNCTION public.forget_economy_job();
 
@@ -3230,6 +3294,9 @@ REVOKE ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) F
 GRANT ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;
 GRANT ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.canary_images(p_settings jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.canary_images(p_settings jsonb) TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.cancel_execution(p_id uuid, p_message text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.cancel_execution(p_id uuid, p_message text) TO masstock_api;
 GRANT ALL ON FUNCTION app.cancel_execution(p_id uuid, p_message text) TO masstock_admin;
@@ -3381,6 +3448,10 @@ REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_s
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb, p_edits jsonb) TO masstock_api;
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb, p_edits jsonb) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.resume_execution(p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.resume_execution(p_id uuid) TO masstock_api;
+GRANT ALL ON FUNCTION app.resume_execution(p_id uuid) TO masstock_admin;
+
 REVOKE ALL ON FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) TO masstock_api;
 GRANT ALL ON FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) TO masstock_admin;
@@ -3469,6 +3540,8 @@ REVOKE ALL ON FUNCTION public.copy_execution_client() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.copy_workflow_settings() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.count_images() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.end_pause() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.forget_economy_job() FROM PUBLIC;
 
@@ -3847,6 +3920,10 @@ GRANT INSERT(on_economy_failure) ON TABLE public.workflow_executions TO masstock
 GRANT INSERT(reserve_microusd) ON TABLE public.workflow_executions TO masstock_api;
 
 GRANT UPDATE(fell_back_at) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT UPDATE(paused_at) ON TABLE public.workflow_executions TO masstock_worker;
+
+GRANT UPDATE(canary_passed_at) ON TABLE public.workflow_executions TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_requests TO authenticated;

@@ -17,6 +17,7 @@ from masstock.errors import NotFinished
 from masstock.schemas.engine import ExecutionRun
 from masstock.settings import ArchiveSettings, FinalizeSettings, read_settings
 from masstock.telemetry import logger
+from masstock_finalize.canary import settle_canary
 from masstock_finalize.deliveries import deliver_first
 from masstock_finalize.ending import end_run
 from masstock_finalize.sweep import recover, sweep
@@ -44,7 +45,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     if cause := event.get("cause"):
         # Only the name is logged: the cause may contain a prompt or a key.
         logger.error("the machine gave up", error=cause.get("Error"))
-    status, must_notify = end_run(worker, run, NotFinished())
+    settled = settle_canary(worker, run, settings)
+    status, must_notify = settled or end_run(worker, run, NotFinished())
     return {"status": status, "must_notify": must_notify}
 
 

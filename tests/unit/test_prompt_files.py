@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from masstock.errors import ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
-from masstock.schemas.requests import PromptWithId
+from masstock.schemas.prompts import PromptWithId
 from masstock.services.storage import MAX_PROMPTS_BYTES
 from masstock_api.prompt_lists.csv_files import read_csv
 from masstock_api.prompt_lists.places import PromptList, Rows, validated

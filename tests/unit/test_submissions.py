@@ -10,7 +10,8 @@ import pytest
 
 from masstock.errors import ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
-from masstock.schemas.requests import ExecutionCreate, PromptWithId
+from masstock.schemas.prompts import PromptWithId
+from masstock.schemas.requests import ExecutionCreate
 from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services.storage import MAX_PROMPTS_BYTES, Uploads
 from masstock_api.checks import find_mistakes

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from masstock.errors import FieldError, ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
-from masstock.schemas.requests import PromptWithId
+from masstock.schemas.prompts import PromptWithId
 from masstock_api.prompt_lists import json_lines, templates
 from masstock_api.prompt_lists.places import Places
 from masstock_api.prompt_lists.templates import Template

@@ -13,13 +13,14 @@ from masstock.database.queries.batch_results import OwnSettings
 from masstock.database.tenants import TenantTransaction
 from masstock.errors import FieldError, ValidationFailed
 from masstock.limits import IMAGES_LIMIT, PROMPTS_LIMIT
-from masstock.schemas.requests import ExecutionCreate, PromptWithId
+from masstock.schemas.prompts import PromptWithId
+from masstock.schemas.requests import ExecutionCreate
 from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services.webhooks import WebhookRefused, check_url
 from masstock_api import strict_json
 from masstock_api.prompt_lists.places import PromptList
 from masstock_api.strict_json import MAX_MISTAKES
-from masstock_api.tiers import tier_mistakes
+from masstock_api.tiers import tier_mistakes, tier_of
 
 NO_REFERENCES = "This workflow does not support reference images."
 
@@ -56,6 +57,8 @@ def find_mistakes(
     mistakes += _repeated_ids(listed)
     if submission.api_key is None and (config.requires_api_key or not has_platform_key):
         mistakes.append(FieldError("/api_key", "This workflow requires an api_key."))
+    if submission.canary is not None and tier_of(submission, config) == "economy":
+        mistakes.append(FieldError("/canary", "Only the tier standard has a canary."))
     if submission.lane is not None and submission.api_key is None:
         mistakes.append(FieldError("/lane", "Name a lane only for an api_key of your own."))
     mistakes += tier_mistakes(submission, config)

@@ -28,7 +28,7 @@ from masstock_api.responses import etag_of
 from masstock_api.strict_json import MAX_MISTAKES
 
 if TYPE_CHECKING:
-    from masstock.schemas.requests import RequestBody
+    from masstock.schemas.request_body import RequestBody
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_LENGTH = 255

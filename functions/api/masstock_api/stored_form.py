@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from masstock.errors import FieldError
-from masstock.schemas.requests import ExecutionCreate, PromptWithId
+from masstock.schemas.prompts import PromptWithId
+from masstock.schemas.requests import ExecutionCreate
 from masstock.services import sealing
 from masstock.services.storage import Uploads
 from masstock_api.prompt_lists.places import PromptList
@@ -39,6 +40,7 @@ def input_data(
         "image_size": image_size,
         "images_per_prompt": submission.images_per_prompt,
         "seed": submission.seed,
+        "canary": submission.canary and submission.canary.model_dump(exclude_none=True),
         "fall_back_after_seconds": submission.fall_back_after_seconds,
     }
     stored |= {name: value for name, value in settings.items() if value is not None}

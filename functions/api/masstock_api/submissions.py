@@ -14,7 +14,8 @@ from masstock.database.tenants import TenantTransaction
 from masstock.errors import ValidationFailed
 from masstock.schemas.engine import ExecutionRun
 from masstock.schemas.fields import ENDS
-from masstock.schemas.requests import ExecutionCreate, PromptWithId
+from masstock.schemas.prompts import PromptWithId
+from masstock.schemas.requests import ExecutionCreate
 from masstock.schemas.workflow_config import WorkflowConfig
 from masstock.services.lanes import lane_key
 from masstock.services.secret_store import read_secret

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from masstock.database.queries import (
     archives,
+    canaries,
     executions,
     idempotency_keys,
     sweeps,
@@ -64,6 +65,7 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
             [
                 idempotency_keys.forget_expired_keys(),
                 sweeps.fold_counts(),
+                canaries.end_long_pauses(),
                 sweeps.forget_idle_lanes(),
             ]
         )

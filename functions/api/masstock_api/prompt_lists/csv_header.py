@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from itertools import islice
 
 from masstock.errors import FieldError, ValidationFailed
-from masstock.schemas.requests import PromptWithId
+from masstock.schemas.prompts import PromptWithId
 from masstock_api.prompt_lists import broken_quotes
 from masstock_api.prompt_lists.encoding import lines_of
 from masstock_api.prompt_lists.places import FILE, in_line, refuse

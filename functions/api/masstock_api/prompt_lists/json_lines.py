@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from masstock.errors import FieldError, MalformedJson, ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
-from masstock.schemas.requests import PromptWithId, SubmittedPrompt
+from masstock.schemas.prompts import PromptWithId, SubmittedPrompt
 from masstock_api import strict_json
 from masstock_api.prompt_lists.encoding import beginning, not_utf8
 from masstock_api.prompt_lists.places import (

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from masstock.errors import FieldError, ValidationFailed
-from masstock.schemas.requests import PromptWithId
+from masstock.schemas.prompts import PromptWithId
 from masstock_api.strict_json import MAX_MISTAKES, pointer
 
 FILE = "/prompts_key"

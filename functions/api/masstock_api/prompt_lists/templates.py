@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from masstock.errors import FieldError
 from masstock.limits import PROMPTS_LIMIT
-from masstock.schemas.requests import PromptWithId
+from masstock.schemas.prompts import PromptWithId
 from masstock.services.storage import MAX_PROMPTS_BYTES
 from masstock_api.prompt_lists.places import Places, PromptList, described, refuse, short, validated
 from masstock_api.strict_json import MAX_MISTAKES

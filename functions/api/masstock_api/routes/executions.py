@@ -6,7 +6,7 @@ from uuid import UUID
 from aws_lambda_powertools.event_handler import Response
 
 from masstock.database.connection import Row, Versioned
-from masstock.database.queries import batch_results, executions
+from masstock.database.queries import batch_results, canaries, executions
 from masstock.errors import (
     BudgetExceeded,
     Conflict,
@@ -158,6 +158,28 @@ def clone_execution(request: Request, execution_id: UUID, body: "ExecutionClone"
     return _accepted(
         *submissions.accept(request, lambda tx: clones.order_of(tx, execution_id, body))
     )
+
+
+@operation(
+    "POST",
+    "/v1/executions/<execution_id>/resume",
+    ACCEPTED,
+    headers=["Idempotency-Key"],
+    problems=[NotFound, Conflict, IdempotencyKeyReused, OutcomeUnknown],
+)
+def resume_execution(request: Request, execution_id: UUID) -> Response[str]:
+    """Lets an execution go on that paused after its canary. If it is not paused, the answer is
+    409."""
+    from masstock_api import submissions
+
+    run = None
+    with request.writing() as tx:
+        if claim_id(tx, request, execution_id)[1]:
+            run = canaries.resume_execution(tx, execution_id)
+        answer = execution_of(tx, execution_id).body
+    if run is not None:
+        submissions.start(run)
+    return _accepted(execution_id, answer)
 
 
 @removes("/v1/executions/<execution_id>", Conflict)

@@ -4,30 +4,21 @@ Only routes that read a body import this module. Postgres builds the bodies of a
 `masstock.schemas.responses` describes them.
 """
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
     Field,
-    Tag,
-    field_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from masstock.limits import IMAGES_LIMIT, PROMPTS_LIMIT
 from masstock.schemas.fields import (
     MAX_REFERENCES,
-    METADATA_BYTES,
     PROMPT_LENGTH,
     AccountStatus,
     ApiKey,
     AspectRatio,
     BatchIndex,
     Budget,
-    CustomId,
     Duration,
     Email,
     FutureTime,
@@ -46,6 +37,8 @@ from masstock.schemas.fields import (
     WorkflowStatus,
     text_of,
 )
+from masstock.schemas.prompts import SubmittedPrompt
+from masstock.schemas.request_body import RequestBody
 from masstock.schemas.workflow_config import WHOLE, ImageSize, Tier, WorkflowConfig
 
 # PATCH leaves an omitted field unchanged. Omitting is not the same as null.
@@ -53,17 +46,6 @@ UNSET: Any = Field(default_factory=lambda: None)
 ForAdmins: Any = Field(
     default=None, description="Required from administrators; client users omit it."
 )
-
-
-class RequestBody(BaseModel):
-    """A JSON object."""
-
-    # Strict, as in JSON Schema: "1" and true are not integers. WHOLE accepts 1.0.
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, strict=True)
-
-    def changes(self) -> dict[str, Any]:
-        """The fields that the caller sent, null included; for PATCH."""
-        return self.model_dump(mode="json", exclude_unset=True)
 
 
 class UserCreate(RequestBody):
@@ -190,53 +172,14 @@ class SupportTicketUpdate(RequestBody):
     status: TicketStatus = UNSET
 
 
-class PromptWithId(RequestBody):
-    """A prompt with settings of its own. The execution's settings are the defaults."""
+class Canary(RequestBody):
+    """The first images of an execution. After them it pauses."""
 
-    prompt: Prompt
-    custom_id: CustomId | None = Field(
+    images: Annotated[int, Field(ge=1, le=IMAGES_LIMIT), WHOLE]
+    continue_at: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None,
-        description="Your own name for the prompt, unique in the execution. Its results have it.",
+        description="Goes on by itself if at least this share of them succeeded.",
     )
-    aspect_ratio: AspectRatio | None = None
-    image_size: ImageSize | None = None
-    reference_images: list[str] | None = Field(
-        default=None,
-        max_length=MAX_REFERENCES,
-        description="Replaces the execution's reference images; an empty list means none.",
-    )
-    images: ImagesPerPrompt | None = Field(
-        default=None, description="How many images to paint of this prompt."
-    )
-    seed: Seed | None = Field(default=None, description="Image k is painted with seed + k.")
-    metadata: dict[str, Any] | None = Field(
-        default=None,
-        description="Data of your own, at most 4 KB of JSON. The results have it as "
-        "`prompt_metadata`.",
-    )
-
-    @field_validator("metadata")
-    @classmethod
-    def _small(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        if value is not None and len(json.dumps(value, separators=(",", ":"))) > METADATA_BYTES:
-            # ASCII escapes are longer than UTF-8.
-            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-            if len(text.encode(errors="replace")) > METADATA_BYTES:
-                raise PydanticCustomError("too_long", "Send at most 4 KB of metadata.")
-        return value
-
-
-def _form_of_prompt(value: object) -> str:
-    return OBJECT_FORM if isinstance(value, dict | PromptWithId) else TEXT_FORM
-
-
-# Names of the two forms. masstock_api.request omits names in angle brackets from JSON pointers.
-TEXT_FORM = "<text>"
-OBJECT_FORM = "<object>"
-SubmittedPrompt = Annotated[
-    Annotated[Prompt, Tag(TEXT_FORM)] | Annotated[PromptWithId, Tag(OBJECT_FORM)],
-    Discriminator(_form_of_prompt),
-]
 
 
 class SubmissionMembers(RequestBody):
@@ -291,6 +234,11 @@ class SubmissionMembers(RequestBody):
     )
     webhook_url: WebhookUrl | None = Field(
         default=None, description="Replaces the client's own `webhook_url`."
+    )
+    canary: Canary | None = Field(
+        default=None,
+        description="Paint so many images first, then pause until you resume the execution. After "
+        "seven days it is cancelled. Not with the tier economy.",
     )
     lane: Annotated[str, text_of(100)] | None = Field(
         default=None,

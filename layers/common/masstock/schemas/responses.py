@@ -16,6 +16,7 @@ from masstock.schemas.fields import (
     WebhookEvent,
     WorkflowStatus,
 )
+from masstock.schemas.requests import Canary
 from masstock.schemas.resource import Count, CreatedAt, Resource, UpdatedAt
 from masstock.schemas.workflow_config import ImageSize, Tier, WorkflowConfig
 
@@ -92,6 +93,7 @@ class InputData(Resource):
     image_size: str | None = None
     images_per_prompt: int | None = None
     seed: int | None = None
+    canary: Canary | None = None
     fall_back_after_seconds: int | None = None
 
 
@@ -136,6 +138,9 @@ class ExecutionSummary(Resource):
     error_message: str | None = Field(description="Explains `error_code`.")
     created_at: CreatedAt
     deadline_at: datetime | None = Field(description="When unfinished prompts fail.")
+    paused_at: datetime | None = Field(
+        description="Since when it waits for you to resume it; null if it does not."
+    )
     prompt_count: Count = Field(description="Number of submitted prompts.")
     image_count: Count = Field(description="Number of images that they ask for.")
     progress: Progress

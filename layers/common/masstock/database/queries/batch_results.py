@@ -138,11 +138,15 @@ class Unfinished(TypedDict):
 
 
 def list_unfinished(execution_id: UUID) -> Statement:
-    """The prompts that are still to be painted, in order, as Unfinished."""
+    """The images that are to be painted now, in order, as Unfinished: first those of the canary."""
     return (
         """
-        SELECT batch_index FROM public.workflow_batch_results
-        WHERE execution_id = %(id)s AND status = 'processing' ORDER BY batch_index
+        SELECT r.batch_index
+        FROM public.workflow_batch_results r, public.workflow_executions e
+        WHERE e.id = %(id)s AND r.execution_id = e.id AND r.status = 'processing'
+          AND (e.canary_passed_at IS NOT NULL
+               OR coalesce(r.batch_index < app.canary_images(e.input_settings), true))
+        ORDER BY r.batch_index
         """,
         {"id": execution_id},
     )
@@ -159,7 +163,7 @@ def fail_unfinished(execution_id: UUID, run: int, outcome: Outcome) -> Statement
             error_message = coalesce(e.error_message, %(message)s)
         FROM public.workflow_executions e
         WHERE e.id = %(execution_id)s AND e.run = %(run)s
-          AND e.status IN ('pending', 'processing')
+          AND e.status IN ('pending', 'processing') AND e.paused_at IS NULL
           AND r.execution_id = e.id AND r.status = 'processing'
         """,
         {

@@ -119,7 +119,7 @@ _CLAIM: LiteralString = """
                  THEN extract(epoch FROM e.deadline_at - now())::float8 END AS seconds_left
         FROM public.workflow_executions e, public.workflows w
         WHERE e.id = %(execution_id)s AND e.status = 'processing' AND e.error_code IS NULL
-          AND w.id = e.workflow_id
+          AND e.paused_at IS NULL AND w.id = e.workflow_id
           -- A job may still paint what has not fallen back.
           AND (e.tier = 'standard' OR e.fell_back_at IS NOT NULL)
         FOR SHARE OF e

@@ -112,6 +112,7 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
             SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.status,
                 CASE WHEN e.input_bytes <= %(max_bytes)s THEN e.input_data ELSE e.input_settings
                 END - 'api_key' AS input_data, e.name, e.prompt_count, e.image_count,
+                e.paused_at,
                 e.output_data, e.started_at,
                 e.completed_at, e.duration_seconds, e.error_code, e.error_message, e.created_at,
                 e.deadline_at, e.estimate_microusd, e.cost_microusd, e.webhook_url,
@@ -148,7 +149,8 @@ def list_executions(tx: Executor, page: Page) -> list[str]:
         """
         WITH page AS MATERIALIZED (
             SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.name, e.status, e.prompt_count,
-                e.image_count, e.output_data, e.started_at, e.completed_at, e.duration_seconds,
+                e.image_count, e.paused_at, e.output_data, e.started_at, e.completed_at,
+                e.duration_seconds,
                 e.error_code,
                 e.error_message, e.created_at, e.deadline_at, e.estimate_microusd,
                 e.cost_microusd, e.settings ->> 'model' AS model, e.tier,
@@ -295,7 +297,8 @@ class StartedExecution(TypedDict):
 
 
 def start_execution(tx: Executor, run: ExecutionRun) -> StartedExecution | None:
-    """Marks the run's execution as processing. None if it has ended or has another run."""
+    """Marks the run's execution as processing. None if it has ended or paused, or has another
+    run."""
     rows = tx.fetch_all(
         """
         UPDATE public.workflow_executions e
@@ -303,7 +306,7 @@ def start_execution(tx: Executor, run: ExecutionRun) -> StartedExecution | None:
             working_since = CASE e.status WHEN 'pending' THEN now() ELSE e.working_since END
         FROM public.workflows w
         WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('pending', 'processing')
-          AND w.id = e.workflow_id
+          AND e.paused_at IS NULL AND w.id = e.workflow_id
         RETURNING coalesce(e.settings, w.config) AS config, e.error_code IS NOT NULL AS stopped,
             e.tier = 'economy' AND e.fell_back_at IS NULL AS by_economy_jobs
         """,
@@ -392,6 +395,7 @@ def end_execution(run: ExecutionRun) -> Statement:
                      WHEN counts.successful = 0 THEN (SELECT error_message FROM reason) END)
         FROM counts
         WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('pending', 'processing')
+          AND e.paused_at IS NULL
         RETURNING e.status, e.output_data, e.error_code, e.duration_seconds, e.client_id
         """,
         {"id": run.execution_id, "run": run.run, "no_prompts": InvalidRequest.code},

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class LiveExecution(TypedDict):
-    """An execution that has not ended. `overdue`: past its deadline. `stopped`: for 30 seconds no
-    prompt could be claimed. Both come 30 minutes later while jobs of the provider paint.
-    `painting`: overdue or stopped, and has a claim whose lease has not ended."""
+    """An execution that has not ended and is not paused. `overdue`: past its deadline. `stopped`:
+    for 30 seconds no prompt could be claimed. Both come 30 minutes later while jobs of the provider
+    paint. `painting`: overdue or stopped, and has a claim whose lease has not ended."""
 
     id: UUID
     run: int
@@ -43,7 +43,7 @@ _LIVE: LiteralString = """
         -- The machine itself ends the provider's jobs and collects what they painted.
         SELECT CASE WHEN e.tier = 'economy' AND e.fell_back_at IS NULL
                     THEN interval '30 minutes' ELSE interval '0' END AS patience) AS p
-    WHERE e.status IN ('pending', 'processing')
+    WHERE e.status IN ('pending', 'processing') AND e.paused_at IS NULL
 """
 
 # The kinds of live executions that the sweep looks at. Each has an index that has its order.
@@ -123,7 +123,8 @@ def count_live_executions(tx: Executor) -> tuple[int, int]:
     row = tx.fetch_one(
         """
         SELECT count(*) AS live, count(*) FILTER (
-            WHERE deadline_at < now() - CASE WHEN tier = 'economy' AND fell_back_at IS NULL
+            WHERE paused_at IS NULL
+              AND deadline_at < now() - CASE WHEN tier = 'economy' AND fell_back_at IS NULL
                 THEN interval '30 minutes' ELSE interval '0' END) AS overdue
         FROM public.workflow_executions WHERE status IN ('pending', 'processing')
         """

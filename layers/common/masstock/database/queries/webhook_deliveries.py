@@ -33,16 +33,17 @@ def list_announcing(tx: Executor) -> list[UUID]:
 
 
 def enqueue_delivery(run: ExecutionRun) -> Statement:
-    """Queues the delivery of an ended run, once, if the execution's webhook wants it. Runs in the
-    transaction that ends the run. For the first 30 seconds only the machine attempts the delivery,
-    not the sweep. Returns one row if it queued the delivery."""
+    """Queues the delivery of a run that ended or paused, once, if the execution's webhook wants it.
+    Runs in the transaction that ends or pauses the run. For the first 30 seconds only the machine
+    attempts the delivery, not the sweep. Returns one row if it queued the delivery."""
     return (
         """
         INSERT INTO public.webhook_deliveries
             (execution_id, client_id, run, url, secret_version, next_attempt_at, payload)
-        SELECT e.id, e.client_id, e.run, e.webhook_url, e.webhook_secret_version,
+        SELECT e.id, e.client_id, CASE WHEN e.paused_at IS NULL THEN e.run END, e.webhook_url,
+            e.webhook_secret_version,
             now() + interval '30 seconds', json_build_object(
-                'type', 'execution.' || e.status,
+                'type', x.event,
                 'timestamp', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                 'data', json_build_object(
                     'id', e.id, 'workflow_id', e.workflow_id, 'client_id', e.client_id,
@@ -51,10 +52,12 @@ def enqueue_delivery(run: ExecutionRun) -> Statement:
                     'cost_microusd', e.cost_microusd, 'error_code', e.error_code,
                     'error_message', e.error_message, 'created_at', e.created_at,
                     'started_at', e.started_at, 'completed_at', e.completed_at,
-                    'duration_seconds', e.duration_seconds))::text
-        FROM public.workflow_executions e
-        WHERE e.id = %(id)s AND e.run = %(run)s AND e.status IN ('completed', 'failed')
-          AND e.webhook_url IS NOT NULL AND 'execution.' || e.status = ANY (e.webhook_events)
+                    'duration_seconds', e.duration_seconds, 'paused_at', e.paused_at))::text
+        FROM public.workflow_executions e, LATERAL (SELECT 'execution.' || CASE
+            WHEN e.paused_at IS NULL THEN e.status ELSE 'paused' END AS event) AS x
+        WHERE e.id = %(id)s AND e.run = %(run)s
+          AND (e.status IN ('completed', 'failed') OR e.paused_at = now())
+          AND e.webhook_url IS NOT NULL AND x.event = ANY (e.webhook_events)
         ON CONFLICT (execution_id, run) DO NOTHING
         RETURNING id
         """,
