@@ -163,3 +163,20 @@ def test_an_execution_without_rows_is_cloned_as_submitted(api: Api) -> None:
     copy = created(clone(api, first["id"]))
     assert prompts_of(copy)[1] == PROMPTS[1]
     assert copy["image_count"] == first["image_count"] == 5
+
+
+def test_a_new_seed_replaces_the_submissions_but_not_a_prompts_own(
+    api: Api, engine: Engine
+) -> None:
+    body = {
+        "workflow_id": str(WORKFLOW),
+        "api_key": "a-key-of-mine",
+        "prompts": [{"prompt": "a", "images": 3}, {"prompt": "b", "images": 2, "seed": 50}],
+        "seed": 100,
+    }
+    execution = created(api.call("client_a", "POST", "/v1/executions", json=body))
+    engine.start(UUID(execution["id"]))
+    copy = created(clone(api, execution["id"], indices=[1, 4], seed=7))
+    assert [prompt["seed"] for prompt in prompts_of(copy)] == [8, 51]
+    copy = created(clone(api, execution["id"], indices=[1, 4]))
+    assert [prompt["seed"] for prompt in prompts_of(copy)] == [101, 51]

@@ -14,6 +14,7 @@ from masstock.database.queries.clone_sources import (
 )
 from masstock.database.tenants import TenantTransaction
 from masstock.errors import ApiKeyUnreadable, FieldError, ValidationFailed
+from masstock.schemas.fields import MAX_SEED
 from masstock.schemas.requests import ExecutionClone, ExecutionCreate, PromptEdit
 from masstock.services import sealing
 from masstock.services.secret_store import read_secret
@@ -117,7 +118,7 @@ def _prompts(
     names: set[str] = set()
     for (_, _, text), images in groupby(selected, group):
         together = list(images)
-        prompt = _prompt(_item(submitted, together[0]), together, last_of, text)
+        prompt = _prompt(_item(submitted, together[0]), together, last_of, text, body.seed)
         # Two parts of one prompt cannot have one name.
         name = prompt.get("custom_id")
         if name is not None and name in names:
@@ -153,16 +154,19 @@ def _edits(selected: list[ImageRow], edits: list[PromptEdit]) -> Mapping[int, st
 
 
 def _prompt(
-    item: Any, images: list[ImageRow], last_of: Mapping[int, int], text: str
+    item: Any, images: list[ImageRow], last_of: Mapping[int, int], text: str, seed: int | None
 ) -> dict[str, Any]:
     """The prompt object of images that follow one another. `last_of` is the last image of each
-    prompt."""
+    prompt. `seed` is the new seed of prompts without an own one."""
     own = _own(item, *OF_IMAGES)
     first, last = images[0], images[-1]
     is_whole = first["image_index"] == 0 and last["batch_index"] == last_of[last["prompt_index"]]
     if not is_whole or "images" in own:
         own["images"] = len(images)
-    if first["seed"] is not None and (not is_whole or "seed" in own):
+    if seed is not None and "seed" not in own:
+        if not is_whole:
+            own["seed"] = min(seed + first["image_index"], MAX_SEED)
+    elif first["seed"] is not None and (not is_whole or "seed" in own):
         own["seed"] = first["seed"]
     return own | {"prompt": text}
 
