@@ -77,7 +77,9 @@ def test_every_room_in_the_readme_exists() -> None:
 def test_every_file_in_contributing_exists() -> None:
     files = set(re.findall(r"[\w.]+/[\w./]+\w", CONTRIBUTING))
     assert files
-    assert not [file for file in files if not (ROOT / file).exists()]
+    # The tests write below .local.
+    missing = [file for file in files if not (ROOT / file).exists()]
+    assert not [file for file in missing if not file.startswith(".local/")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
