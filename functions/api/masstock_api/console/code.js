@@ -9,7 +9,7 @@ const KEY = "<key>";
 export default function Code({ execution }) {
   const [language, setLanguage] = useState("curl");
   const text = LANGUAGES[language]?.(bodyOf(execution), location.origin) ?? "";
-  return html`<p>Put your token in <code>TOKEN</code>${"api_key" in bodyOf(execution) && html` and the model's key in <code>API_KEY</code>`}.</p>
+  return html`<p>Put your token in <code>TOKEN</code> and the model's key in <code>API_KEY</code>.</p>
     <div class="tabs" role="group" aria-label="Language">${Object.keys(LANGUAGES).map((name) => html`<button key=${name} aria-pressed=${name === language}
       onClick=${() => setLanguage(name)}>${name}</button>`)}</div>
     <pre class="code" tabindex="0"><code>${text}</code></pre>

@@ -14,7 +14,7 @@ const OVERSCAN_ROWS = 2;
  * @param {(index: number) => any} props.tile
  * @param {(range: {from: number, to: number}) => void} [props.onRange]
  */
-export function Grid({ total, ratio, caption = 64, least = 220, label, tile, onRange }) {
+export function Grid({ total, ratio, caption = 50, least = 220, label, tile, onRange }) {
   const element = useRef(/** @type {HTMLElement | null} */ (null));
   const wanted = useRef(-1);
   const [place, setPlace] = useState({ width: 0, top: 0, height: 0 });

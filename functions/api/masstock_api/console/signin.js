@@ -3,7 +3,7 @@
 import { html, useState } from "./preact.js";
 import { Field, Notice } from "./parts.js";
 import { SIGN_IN, refreshToken, session } from "./session.js";
-import { tabValue } from "./state.js";
+import { replaceAddress, tabValue } from "./state.js";
 
 const pending = tabValue("sign-in");
 
@@ -117,7 +117,7 @@ export async function finishOpenId() {
   const query = new URLSearchParams(location.search);
   const kept = JSON.parse(pending.get() ?? "null");
   pending.set(null);
-  history.replaceState(null, "", `/${kept?.hash ?? ""}`);
+  replaceAddress(kept?.hash ?? "");
   const code = query.get("code");
   if (!code || !kept || query.get("state") !== kept.state) {
     return query.get("error_description") ?? "The sign-in was not finished. Try again.";

@@ -50,6 +50,12 @@ function addressOf(hash) {
 
 addEventListener("hashchange", () => route.set(addressOf(location.hash)));
 
+/** Puts another address into the window, without a trace of the present one. @param {string} hash */
+export function replaceAddress(hash) {
+  history.replaceState(null, "", `/${hash}`);
+  route.set(addressOf(hash));
+}
+
 /** @param {string} address */
 export function go(address) {
   location.hash = `#/${address}`;

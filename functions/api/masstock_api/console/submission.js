@@ -7,6 +7,7 @@ import { upload } from "./uploads.js";
 
 /** Bodies are at most 4 MB; longer lists are uploaded. */
 const MOST_BODY = 3_500_000;
+const NAME_LENGTH = 60;
 const PAUSE_SECONDS = 0.35;
 
 /** @typedef {import("./draft.js").Draft} Draft */
@@ -28,6 +29,11 @@ function promptOf(row) {
   const { prompt, ...others } = row;
   const settings = settingsOf(Object.fromEntries(Object.entries(others).filter(([name]) => SETTINGS.has(name))));
   return Object.keys(settings).length ? { prompt, ...settings } : prompt;
+}
+
+/** @param {string} text */
+function firstWords(text) {
+  return [...(text.trim().split("\n", 1)[0] ?? "")].slice(0, NAME_LENGTH).join("").trim();
 }
 
 /** Empty cells say nothing; numbers of a CSV arrive as text. @param {Record<string, any>} row */
@@ -61,7 +67,8 @@ export async function bodyOf(draft, file, keys) {
   const body = {
     workflow_id: draft.workflow,
     ...contentOf(draft, file),
-    ...(draft.name.trim() && { name: draft.name.trim() }),
+    // Lists show the name, so that every batch has one.
+    name: draft.name.trim() || firstWords(draft.text) || file?.name.slice(0, NAME_LENGTH) || "Batch",
     ...(draft.ratio && { aspect_ratio: draft.ratio }),
     ...(draft.size && { image_size: draft.size }),
     ...(draft.images > 1 && { images_per_prompt: draft.images }),
