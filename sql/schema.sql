@@ -399,6 +399,42 @@ END $$;
 
 ALTER FUNCTION app.enter_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_minute double precision, p_now timestamp with time zone, OUT granted boolean, OUT wait_seconds double precision, OUT limited_by text, OUT gives_up boolean, OUT granted_at timestamp with time zone) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.expire_images() RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    WITH due AS (
+        SELECT e.id FROM public.clients c, LATERAL (
+            SELECT x.id FROM public.workflow_executions x
+            WHERE x.client_id = c.id AND x.expired_at IS NULL
+              AND x.status IN ('completed', 'failed')
+              AND x.completed_at < now() - make_interval(days => c.retention_days)
+            ORDER BY x.completed_at LIMIT 1
+            FOR UPDATE SKIP LOCKED
+        ) AS e
+        WHERE c.retention_days IS NOT NULL
+        LIMIT 1
+    ), expired AS (
+        UPDATE public.workflow_executions e SET expired_at = now()
+        FROM due WHERE e.id = due.id
+        RETURNING e.id, e.client_id
+    ), results AS (
+        UPDATE public.workflow_batch_results r
+        SET expired_at = now(), has_thumbnail = false, result_url = NULL
+        FROM expired e WHERE r.execution_id = e.id AND r.status = 'completed'
+    ), archived AS (
+        UPDATE public.archives a SET expires_at = least(a.expires_at, now())
+        FROM expired e WHERE a.execution_id = e.id
+    ), noted AS (
+        INSERT INTO app_private.deleted_executions AS d (execution_id, client_id)
+        SELECT e.id, e.client_id FROM expired e
+        ON CONFLICT (execution_id) DO UPDATE SET deleted_at = now()
+    )
+    SELECT EXISTS (SELECT FROM expired)
+$$;
+
+ALTER FUNCTION app.expire_images() OWNER TO masstock_owner;
+
 CREATE FUNCTION app.extend_deadline(p_id uuid, p_idle_seconds double precision) RETURNS timestamp with time zone
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
@@ -2122,6 +2158,31 @@ END $$;
 
 ALTER FUNCTION public.queue_delivery() OWNER TO masstock_owner;
 
+CREATE FUNCTION public.refuse_archive_of_expired() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+BEGIN
+    -- The lock waits for a sweep that is giving up the images, or lets it wait.
+    IF (SELECT e.expired_at IS NOT NULL FROM public.workflow_executions e
+        WHERE e.id = NEW.execution_id FOR SHARE) THEN
+        RAISE EXCEPTION 'The images of this execution have expired.' USING ERRCODE = 'MS409';
+    END IF;
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.refuse_archive_of_expired() OWNER TO masstock_owner;
+
+CREATE FUNCTION public.refuse_expired() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'The images of this execution have expired.' USING ERRCODE = 'MS409';
+END $$;
+
+ALTER FUNCTION public.refuse_expired() OWNER TO masstock_owner;
+
 CREATE FUNCTION public.reopen_economy() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -2407,7 +2468,9 @@ CREATE TABLE public.clients (
     monthly_budget_microusd bigint,
     webhook_url text,
     webhook_secret_version integer DEFAULT 1 NOT NULL,
+    retention_days integer,
     CONSTRAINT clients_monthly_budget_microusd_check CHECK ((monthly_budget_microusd >= 0)),
+    CONSTRAINT clients_retention_days_check CHECK (((retention_days >= 1) AND (retention_days <= 3650))),
     CONSTRAINT clients_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'deleted'::text]))),
     CONSTRAINT clients_webhook_secret_version_check CHECK ((webhook_secret_version >= 1))
 );
@@ -2417,6 +2480,8 @@ ALTER TABLE ONLY public.clients ALTER COLUMN email SET STATISTICS 0;
 ALTER TABLE ONLY public.clients FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE public.clients OWNER TO masstock_owner;
+
+COMMENT ON COLUMN public.clients.retention_days IS 'Days from the end of an execution until its images are removed. NULL: they are kept.';
 
 CREATE TABLE public.economy_jobs (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -2626,6 +2691,7 @@ CREATE TABLE public.workflow_batch_results (
     economy_job_id uuid,
     economy_offset bigint,
     economy_length integer,
+    expired_at timestamp with time zone,
     CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
     CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text]))),
     CONSTRAINT workflow_batch_results_tier_check CHECK ((tier = ANY (ARRAY['standard'::text, 'economy'::text])))
@@ -2679,6 +2745,8 @@ COMMENT ON COLUMN public.workflow_batch_results.economy_job_id IS 'The economy j
 
 COMMENT ON COLUMN public.workflow_batch_results.economy_offset IS 'Where the prompt''s line begins in the copied result of the job. NULL: there is no usable line.';
 
+COMMENT ON COLUMN public.workflow_batch_results.expired_at IS 'When its image was given up, for the retention of the client. The object may live a little longer.';
+
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     workflow_id uuid NOT NULL,
@@ -2724,6 +2792,7 @@ END) STORED,
     fell_back_at timestamp with time zone,
     paused_at timestamp with time zone,
     canary_passed_at timestamp with time zone,
+    expired_at timestamp with time zone,
     CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
     CONSTRAINT workflow_executions_on_economy_failure_check CHECK ((on_economy_failure = ANY (ARRAY['standard'::text, 'fail'::text]))),
     CONSTRAINT workflow_executions_reserve_microusd_check CHECK ((reserve_microusd >= 0)),
@@ -2777,6 +2846,8 @@ COMMENT ON COLUMN public.workflow_executions.fell_back_at IS 'When the economy j
 COMMENT ON COLUMN public.workflow_executions.paused_at IS 'Since when the execution waits for the caller. NULL: it does not.';
 
 COMMENT ON COLUMN public.workflow_executions.canary_passed_at IS 'When the images after the canary were allowed.';
+
+COMMENT ON COLUMN public.workflow_executions.expired_at IS 'When its images were given up.';
 
 CREATE TABLE public.workflow_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -2962,6 +3033,8 @@ CREATE INDEX idx_workflow_executions_created_id ON public.workflow_executions US
 
 CREATE INDEX idx_workflow_executions_deadline ON public.workflow_executions USING btree (deadline_at, id) WHERE (status = ANY (ARRAY['pending'::text, 'processing'::text]));
 
+CREATE INDEX idx_workflow_executions_kept ON public.workflow_executions USING btree (client_id, completed_at) WHERE ((expired_at IS NULL) AND (status = ANY (ARRAY['completed'::text, 'failed'::text])));
+
 CREATE INDEX idx_workflow_executions_live ON public.workflow_executions USING btree (created_at) WHERE (status = ANY (ARRAY['pending'::text, 'processing'::text]));
 
 CREATE INDEX idx_workflow_executions_paused ON public.workflow_executions USING btree (paused_at) WHERE (paused_at IS NOT NULL);
@@ -3023,6 +3096,10 @@ CREATE TRIGGER note_stop BEFORE UPDATE OF error_code ON public.workflow_executio
 CREATE TRIGGER number_prompt BEFORE INSERT ON public.workflow_batch_results FOR EACH ROW WHEN ((new.prompt_index IS NULL)) EXECUTE FUNCTION public.number_prompt();
 
 CREATE TRIGGER queue_delivery BEFORE INSERT ON public.webhook_deliveries FOR EACH ROW EXECUTE FUNCTION public.queue_delivery();
+
+CREATE TRIGGER refuse_archive_of_expired BEFORE INSERT ON public.archives FOR EACH ROW EXECUTE FUNCTION public.refuse_archive_of_expired();
+
+CREATE TRIGGER refuse_to_reopen_expired BEFORE UPDATE OF status ON public.workflow_executions FOR EACH ROW WHEN (((old.expired_at IS NOT NULL) AND (new.status = ANY (ARRAY['pending'::text, 'processing'::text])))) EXECUTE FUNCTION public.refuse_expired();
 
 CREATE TRIGGER release_for_deleted_execution AFTER DELETE ON public.workflow_executions FOR EACH ROW WHEN ((old.status = ANY (ARRAY['pending'::text, 'processing'::text]))) EXECUTE FUNCTION app_private.release_for_execution();
 
@@ -3329,6 +3406,9 @@ GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstoc
 REVOKE ALL ON FUNCTION app.enter_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_minute double precision, p_now timestamp with time zone, OUT granted boolean, OUT wait_seconds double precision, OUT limited_by text, OUT gives_up boolean, OUT granted_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.enter_lane(p_lane uuid, p_provider text, p_model text, p_owner uuid, p_client uuid, p_execution uuid, p_prompt integer, p_minute double precision, p_now timestamp with time zone, OUT granted boolean, OUT wait_seconds double precision, OUT limited_by text, OUT gives_up boolean, OUT granted_at timestamp with time zone) TO masstock_worker;
 
+REVOKE ALL ON FUNCTION app.expire_images() FROM PUBLIC;
+GRANT ALL ON FUNCTION app.expire_images() TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.extend_deadline(p_id uuid, p_idle_seconds double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.extend_deadline(p_id uuid, p_idle_seconds double precision) TO masstock_worker;
 
@@ -3551,6 +3631,10 @@ REVOKE ALL ON FUNCTION public.number_prompt() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.queue_delivery() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION public.refuse_archive_of_expired() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.refuse_expired() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.reopen_economy() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.touch_updated_at() FROM PUBLIC;
@@ -3596,7 +3680,7 @@ GRANT SELECT ON TABLE app.workflow_names TO masstock_api;
 GRANT SELECT ON TABLE app.workflow_names TO masstock_admin;
 GRANT SELECT ON TABLE app.workflow_names TO authenticated;
 
-GRANT SELECT,INSERT,DELETE ON TABLE app_private.deleted_executions TO masstock_owner;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE app_private.deleted_executions TO masstock_owner;
 
 GRANT UPDATE(looked_at) ON TABLE app_private.deleted_executions TO masstock_owner;
 

@@ -46,7 +46,7 @@ def expires_at() -> datetime | None:
 def with_urls(row: Row) -> Row:
     """A result with the URLs of its image and its thumbnail."""
     result = {name: value for name, value in row.items() if name != "has_thumbnail"}
-    path = row["result_storage_path"]
+    path = None if row["expired_at"] else row["result_storage_path"]
     if path:
         result["result_url"] = url_of_image(row)
     result["thumbnail_url"] = (

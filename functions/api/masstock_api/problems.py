@@ -30,6 +30,7 @@ STATUS: Mapping[type[AppError], int] = {
     errors.IdempotencyKeyReused: 422,
     errors.Conflict: 409,
     errors.NotReady: 409,
+    errors.Expired: 410,
     errors.PreconditionFailed: 412,
     errors.InternalError: 500,
     errors.DatabaseUnavailable: 503,

@@ -41,18 +41,20 @@ ANNOUNCE_SECONDS = 40
 INDEX_SECONDS = 5
 # Of the removal of images alone. During an outage of S3 each removal waits for its timeouts.
 REMOVE_SECONDS = 10
+# Of giving up images whose retention is over.
+EXPIRE_SECONDS = 5
 
 
 def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
     """Recovers live executions (see `recover`), starts the builders of archives that died, writes
-    the words of prompts for the search, removes the images of deleted executions, announces
-    results, and sends the webhooks that are due, in this order: receivers, which are not ours, come
-    last. A part that fails does not keep the next part from its work; then the first error is
-    raised at the end. Returns counts."""
+    the words of prompts for the search, removes the images of executions that are deleted or whose
+    retention is over, announces results, and sends the webhooks that are due, in this order:
+    receivers, which are not ours, come last. A part that fails does not keep the next part from its
+    work; then the first error is raised at the end. Returns counts."""
     began = time.monotonic()
     names = (
         *("live", "recovered", "failed", "archive_builders", "webhooks_delivered"),
-        "removals_failed",
+        *("expired", "removals_failed"),
     )
     counts: dict[str, int] = dict.fromkeys(names, 0)
     errors: list[Exception] = []
@@ -61,19 +63,16 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
         counts.update(_recover_all(worker, settings, until=began + RECOVER_SECONDS))
 
     def tidy() -> None:
-        worker.fetch_together(
-            [
-                idempotency_keys.forget_expired_keys(),
-                sweeps.fold_counts(),
-                canaries.end_long_pauses(),
-                sweeps.forget_idle_lanes(),
-            ]
-        )
+        forgotten = [idempotency_keys.forget_expired_keys(), sweeps.forget_idle_lanes()]
+        worker.fetch_together([*forgotten, sweeps.fold_counts(), canaries.end_long_pauses()])
 
     def build_archives() -> None:
         counts["archive_builders"] = _start_builders(
             worker, settings, until=began + RECOVER_SECONDS
         )
+
+    def expire_images() -> None:
+        counts["expired"] = _expire_images(worker)
 
     def remove_images() -> None:
         counts["removals_failed"] = _remove_deleted(worker, settings)
@@ -85,13 +84,11 @@ def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
         counts["webhooks_delivered"] = deliver_due(worker, settings, until=began + DELIVER_SECONDS)
 
     def index_prompts() -> None:
-        until = time.monotonic() + INDEX_SECONDS
-        while time.monotonic() < until and sweeps.index_prompts(worker):
-            pass
+        _index_prompts(worker)
 
     parts = (
-        *(recover_executions, tidy, build_archives, index_prompts, remove_images),
-        *(announce, deliver),
+        *(recover_executions, tidy, build_archives, index_prompts),
+        *(expire_images, remove_images, announce, deliver),
     )
     for part in parts:
         try:
@@ -159,6 +156,21 @@ def _announce_results(worker: Worker, *, until: float) -> None:
             worker.fetch_together([webhook_deliveries.announce_results(execution_id)])
         except Exception:  # one failing execution must not keep the results of the others
             logger.exception("could not announce results", execution_id=str(execution_id))
+
+
+def _index_prompts(worker: Worker) -> None:
+    until = time.monotonic() + INDEX_SECONDS
+    while time.monotonic() < until and sweeps.index_prompts(worker):
+        pass
+
+
+def _expire_images(worker: Worker) -> int:
+    """Gives up the images whose retention is over. Returns the number of their executions."""
+    until = time.monotonic() + EXPIRE_SECONDS
+    expired = 0
+    while time.monotonic() < until and sweeps.expire_images(worker):
+        expired += 1
+    return expired
 
 
 def _remove_deleted(worker: Worker, settings: FinalizeSettings) -> int:

@@ -102,6 +102,10 @@ class NotReady(AppError, code="not_ready"):
     """The image is not painted yet; ask again after the time in Retry-After."""
 
 
+class Expired(AppError, code="expired"):
+    """The image was removed, because the client's images are kept for a limited time."""
+
+
 class BudgetExceeded(AppError, code="budget_exceeded"):
     """The estimate is more than the rest of the client's monthly budget."""
 

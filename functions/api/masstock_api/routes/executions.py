@@ -10,6 +10,7 @@ from masstock.database.queries import batch_results, canaries, executions
 from masstock.errors import (
     BudgetExceeded,
     Conflict,
+    Expired,
     Forbidden,
     IdempotencyKeyReused,
     InvalidCursor,
@@ -253,7 +254,7 @@ REDIRECT = {"redirect": a_flag_that_is(True)}
     Answer(302, headers=["Location"]),
     query=REDIRECT,
     path_parameters=PLACE,
-    problems=[NotFound, NotReady],
+    problems=[Expired, NotFound, NotReady],
 )
 def get_image(request: Request, execution_id: UUID, batch_index: int) -> Response[str]:
     """Redirects to the image. Its URL needs no token. With `redirect=false` the answer names the
@@ -268,7 +269,7 @@ def get_image(request: Request, execution_id: UUID, batch_index: int) -> Respons
     Answer(302, headers=["Location"]),
     query=REDIRECT,
     path_parameters=PLACE,
-    problems=[NotFound, NotReady],
+    problems=[Expired, NotFound, NotReady],
 )
 def get_thumbnail(request: Request, execution_id: UUID, batch_index: int) -> Response[str]:
     """Redirects to the image's thumbnail: WebP, at most 512 pixels wide and high. Its URL needs no
@@ -279,10 +280,12 @@ def get_thumbnail(request: Request, execution_id: UUID, batch_index: int) -> Res
 
 
 def _painted(request: Request, execution_id: UUID, batch_index: int) -> Row:
-    """The place of a finished image. Raises NotFound or NotReady."""
+    """The place of a finished image. Raises NotFound, NotReady or Expired."""
     row = batch_results.fetch_image_place(request.reading(), execution_id, batch_index)
     if row["status"] == "processing":
         raise NotReady
+    if row["expired_at"] is not None:
+        raise Expired
     if row["result_storage_path"] is None:
         raise NotFound(f"There is no image: {row['error_message']}")
     return row

@@ -100,6 +100,14 @@ Budget = Annotated[
     ),
 ]
 
+RetentionDays = Annotated[
+    Annotated[int, Field(ge=1, le=3650), WHOLE] | None,
+    Field(
+        description="Days from the end of an execution until its images are removed; null keeps "
+        "them."
+    ),
+]
+
 type AccountStatus = Literal["active", "suspended", "deleted"]
 type Role = Literal["admin", "client"]
 type RequestStatus = Literal["pending", "approved", "rejected"]

@@ -58,6 +58,10 @@ class ClientOrganization(Resource):
     )
     webhook_url: str | None = Field(description="URL that gets a message when an execution ends.")
     webhook_secret_version: Count = Field(description="Number of the current secret, from 1.")
+    retention_days: Count | None = Field(
+        description="Days from the end of an execution until its images are removed; null keeps "
+        "them."
+    )
 
 
 class WebhookSecret(Resource):

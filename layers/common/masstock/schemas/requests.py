@@ -28,6 +28,7 @@ from masstock.schemas.fields import (
     Notes,
     Prompt,
     RequestStatus,
+    RetentionDays,
     Role,
     Seed,
     TicketPriority,
@@ -87,6 +88,7 @@ class ClientCreate(RequestBody):
     email: Email
     monthly_budget_microusd: Budget = None
     webhook_url: WebhookUrl | None = None
+    retention_days: RetentionDays = None
 
 
 class ClientUpdate(RequestBody):
@@ -97,6 +99,7 @@ class ClientUpdate(RequestBody):
     status: AccountStatus = UNSET
     monthly_budget_microusd: Budget = UNSET
     webhook_url: WebhookUrl | None = UNSET
+    retention_days: RetentionDays = UNSET
 
 
 class WebhookSecretAdvance(RequestBody):

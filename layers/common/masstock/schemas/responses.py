@@ -156,6 +156,9 @@ class ExecutionSummary(Resource):
     )
     image_size: str
     images_per_prompt: Count
+    expired_at: datetime | None = Field(
+        description="When its images were removed, for the client's `retention_days`; else null."
+    )
     cover_url: str | None = Field(
         description="URL of the first thumbnail, like `thumbnail_url` of a result; null if none."
     )
@@ -337,6 +340,9 @@ class BatchResult(Resource):
     )
     created_at: CreatedAt
     completed_at: datetime | None = Field(description="Null while processing.")
+    expired_at: datetime | None = Field(
+        description="When its image was removed, for the client's `retention_days`; else null."
+    )
 
 
 class ImageUrl(Resource):

@@ -75,8 +75,10 @@ def insert_client(tx: Executor, **values: object) -> None:
     """Creates a client. `values` are the columns in the statement."""
     tx.fetch_all(
         """
-        INSERT INTO public.clients (id, name, email, monthly_budget_microusd, webhook_url)
-        VALUES (%(id)s, %(name)s, %(email)s, %(monthly_budget_microusd)s, %(webhook_url)s)
+        INSERT INTO public.clients
+            (id, name, email, monthly_budget_microusd, webhook_url, retention_days)
+        VALUES (%(id)s, %(name)s, %(email)s, %(monthly_budget_microusd)s, %(webhook_url)s,
+            %(retention_days)s)
         """,
         **values,
     )
@@ -86,8 +88,10 @@ def update_client(tx: Executor, client_id: UUID, changes: Mapping[str, Any]) -> 
     """Applies the changes. Raises NotFound."""
     tx.fetch_one(
         """
-        UPDATE public.clients c SET (name, email, status, monthly_budget_microusd, webhook_url) = (
-            SELECT p.name, p.email, p.status, p.monthly_budget_microusd, p.webhook_url
+        UPDATE public.clients c SET
+            (name, email, status, monthly_budget_microusd, webhook_url, retention_days) = (
+            SELECT p.name, p.email, p.status, p.monthly_budget_microusd, p.webhook_url,
+                p.retention_days
             FROM jsonb_populate_record(c, %(changes)s) p)
         WHERE c.id = %(id)s RETURNING c.id
         """,

@@ -115,6 +115,7 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
                 e.paused_at,
                 e.output_data, e.started_at,
                 e.completed_at, e.duration_seconds, e.error_code, e.error_message, e.created_at,
+                e.expired_at,
                 e.deadline_at, e.estimate_microusd, e.cost_microusd, e.webhook_url,
                 e.webhook_events,
                 e.settings ->> 'model' AS model, e.tier, e.on_economy_failure, e.fell_back_at,
@@ -152,7 +153,7 @@ def list_executions(tx: Executor, page: Page) -> list[str]:
                 e.image_count, e.paused_at, e.output_data, e.started_at, e.completed_at,
                 e.duration_seconds,
                 e.error_code,
-                e.error_message, e.created_at, e.deadline_at, e.estimate_microusd,
+                e.error_message, e.created_at, e.expired_at, e.deadline_at, e.estimate_microusd,
                 e.cost_microusd, e.settings ->> 'model' AS model, e.tier,
                 coalesce(e.input_settings ->> 'image_size', %(default_size)s) AS image_size,
                 app.images_of(NULL, e.input_settings -> 'images_per_prompt') AS images_per_prompt

@@ -163,6 +163,12 @@ def index_prompts(tx: Executor) -> bool:
     return tx.fetch_one("SELECT app.index_prompts() AS found")["found"]
 
 
+def expire_images(tx: Executor) -> bool:
+    """Gives up the images of one execution that is older than its client's retention, so that its
+    objects are listed as removals. False if there is none."""
+    return tx.fetch_one("SELECT app.expire_images() AS expired")["expired"]
+
+
 def list_removals(tx: Executor, limit: int) -> list[Removal]:
     """Deleted executions whose images or archives may still be stored. Those that were listed
     longest ago come first."""
