@@ -273,6 +273,36 @@ def test_an_archive_expires(
     assert ask(api, batch)["state"] == "building"
 
 
+def test_an_archive_that_expires_while_it_is_built_is_not_offered(
+    api: Api,
+    database: Urls,
+    batch: Batch,
+    worker: Worker,
+    settings: ArchiveSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the retention of a client does it."""
+    batch.paint()
+    ask(api, batch)
+    archive = archive_id(database, batch)
+    size_of = Archives.size_of
+
+    def expire_first(self: Archives, key: str) -> int:
+        with connected(database.superuser) as connection:
+            connection.execute("UPDATE public.archives SET expires_at = now()")
+        return size_of(self, key)
+
+    monkeypatch.setattr(Archives, "size_of", expire_first)
+    assert not build_part(worker, settings, archive, 1)
+    make_due(database)
+    assert not build_part(worker, settings, archive, 1)
+    assert archives.list_due_parts(worker, 100) == []
+    with connected(database.superuser) as connection:
+        connection.execute("UPDATE public.archive_parts SET attempts = 5")
+    assert archives.fail_hopeless_parts(worker) == 0
+    assert (look(api, batch)["state"], look(api, batch)["parts"]) == ("expired", [])
+
+
 def test_parts_have_at_most_a_thousand_images_and_few_megabytes_of_prompts(
     api: Api, database: Urls, batch: Batch, started: list[tuple[UUID, int]]
 ) -> None:

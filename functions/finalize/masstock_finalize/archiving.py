@@ -49,7 +49,7 @@ def build_part(worker: Worker, settings: ArchiveSettings, archive_id: UUID, part
         # Those of attempts that were killed.
         store.abort_uploads(prefix)
         stems = file_stems(archives.list_names(worker, claim))
-        size = _store(store, key, images, stems, Results(settings.results_bucket))
+        size = store_images(store, key, images, stems, Results(settings.results_bucket))
     except BaseException:
         archives.release_part(worker, claim)
         raise
@@ -61,7 +61,7 @@ def build_part(worker: Worker, settings: ArchiveSettings, archive_id: UUID, part
     return True
 
 
-def _store(
+def store_images(
     store: Archives,
     key: str,
     images: Sequence[ArchivedImage],

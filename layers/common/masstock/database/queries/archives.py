@@ -105,15 +105,15 @@ class PartClaim:
 
 
 def claim_part(tx: Executor, archive_id: UUID, part: int) -> PartClaim | None:
-    """Claims a part. None if it is finished, if another builder has it, or if its next attempt is
-    not due yet."""
+    """Claims a part. None if it is finished or expired, if another builder has it, or if its next
+    attempt is not due yet."""
     rows = tx.fetch_all(
         """
         UPDATE public.archive_parts p
         SET attempts = p.attempts + 1, due_at = now() + make_interval(secs => %(lease_seconds)s)
         FROM public.archives a
         WHERE p.archive_id = %(archive_id)s AND p.part = %(part)s AND a.id = p.archive_id
-          AND p.completed_at IS NULL AND p.failed_at IS NULL
+          AND a.expires_at > now() AND p.completed_at IS NULL AND p.failed_at IS NULL
           AND (p.attempts = 0 OR p.due_at <= now()) AND p.attempts < %(max_attempts)s
         RETURNING p.archive_id, p.part, p.attempts AS attempt, a.execution_id, p.client_id,
             p.batch_indices
@@ -197,15 +197,17 @@ def list_names(tx: Executor, claim: PartClaim) -> list[NamedResult]:
 
 
 def complete_part(tx: Executor, claim: PartClaim, storage_path: str, size_bytes: int) -> bool:
-    """Publishes a part. False if a later attempt has it, or if the archive is gone."""
+    """Publishes a part. False if a later attempt has it, or if the archive is gone or expired."""
     return bool(
         tx.fetch_all(
             """
-            UPDATE public.archive_parts
+            UPDATE public.archive_parts p
             SET completed_at = now(), storage_path = %(storage_path)s, size_bytes = %(size_bytes)s
-            WHERE archive_id = %(archive_id)s AND part = %(part)s AND attempts = %(attempt)s
-              AND completed_at IS NULL AND failed_at IS NULL
-            RETURNING part
+            FROM public.archives a
+            WHERE p.archive_id = %(archive_id)s AND p.part = %(part)s AND p.attempts = %(attempt)s
+              AND p.completed_at IS NULL AND p.failed_at IS NULL
+              AND a.id = p.archive_id AND a.expires_at > now()
+            RETURNING p.part
             """,
             archive_id=claim.archive_id,
             part=claim.part,
@@ -243,10 +245,11 @@ def list_due_parts(tx: Executor, limit: int) -> list[DuePart]:
     """Parts that need a builder, those that are due longest first."""
     rows = tx.fetch_all(
         """
-        SELECT archive_id, part FROM public.archive_parts
-        WHERE completed_at IS NULL AND failed_at IS NULL AND due_at <= now()
-          AND attempts < %(max_attempts)s
-        ORDER BY due_at LIMIT %(limit)s
+        SELECT p.archive_id, p.part
+        FROM public.archive_parts p JOIN public.archives a ON a.id = p.archive_id
+        WHERE p.completed_at IS NULL AND p.failed_at IS NULL AND p.due_at <= now()
+          AND p.attempts < %(max_attempts)s AND a.expires_at > now()
+        ORDER BY p.due_at LIMIT %(limit)s
         """,
         limit=limit,
         max_attempts=MAX_ATTEMPTS,
@@ -255,14 +258,17 @@ def list_due_parts(tx: Executor, limit: int) -> list[DuePart]:
 
 
 def fail_hopeless_parts(tx: Executor) -> int:
-    """Marks the parts as failed whose last attempt ended without success. Returns their number."""
+    """Marks the parts as failed whose last attempt ended without success. Returns their number.
+    Those of expired archives stay as they are: their images are gone."""
     return len(
         tx.fetch_all(
             """
-            UPDATE public.archive_parts SET failed_at = now()
-            WHERE completed_at IS NULL AND failed_at IS NULL AND due_at <= now()
-              AND attempts >= %(max_attempts)s
-            RETURNING part
+            UPDATE public.archive_parts p SET failed_at = now()
+            FROM public.archives a
+            WHERE p.completed_at IS NULL AND p.failed_at IS NULL AND p.due_at <= now()
+              AND p.attempts >= %(max_attempts)s
+              AND a.id = p.archive_id AND a.expires_at > now()
+            RETURNING p.part
             """,
             max_attempts=MAX_ATTEMPTS,
         )
