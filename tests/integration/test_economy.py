@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import pytest
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from masstock.database.connection import Database
 from masstock.database.worker import Worker
@@ -22,13 +24,16 @@ from masstock.services import s3_client
 from masstock_generate import api_keys, painting
 from masstock_generate.economy import collect, work
 from masstock_generate.providers import CreateUnanswered, ResultGone
+from tests.local.pictures import a_picture
 from tests.support.batch_provider import Died, FakeBatches, picture_of
 from tests.support.databases import Urls, connected
-from tests.support.economy import Machine, begin
+from tests.support.demo_data import ACME
+from tests.support.economy import A_WHILE, Machine, begin
 from tests.support.handler import REGION, UPLOADS_BUCKET
 
 PROMPTS = [f"a lighthouse, view {number}" for number in range(4)]
 # Of 7 + 1290 tokens at half the price, and of fake_provider's tokens.
+NOTHING: Any = {"tier": "economy", "indices": [], "max_concurrency": 5, "wait_seconds": 1}
 COST = {"economy": 19_351, "standard": 30_002}
 
 
@@ -412,7 +417,7 @@ def test_what_jobs_did_not_paint_in_time_is_painted_directly(
     provider.ends_as = "BATCH_STATE_RUNNING"
     ended = machine.go()
     assert ended["status"] == "completed"
-    assert provider.calls.count("cancel") == 2
+    assert provider.calls.count("cancel") >= 2
     tier = "economy" if ends else "standard"
     assert {row["tier"] for row in machine.rows()} == {tier}
 
@@ -430,6 +435,86 @@ def test_after_the_deadline_what_came_is_kept(
     assert [row["status"] for row in rows] == ["completed", "completed", "failed", "failed"]
     assert {row["error_code"] for row in rows[2:]} == {"deadline_exceeded"}
     assert provider.direct == []
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_a_cancellation_that_did_not_arrive_is_sent_again(
+    start: Callable[..., Machine], provider: FakeBatches, lost: str
+) -> None:
+    machine = start(PROMPTS[:2])
+    until(machine, "running")
+    cancel(machine)
+    provider.ends_as = "BATCH_STATE_RUNNING"
+    provider.dies_at, provider.dies_after = len(provider.calls) + 2, lost == "after"
+    machine.go()
+    assert provider.calls[provider.dies_at - 1] == "cancel"
+    assert [job.state for job in provider.jobs] == ["BATCH_STATE_CANCELLED"]
+    assert {row["status"] for row in machine.rows()} == {"completed"}
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_result_that_is_always_refused_does_not_keep_the_execution(
+    start: Callable[..., Machine], provider: FakeBatches, stopped: bool
+) -> None:
+    machine = start(PROMPTS[:2])
+    until(machine, "ended")
+    if stopped:
+        cancel(machine)
+        machine.sql("UPDATE public.economy_jobs SET ended_at = now() - interval '20 minutes'")
+    provider.refusals["download"] = [ProviderUnavailable() if stopped else InvalidApiKey()] * 30
+    ended = machine.go()
+    assert ended["status"] == ("failed" if stopped else "completed")
+    assert {row["economy_job_id"] for row in machine.rows()} == {machine.jobs()[0]["id"]}
+    assert provider.direct == ([] if stopped else PROMPTS[:2])
+    assert provider.calls.count("download") == (1 if stopped else 6)
+
+
+# --- reference images ----------------------------------------------------------------------------
+
+
+def with_references(start: Callable[..., Machine], prompts: list[str], **more: Any) -> Machine:
+    key = f"{ACME}/references/{uuid4()}.png"
+    etag = boto3.client("s3").put_object(Bucket=UPLOADS_BUCKET, Key=key, Body=a_picture("red"))
+    settings = {"reference_images": [key], "reference_etags": [etag["ETag"].strip('"')]}
+    return start(prompts, input_data=Jsonb({"prompts": prompts, **settings}), **more)
+
+
+def test_the_last_chunk_deletes_the_reference_images_of_all(
+    start: Callable[..., Machine], provider: FakeBatches
+) -> None:
+    machine = with_references(start, PROMPTS)
+    until(machine, "running")
+    # The second job begins when nothing of the first is left.
+    provider.end(provider.jobs[0].name, "BATCH_STATE_SUCCEEDED")
+    for _ in range(8):
+        machine.pass_time(A_WHILE)
+        for index in (0, 1):
+            machine._generate(index, "economy")
+        machine.turn({**NOTHING, "next": "copy"})
+        machine.turn({**NOTHING, "next": "poll"})
+    assert [job["state"] for job in machine.jobs()] == ["done", "running"]
+    machine.go()
+    assert_all_painted(machine)
+    assert len(provider.jobs) == 2
+
+
+def test_a_retry_uploads_the_reference_images_again(
+    start: Callable[..., Machine], provider: FakeBatches
+) -> None:
+    provider.edit = lambda lines: list(lines.values())[1:]
+    machine = with_references(start, PROMPTS[:2], on_economy_failure="fail")
+    machine.go()
+    assert provider.files == {}
+    provider.edit = None
+    machine.sql(
+        "UPDATE public.workflow_batch_results SET status = 'processing', error_code = NULL,"
+        " economy_job_id = NULL WHERE execution_id = %s AND status = 'failed'",
+        machine.run.execution_id,
+    )
+    machine.change(status="pending")
+    machine.go()
+    assert {row["tier"] for row in machine.rows()} == {"economy"}
+    assert provider.files == {}
 
 
 # --- crashes -------------------------------------------------------------------------------------

@@ -142,7 +142,11 @@ class FakeBatches:
         lines = {}
         for line in self.files[job.input_file].splitlines()[:limit]:
             ask = json.loads(line)
-            prompt = ask["request"]["contents"][0]["parts"][-1]["text"]
+            *references, text = ask["request"]["contents"][0]["parts"]
+            for part in references:
+                uri = part["fileData"]["fileUri"]
+                assert uri.removeprefix("https://provider.example/") in self.files
+            prompt = text["text"]
             job.painted.append(prompt)
             lines[ask["key"]] = self._line(ask["key"], prompt)
         painted = self.edit(lines) if self.edit else list(lines.values())

@@ -6,13 +6,14 @@ longest line. Lines are matched by their keys alone.
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from masstock.database.queries import economy_jobs
 from masstock.database.queries.economy_jobs import Job
 from masstock.errors import Outcome, ProviderUnavailable, StorageUnavailable
 from masstock.services.result_copies import CopyWriter, copy_key
 from masstock.telemetry import logger
-from masstock_generate.economy.work import LEASE_SECONDS, ClaimLost, EconomyRun
+from masstock_generate.economy.work import CANCEL_SECONDS, LEASE_SECONDS, ClaimLost, EconomyRun
 from masstock_generate.providers import BatchProvider, ResultGone
 
 # A longer line is skipped: its image could not be stored, and it would fill the memory.
@@ -30,11 +31,21 @@ def copy(economy: EconomyRun) -> None:
             economy.give_up(job, ProviderUnavailable("The result of the provider's job is gone."))
         except ClaimLost:
             logger.warning("another invocation copies the result", job_id=str(job.id))
-        except (Outcome, StorageUnavailable) as failed:
-            economy.postpone(
-                job, failed if isinstance(failed, Outcome) else ProviderUnavailable(str(failed))
-            )
+        except StorageUnavailable as failed:
+            economy.postpone(job, ProviderUnavailable(str(failed)))
+        except Outcome as outcome:
+            if economy.is_refused(job, outcome) or _is_too_late(economy, job):
+                economy.give_up(job, outcome)
+            else:
+                economy.postpone(job, outcome)
         return
+
+
+def _is_too_late(economy: EconomyRun, job: Job) -> bool:
+    """True if the execution must end, and the result could not be downloaded for some time."""
+    if not economy.is_stopping or job.ended_at is None:
+        return False
+    return (datetime.now(UTC) - job.ended_at).total_seconds() > CANCEL_SECONDS
 
 
 def _copy(economy: EconomyRun, job: Job) -> None:

@@ -3,18 +3,14 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from masstock.database.queries import economy_jobs
 from masstock.database.queries.economy_jobs import Job
 from masstock.errors import Outcome, ProviderUnavailable
 from masstock.services.result_copies import delete_copy
 from masstock.telemetry import logger
 from masstock_generate.economy.submit import FAILED_CALL, note_created
-from masstock_generate.economy.work import EconomyRun
+from masstock_generate.economy.work import CANCEL_SECONDS, EconomyRun
 from masstock_generate.providers import ProviderJob
-
-# A cancelled job that does not end in this time is given up.
-CANCEL_SECONDS = 600
-# A provider that refuses to show a job so often will not show it at all.
-MAX_REFUSALS = 5
 
 
 def poll(economy: EconomyRun) -> None:
@@ -35,11 +31,10 @@ def _attempt(economy: EconomyRun, job: Job, act: Callable[[EconomyRun, Job], Non
         else:
             economy.postpone(job, outcome)
     except Outcome as outcome:
-        # A key that is refused may be accepted again, and its images are paid.
-        if outcome.retryable or job.tries < MAX_REFUSALS:
-            economy.postpone(job, outcome)
-        else:
+        if economy.is_refused(job, outcome):
             economy.give_up(job, outcome)
+        else:
+            economy.postpone(job, outcome)
 
 
 def _abandon(economy: EconomyRun, job: Job) -> None:
@@ -69,9 +64,11 @@ def _look(economy: EconomyRun, job: Job) -> None:
     if _is_given_up(job):
         economy.give_up(job, ProviderUnavailable("The provider's job did not end when cancelled."))
         return
-    if economy.is_stopping and job.cancelled_at is None:
-        job.cancelled_at = datetime.now(UTC)
-        economy.keep(job)
+    if economy.is_stopping:
+        if job.cancelled_at is None:
+            job.cancelled_at = datetime.now(UTC)
+            economy.keep(job)
+        # At each look: an earlier request may not have arrived.
         economy.provider_of(job).cancel(economy.api_key, found.name)
         economy.release(job, economy.settings.economy_poll_seconds)
         return
@@ -107,9 +104,19 @@ def _tidy(economy: EconomyRun, job: Job) -> None:
         if job.copy_key is not None:
             delete_copy(economy.settings.uploads_bucket, job.copy_key)
         names = [job.input_file, job.output_file]
-        names += [file["name"] for file in job.reference_files.values()]
+        names += _unused_references(economy, job)
         economy.provider_of(job).delete(economy.api_key, [name for name in names if name])
     except Exception:  # it must not keep the execution from its end
         logger.warning("files of an economy job were left", job_id=str(job.id), exc_info=True)
     job.state = "done"
     economy.release(job)
+
+
+def _unused_references(economy: EconomyRun, job: Job) -> list[str]:
+    """The provider's files of reference images, if no other chunk needs them. From now on, no chunk
+    reuses them."""
+    names = [file["name"] for file in job.reference_files.values()]
+    job.reference_files, job.references_at = {}, None
+    economy.keep(job)
+    used = economy_jobs.list_used_references(economy.worker, job)
+    return [name for name in names if name not in used]

@@ -26,6 +26,11 @@ from masstock_generate.providers import BatchProvider, batch_provider
 LEASE_SECONDS = 90
 # The step begins nothing new after this time. Lambda's timeout is 900 s.
 STEP_SECONDS = 240
+# A cancelled job that does not end in this time is given up. So is a result that cannot be
+# downloaded when the execution must end.
+CANCEL_SECONDS = 600
+# A provider that refuses a call for a job so often in a row will not accept it.
+MAX_REFUSALS = 5
 # The pause between two looks at a job grows with the time that it takes.
 LONGEST_PAUSE_SECONDS = 300
 PAUSE_SHARE = 0.1
@@ -102,6 +107,11 @@ class EconomyRun:
         )
         first = self.settings.economy_poll_seconds
         self.release(job, min(LONGEST_PAUSE_SECONDS, first * 2 ** min(job.tries - 1, 10)))
+
+    def is_refused(self, job: Job, outcome: Outcome) -> bool:
+        """True if the provider will not accept this call for the job. A key that is refused may be
+        accepted again, and the images of its jobs are paid."""
+        return not outcome.retryable and job.tries >= MAX_REFUSALS
 
     def give_up(self, job: Job, outcome: Outcome) -> None:
         """The job paints nothing more. Its prompts have this outcome unless they fall back."""

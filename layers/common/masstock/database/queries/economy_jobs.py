@@ -388,6 +388,20 @@ def fetch_references(tx: Executor, execution_id: UUID) -> tuple[dict[str, Any], 
     return (rows[0]["reference_files"], rows[0]["references_at"]) if rows else None
 
 
+def list_used_references(tx: Executor, job: Job) -> set[str]:
+    """Names of the files of reference images that other jobs of the execution use or may reuse."""
+    rows = tx.fetch_all(
+        """
+        SELECT DISTINCT file.value ->> 'name' AS name
+        FROM public.economy_jobs j CROSS JOIN LATERAL jsonb_each(j.reference_files) AS file
+        WHERE j.execution_id = %(execution_id)s AND j.id <> %(id)s
+        """,
+        execution_id=job.execution_id,
+        id=job.id,
+    )
+    return {row["name"] for row in rows}
+
+
 def fail_unpainted(tx: Executor, run: ExecutionRun, code: str, message: str) -> None:
     """Marks the unfinished prompts as failed, for the reason why their job did not paint them."""
     tx.fetch_all(
