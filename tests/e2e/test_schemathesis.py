@@ -58,6 +58,12 @@ FIELDS_WITH_MEANING = {
     "content_type",
     "config",
     "invited_until",
+    "select",
+    "indices",
+    "edits",
+    "tier",
+    "on_economy_failure",
+    "canary",
     "",  # U+0000 anywhere in the free part of a workflow's config
 }
 tried: Counter[tuple[str, str]] = Counter()
