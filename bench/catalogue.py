@@ -60,6 +60,12 @@ MODULES: dict[str, dict[str, Goal]] = {
         "batch_vs_peers": Goal("<= 1.1"),
         "fanout_overhead": Goal("<= 2"),
     },
+    "bench.economy": {
+        "economy_cost": Goal("= 1"),
+        "economy_wall": Goal("<= 1.0"),
+        "economy_paid_twice": Goal("= 1"),
+        "economy_memory": Goal("<= 1.2"),
+    },
     # Most references of these rows are bounds: the least share, the most refused calls, the longest
     # time. A ratio of 1 is exactly at the bound.
     "bench.pace": {

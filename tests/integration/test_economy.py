@@ -4,6 +4,7 @@ provider is a stand-in in this process."""
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from masstock.database.connection import Database
+from masstock.database.queries import sweeps
 from masstock.database.worker import Worker
 from masstock.errors import (
     InvalidApiKey,
@@ -467,6 +469,20 @@ def test_a_result_that_is_always_refused_does_not_keep_the_execution(
     assert {row["economy_job_id"] for row in machine.rows()} == {machine.jobs()[0]["id"]}
     assert provider.direct == ([] if stopped else PROMPTS[:2])
     assert provider.calls.count("download") == (1 if stopped else 6)
+
+
+@pytest.mark.parametrize(("minutes", "is_late"), [(1, False), (31, True)])
+def test_the_sweep_gives_an_economy_machine_half_an_hour_to_end_its_jobs(
+    start: Callable[..., Machine], minutes: int, is_late: bool
+) -> None:
+    machine = start()
+    until(machine, "running")
+    ago = datetime.now(UTC) - timedelta(minutes=minutes)
+    machine.change(deadline_at=ago, error_code="cancelled")
+    machine.change(stopped_at=ago)
+    row = sweeps.fetch_live_execution(machine.worker, machine.run)
+    assert row is not None
+    assert (row["overdue"], row["stopped"]) == (is_late, is_late)
 
 
 # --- reference images ----------------------------------------------------------------------------

@@ -37,6 +37,7 @@ __all__ = [
     "delete",
     "download",
     "find",
+    "job_of",
     "key_of",
     "line_of",
     "look",
@@ -86,7 +87,7 @@ def create(api_key: str, model: str, input_file: str, name: str) -> ProviderJob:
     batch = {"displayName": name, "inputConfig": {"fileName": input_file}}
     path = f"/{VERSION}/models/{quote(model, safe='')}:batchGenerateContent"
     try:
-        job = _job(_json(_send(api_key, "POST", path, json={"batch": batch})))
+        job = job_of(_json(_send(api_key, "POST", path, json={"batch": batch})))
     except (ProviderTimeout, ProviderUnavailable) as error:
         raise CreateUnanswered from error
     if not job.name:
@@ -103,7 +104,7 @@ def find(api_key: str, name: str) -> ProviderJob | None:
         page = _json(_send(api_key, "GET", f"/{VERSION}/batches", params=query))
         for job in json_objects(page.get("operations")):
             if json_object(job.get("metadata")).get("displayName") == name:
-                return _job(job)
+                return job_of(job)
         token = str(page.get("nextPageToken") or "")
         if not token:
             return None
@@ -112,7 +113,7 @@ def find(api_key: str, name: str) -> ProviderJob | None:
 def look(api_key: str, job_name: str) -> ProviderJob | None:
     """Implements masstock_generate.providers.BatchProvider."""
     try:
-        return _job(_json(_send(api_key, "GET", f"/{VERSION}/{_path(job_name)}")))
+        return job_of(_json(_send(api_key, "GET", f"/{VERSION}/{_path(job_name)}")))
     except ModelUnavailable:
         return None
 
@@ -206,7 +207,7 @@ def _parsed(answer: httpx2.Response) -> Json:
         return {}
 
 
-def _job(operation: Mapping[str, object]) -> ProviderJob:
+def job_of(operation: Mapping[str, object]) -> ProviderJob:
     """A job of its raw JSON. The result's place is in `response` or in `metadata`. The reason of a
     failure is in `error` alone."""
     metadata = json_object(operation.get("metadata"))
