@@ -620,6 +620,22 @@ $$;
 
 ALTER FUNCTION app.fetch_sweep_places() OWNER TO masstock_owner;
 
+CREATE FUNCTION app.find_reusable(p_client_id uuid, p_key uuid, p_model text) RETURNS uuid
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    SELECT s.id
+    FROM public.workflow_batch_results s
+    JOIN public.workflow_executions e ON e.id = s.execution_id
+    WHERE s.client_id = p_client_id AND s.reuse_key = p_key AND s.status = 'completed'
+      AND s.result_storage_path IS NOT NULL AND s.original_prompt IS NULL
+      AND s.expired_at IS NULL
+      AND e.settings ->> 'model' = p_model
+    ORDER BY s.completed_at DESC LIMIT 1
+$$;
+
+ALTER FUNCTION app.find_reusable(p_client_id uuid, p_key uuid, p_model text) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.fold_execution_counts() RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
@@ -1207,6 +1223,16 @@ BEGIN
 END $$;
 
 ALTER FUNCTION app.resume_execution(p_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.reuse_key(p_prompt text, p_asked jsonb, p_seed integer, p_model text, p_image_index integer) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT md5(app.asked_digest(p_prompt, p_asked, p_seed) || '|' || coalesce(p_model, '') || '|'
+               || p_image_index)::uuid
+$$;
+
+ALTER FUNCTION app.reuse_key(p_prompt text, p_asked jsonb, p_seed integer, p_model text, p_image_index integer) OWNER TO masstock_owner;
 
 CREATE FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) RETURNS TABLE(created_at timestamp with time zone, execution_id uuid, batch_index integer)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2692,6 +2718,8 @@ CREATE TABLE public.workflow_batch_results (
     economy_offset bigint,
     economy_length integer,
     expired_at timestamp with time zone,
+    reuse_key uuid,
+    reused_from uuid,
     CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
     CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text]))),
     CONSTRAINT workflow_batch_results_tier_check CHECK ((tier = ANY (ARRAY['standard'::text, 'economy'::text])))
@@ -2746,6 +2774,10 @@ COMMENT ON COLUMN public.workflow_batch_results.economy_job_id IS 'The economy j
 COMMENT ON COLUMN public.workflow_batch_results.economy_offset IS 'Where the prompt''s line begins in the copied result of the job. NULL: there is no usable line.';
 
 COMMENT ON COLUMN public.workflow_batch_results.expired_at IS 'When its image was given up, for the retention of the client. The object may live a little longer.';
+
+COMMENT ON COLUMN public.workflow_batch_results.reuse_key IS 'A hash of what was asked, of the model and of image_index. NULL for rows of earlier releases.';
+
+COMMENT ON COLUMN public.workflow_batch_results.reused_from IS 'The result whose image this one has; before the end, the one to copy.';
 
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -3020,6 +3052,8 @@ CREATE UNIQUE INDEX idx_workflow_batch_results_custom_id_image ON public.workflo
 CREATE UNIQUE INDEX idx_workflow_batch_results_execution_batch ON public.workflow_batch_results USING btree (execution_id, batch_index);
 
 CREATE INDEX idx_workflow_batch_results_execution_id ON public.workflow_batch_results USING btree (execution_id);
+
+CREATE INDEX idx_workflow_batch_results_reuse ON public.workflow_batch_results USING btree (client_id, reuse_key) WHERE ((status = 'completed'::text) AND (reuse_key IS NOT NULL));
 
 CREATE INDEX idx_workflow_batch_results_status ON public.workflow_batch_results USING btree (status);
 
@@ -3428,6 +3462,9 @@ GRANT ALL ON FUNCTION app.fetch_lane(p_id uuid, p_for_update boolean) TO masstoc
 REVOKE ALL ON FUNCTION app.fetch_sweep_places() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.fetch_sweep_places() TO masstock_worker;
 
+REVOKE ALL ON FUNCTION app.find_reusable(p_client_id uuid, p_key uuid, p_model text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.find_reusable(p_client_id uuid, p_key uuid, p_model text) TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.fold_execution_counts() FROM PUBLIC;
 GRANT ALL ON FUNCTION app.fold_execution_counts() TO masstock_worker;
 
@@ -3531,6 +3568,9 @@ GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_se
 REVOKE ALL ON FUNCTION app.resume_execution(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.resume_execution(p_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.resume_execution(p_id uuid) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.reuse_key(p_prompt text, p_asked jsonb, p_seed integer, p_model text, p_image_index integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.reuse_key(p_prompt text, p_asked jsonb, p_seed integer, p_model text, p_image_index integer) TO masstock_worker;
 
 REVOKE ALL ON FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) TO masstock_api;
@@ -3936,6 +3976,10 @@ GRANT UPDATE(economy_job_id) ON TABLE public.workflow_batch_results TO masstock_
 GRANT UPDATE(economy_offset) ON TABLE public.workflow_batch_results TO masstock_worker;
 
 GRANT UPDATE(economy_length) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(reuse_key) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(reused_from),UPDATE(reused_from) ON TABLE public.workflow_batch_results TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO authenticated;

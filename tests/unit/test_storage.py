@@ -193,6 +193,20 @@ def test_browsers_may_keep_images_and_thumbnails(bucket: str) -> None:
         assert (answer.content, answer.headers["Content-Type"]) == (content, mime_type)
 
 
+def test_an_image_is_copied_at_no_cost(bucket: str) -> None:
+    results, execution_id = Results(bucket), uuid4()
+    source = store(bucket, f"{uuid4()}/1_0.png")
+    asked_at = datetime.fromtimestamp(9, UTC)
+    copy = results.reuse(source.key, execution_id, 2, asked_at, attempt=3, asked="this")
+    assert (copy.cost_microusd, copy.attempt, copy.is_reused) == (0, 3, True)
+    assert (copy.sha256, copy.details) == (source.sha256, source.details)
+    # The next attempt completes the row from the copy.
+    assert find(bucket, execution_id, 2, 9) == copy
+    assert results.read(copy.key) == PNG
+    with pytest.raises(ObjectMissing):
+        results.reuse(f"{uuid4()}/1_0.png", execution_id, 3, asked_at, attempt=1, asked="this")
+
+
 def test_s3_checks_the_hash_of_every_stored_image(bucket: str) -> None:
     sent: list[Any] = []
     events: Any = s3_client.s3().meta.events

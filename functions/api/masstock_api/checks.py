@@ -57,8 +57,11 @@ def find_mistakes(
     mistakes += _repeated_ids(listed)
     if submission.api_key is None and (config.requires_api_key or not has_platform_key):
         mistakes.append(FieldError("/api_key", "This workflow requires an api_key."))
-    if submission.canary is not None and tier_of(submission, config) == "economy":
-        mistakes.append(FieldError("/canary", "Only the tier standard has a canary."))
+    if tier_of(submission, config) == "economy":
+        if submission.canary is not None:
+            mistakes.append(FieldError("/canary", "Only the tier standard has a canary."))
+        if submission.reuse == "identical":
+            mistakes.append(FieldError("/reuse", "Only the tier standard reuses images."))
     if submission.lane is not None and submission.api_key is None:
         mistakes.append(FieldError("/lane", "Name a lane only for an api_key of your own."))
     mistakes += tier_mistakes(submission, config)

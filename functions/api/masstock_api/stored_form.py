@@ -40,6 +40,7 @@ def input_data(
         "image_size": image_size,
         "images_per_prompt": submission.images_per_prompt,
         "seed": submission.seed,
+        "reuse": submission.reuse if submission.reuse == "identical" else None,
         "canary": submission.canary and submission.canary.model_dump(exclude_none=True),
         "fall_back_after_seconds": submission.fall_back_after_seconds,
     }

@@ -35,6 +35,7 @@ from masstock.errors import (
 from masstock.services.s3_client import REQUEST_SECONDS
 from masstock.services.storage import (
     ImageDetails,
+    ObjectMissing,
     Results,
     StoredImage,
     Uploads,
@@ -134,6 +135,8 @@ def _paint_nano_banana(
         return with_found_thumbnail(results, claim, stored, lease, settings.max_image_bytes)
     if claim.failures > NotFinished.max_retries:
         raise NotFinished
+    if claim.reusable_key is not None and (reused := _reused(results, claim, claim.reusable_key)):
+        return with_found_thumbnail(results, claim, reused, lease, settings.max_image_bytes)
     painting, elapsed_ms = _painting_of(claim, settings, lease)
     model = painting.model or claim.config["model"]
     cost = _cost(claim, model, painting.usage)
@@ -167,6 +170,22 @@ def _paint_nano_banana(
 
     stored = store_image(put, lease, cost)
     return with_thumbnail(results, claim, stored, facts.thumbnail, lease)
+
+
+def _reused(results: Results, claim: Claim, source: str) -> StoredImage | None:
+    """A copy of an earlier result's image. None if that is gone: then the prompt is painted."""
+    try:
+        return results.reuse(
+            source,
+            claim.execution_id,
+            claim.batch_index,
+            claim.asked_at,
+            attempt=claim.attempt,
+            asked=claim.asked_digest,
+        )
+    except ObjectMissing:
+        logger.warning("the image to reuse is gone")
+        return None
 
 
 def _painting_of(claim: Claim, settings: GenerateSettings, lease: Lease) -> tuple[Painting, int]:

@@ -238,6 +238,12 @@ class SubmissionMembers(RequestBody):
     webhook_url: WebhookUrl | None = Field(
         default=None, description="Replaces the client's own `webhook_url`."
     )
+    reuse: Literal["never", "identical"] | None = Field(
+        default=None,
+        description="`identical` takes an image that you already have for the same prompt, model, "
+        "settings, seed and reference images, at no cost. By default `never`. Not with the tier "
+        "economy.",
+    )
     canary: Canary | None = Field(
         default=None,
         description="Paint so many images first, then pause until you resume the execution. After "

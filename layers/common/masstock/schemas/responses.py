@@ -94,6 +94,7 @@ class InputData(Resource):
     images_per_prompt: int | None = None
     seed: int | None = None
     canary: Canary | None = None
+    reuse: Literal["identical"] | None = None
     fall_back_after_seconds: int | None = None
 
 
@@ -300,6 +301,9 @@ class BatchResult(Resource):
     custom_id: str | None = Field(description="The caller's own name for the prompt.")
     prompt_metadata: dict[str, Any] | None = Field(description="The prompt's `metadata`.")
     seed: Count | None = Field(description="The seed that was sent to the model.")
+    reused_from: UUID | None = Field(
+        description="The result whose image this one has; null if it was painted."
+    )
     status: ResultStatus
     result_url: str | None = Field(
         description="URL of the image. It needs no token. It is valid for at least 15 minutes "

@@ -85,6 +85,7 @@ class StoredImage:
     attempt: int
     details: ImageDetails | None
     has_thumbnail: bool = False
+    is_reused: bool = False
 
 
 def sniff_image(content: bytes) -> str:
@@ -178,6 +179,38 @@ class Results:
             attempt,
             details,
         )
+
+    def reuse(
+        self,
+        source: str,
+        execution_id: UUID,
+        batch_index: int,
+        asked_at: datetime,
+        *,
+        attempt: int,
+        asked: str,
+    ) -> StoredImage:
+        """Copies an image of an earlier result, at no cost. Raises ObjectMissing, also for an
+        object that is no painted image."""
+        with storage_errors():
+            head = s3().head_object(Bucket=self._bucket, Key=source)
+            mime_type, found = head["ContentType"], head["Metadata"]
+            if mime_type not in EXTENSIONS or "sha256" not in found:
+                raise ObjectMissing
+            key = image_key(execution_id, batch_index, asked_at, mime_type)
+            metadata = {**found, "attempt": str(attempt), "asked": asked, "cost-microusd": "0"}
+            metadata["reused"] = "1"
+            s3().copy_object(
+                Bucket=self._bucket,
+                Key=key,
+                CopySource={"Bucket": self._bucket, "Key": source},
+                CopySourceIfMatch=head["ETag"],
+                MetadataDirective="REPLACE",
+                Metadata=metadata,
+                ContentType=mime_type,
+                CacheControl=CACHE_CONTROL,
+            )
+        return _described(key, mime_type, head["ContentLength"], metadata)
 
     def put_thumbnail(
         self, execution_id: UUID, batch_index: int, content: bytes, image_sha256: str
@@ -343,4 +376,5 @@ def _described(key: str, mime_type: str, size: int, metadata: Mapping[str, str])
         cost_microusd=int(cost) if re.fullmatch("[0-9]{1,12}", cost) else None,
         attempt=int(metadata["attempt"]),
         details=ImageDetails.from_metadata(metadata.get("details", "")),
+        is_reused="reused" in metadata,
     )

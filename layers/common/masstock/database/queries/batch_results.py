@@ -18,7 +18,8 @@ RESULT_COLUMNS: LiteralString = """
     p.processing_time_ms, p.mime_type, p.size_bytes, p.image_sha256, p.attempts, p.cost_microusd,
     coalesce(p.tier, CASE WHEN p.status = 'completed' THEN 'standard' END) AS tier,
     p.model, p.width, p.height, p.as_asked, p.images_in_answer, p.has_provenance, p.has_thumbnail,
-    p.provider_message, p.created_at, p.completed_at, p.expired_at
+    p.provider_message, p.created_at, p.completed_at, p.expired_at,
+    CASE WHEN p.status = 'completed' THEN p.reused_from END AS reused_from
 """
 _CANDIDATES: LiteralString = """
     WITH candidates AS (

@@ -50,6 +50,8 @@ class Claim:
     aspect_ratio: str | None
     image_size: str | None
     seed: int | None
+    # The image of an earlier result that can be copied.
+    reusable_key: str | None
     config: dict[str, Any]
     workflow_id: UUID
     # The month whose budget pays, and the reservation for this image.
@@ -148,6 +150,9 @@ _CLAIM: LiteralString = """
             coalesce(r.edited_at, r.created_at) AS asked_at,
             coalesce(r.asked, e.input_settings) AS asked, r.seed, app.asked_digest(
                 r.prompt_text, coalesce(r.asked, e.input_settings), r.seed) AS asked_digest,
+            (SELECT s.result_storage_path FROM public.workflow_batch_results s
+             WHERE s.id = r.reused_from AND s.client_id = e.client_id
+               AND r.original_prompt IS NULL) AS reusable_key,
             coalesce(r.reserved_microusd, e.equal_part, 0) AS reserved_microusd,
             r.lane_successes, r.probes, lane.granted_at, e.client_id, e.workflow_id,
             e.input_settings, e.spend_month, e.config, e.lane_id, e.seconds_left
@@ -215,6 +220,7 @@ def claim_of(execution_id: UUID, batch_index: int, row: Row, line: Line | None =
         aspect_ratio=asked.aspect_ratio,
         image_size=asked.image_size,
         seed=row["seed"],
+        reusable_key=row.get("reusable_key"),
         config=row["config"],
         workflow_id=row["workflow_id"],
         spend_month=row["spend_month"],
@@ -239,7 +245,8 @@ def complete_prompt(
     outdated or the prompt is settled, records nothing, still charges the cost and returns False.
     An attempt is charged at most once. Tells the lane, last, that the call succeeded."""
     # An image of an earlier attempt says nothing about the lane now.
-    verdict = "answered" if image.attempt == claim.attempt else "unreadable"
+    is_new = image.attempt == claim.attempt and not image.is_reused
+    verdict = "answered" if is_new else "unreadable"
     statements = [_complete(claim, image, result_url)]
     if claim.lane_id is not None:
         statements.append(_leave_lane(claim, verdict, minute_seconds, None, None))
@@ -306,6 +313,7 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
             model = %(model)s, width = %(width)s, height = %(height)s, as_asked = %(as_asked)s,
             images_in_answer = %(images_in_answer)s, has_provenance = %(has_provenance)s,
             has_thumbnail = %(has_thumbnail)s,
+            reused_from = CASE WHEN %(is_reused)s THEN reused_from END,
             error_code = NULL, error_message = NULL, provider_message = NULL
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
           AND attempts = %(attempt)s AND status = 'processing'
@@ -339,6 +347,7 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
             "tier": claim.tier,
             **_details(image),
             "has_thumbnail": image.has_thumbnail,
+            "is_reused": image.is_reused,
             "execution_id": claim.execution_id,
             "batch_index": claim.batch_index,
             "attempt": claim.attempt,

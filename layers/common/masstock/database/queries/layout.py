@@ -10,11 +10,13 @@ from masstock.database.connection import Statement
 _LAY_OUT: LiteralString = """
     WITH execution AS (
         SELECT e.id, e.client_id, e.input_data, e.input_settings AS defaults, e.prices,
-            coalesce(e.reserve_microusd, e.estimate_microusd) AS reserve
+            coalesce(e.reserve_microusd, e.estimate_microusd) AS reserve,
+            e.settings ->> 'model' AS model, e.input_settings -> 'reuse' = '"identical"' AS reuses
         FROM public.workflow_executions e
         WHERE e.id = %(id)s AND e.status IN ('pending', 'processing')
     ), prompt AS (
-        SELECT e.id, e.client_id, e.prices, e.reserve, p.position - 1 AS prompt_index,
+        SELECT e.id, e.client_id, e.prices, e.reserve, e.model, e.reuses,
+            p.position - 1 AS prompt_index,
             app.images_of(p.item, e.defaults -> 'images_per_prompt') AS images,
             CASE
                 WHEN jsonb_typeof(p.item) = 'string' THEN p.item #>> '{}'
@@ -53,7 +55,9 @@ _LAY_OUT: LiteralString = """
             row_number() OVER (ORDER BY p.prompt_index, image_index) - 1 AS batch_index,
             coalesce(app.image_price(
                 p.prices, coalesce(s.asked ->> 'image_size', %(default_size)s),
-                s.asked -> 'reference_images', p.prompt_text), 1) AS price
+                s.asked -> 'reference_images', p.prompt_text), 1) AS price,
+            app.reuse_key(p.prompt_text, s.asked, p.seed + image_index, p.model, image_index)
+                AS reuse_key
         FROM prompt p, generate_series(0, p.images - 1) AS image_index,
             LATERAL (SELECT coalesce(p.own, p.defaults) AS asked) AS s
         ORDER BY p.prompt_index, image_index
@@ -61,10 +65,11 @@ _LAY_OUT: LiteralString = """
     )
     INSERT INTO public.workflow_batch_results
         (execution_id, client_id, batch_index, prompt_index, image_index, prompt_text,
-         custom_id, asked, seed, prompt_metadata, reserved_microusd)
+         custom_id, asked, seed, prompt_metadata, reserved_microusd, reuse_key, reused_from)
     SELECT i.id, i.client_id, i.batch_index, i.prompt_index, i.image_index, i.prompt_text,
         i.custom_id, i.own, i.seed + i.image_index, i.metadata,
-        coalesce(floor(i.reserve * i.price / nullif(sum(i.price) OVER (), 0)), 0)
+        coalesce(floor(i.reserve * i.price / nullif(sum(i.price) OVER (), 0)), 0), i.reuse_key,
+        CASE WHEN i.reuses THEN app.find_reusable(i.client_id, i.reuse_key, i.model) END
     FROM image i
     ON CONFLICT DO NOTHING
 """

@@ -1,0 +1,168 @@
+"""What people ask of a batch, over HTTP: settings per prompt, several images, other prompts after a
+failure, clones, canaries and images that they already have."""
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import WORKFLOW, Stack, counts
+
+ACME = "456e7890-e89b-12d3-a456-426614174001"
+NOBODY = "nobody"
+
+
+@pytest.fixture(autouse=True)
+def _no_rules(stack: Stack) -> None:
+    stack.rule()
+
+
+def submit(stack: Stack, who: str = "client_a", **members: Any) -> str:
+    body = {"workflow_id": WORKFLOW, "api_key": "demo-key-0123"} | members
+    answer = stack.call(who, "POST", "/v1/executions", json=body)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"]
+
+
+def post(stack: Stack, who: str, path: str, **body: Any) -> Any:
+    return stack.call(who, "POST", path, json=body)
+
+
+def until_paused(stack: Stack, execution_id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while True:
+        execution = stack.call("client_a", "GET", f"/v1/executions/{execution_id}").json()
+        if execution["paused_at"] is not None:
+            return execution
+        assert time.monotonic() < deadline, execution
+        time.sleep(0.2)
+
+
+def test_each_image_of_a_prompt_is_painted_with_its_seed_and_size(stack: Stack) -> None:
+    prompts = [
+        {"prompt": "several a", "custom_id": "A", "images": 3, "seed": 7, "metadata": {"sku": 1}},
+        {"prompt": "several b", "aspect_ratio": "16:9"},
+    ]
+    execution_id = submit(stack, prompts=prompts, name="Spring")
+    assert counts(stack.wait(execution_id, 60)) == {"successful": 4, "failed": 0, "total": 4}
+    rows = stack.results(execution_id)
+    assert [(r["prompt_index"], r["image_index"], r["custom_id"], r["seed"]) for r in rows] == [
+        (0, 0, "A", 7),
+        (0, 1, "A", 8),
+        (0, 2, "A", 9),
+        (1, 0, None, None),
+    ]
+    assert len({row["image_sha256"] for row in rows}) == 4
+    assert rows[3]["width"] > rows[3]["height"]
+    # The same seed paints the same image again.
+    again = submit(stack, prompts=[{"prompt": "several a", "seed": 8}])
+    stack.wait(again, 60)
+    assert stack.results(again)[0]["image_sha256"] == rows[1]["image_sha256"]
+
+
+def test_a_blocked_prompt_is_edited_and_gets_the_new_picture(stack: Stack) -> None:
+    stack.rule({"match": "^edit bad$", "behave": "prompt_blocked"})
+    execution_id = submit(stack, prompts=["edit bad", "edit fine"])
+    assert counts(stack.wait(execution_id, 60)) == {"successful": 1, "failed": 1, "total": 2}
+    edits = [{"batch_index": 0, "prompt": "edit good"}]
+    answer = post(stack, "client_a", f"/v1/executions/{execution_id}/retry", edits=edits)
+    assert answer.status_code == 202, answer.text
+    assert counts(stack.wait(execution_id, 60)) == {"successful": 2, "failed": 0, "total": 2}
+    row = stack.results(execution_id)[0]
+    assert (row["prompt_text"], row["original_prompt"]) == ("edit good", "edit bad")
+    assert [call["prompt"] for call in stack.calls("edit ")].count("edit good") == 1
+
+
+def test_a_canary_pauses_until_it_is_resumed(stack: Stack) -> None:
+    prompts = [f"canary {n}" for n in range(6)]
+    execution_id = submit(stack, prompts=prompts, canary={"images": 2})
+    paused = until_paused(stack, execution_id)
+    assert paused["progress"]["paused"] == 4
+    assert paused["pace"]["limited_by"] == "canary"
+    assert len(stack.calls("canary ")) == 2
+    path = f"/v1/executions/{execution_id}/resume"
+    statuses = {who: post(stack, who, path).status_code for who in ("client_b", "admin")}
+    assert statuses == {"client_b": 404, "admin": 202}
+    assert counts(stack.wait(execution_id, 60)) == {"successful": 6, "failed": 0, "total": 6}
+    assert len(stack.calls("canary ")) == 6
+    # A canary that is good enough does not pause.
+    going = submit(stack, prompts=prompts, canary={"images": 2, "continue_at": 1})
+    assert counts(stack.wait(going, 60))["successful"] == 6
+
+
+def test_changed_prompts_alone_are_painted_again(stack: Stack) -> None:
+    prompts = [f"reuse {n}" for n in range(20)]
+    first = submit(stack, prompts=prompts)
+    stack.wait(first, 90)
+    assert len(stack.calls("reuse ")) == 20
+    changed = ["reuse x", *prompts[1:10], "reuse y", *prompts[11:19], "reuse z"]
+    second = submit(stack, prompts=changed, reuse="identical")
+    execution = stack.wait(second, 90)
+    assert counts(execution)["successful"] == 20
+    assert len(stack.calls("reuse ")) == 23
+    earlier = {row["prompt_text"]: row for row in stack.results(first)}
+    rows = stack.results(second)
+    for row in rows:
+        if row["prompt_text"] in earlier:
+            source = earlier[row["prompt_text"]]
+            assert row["reused_from"] == source["id"]
+            assert row["image_sha256"] == source["image_sha256"]
+            assert row["result_storage_path"] != source["result_storage_path"]
+            assert row["cost_microusd"] == 0
+        else:
+            assert row["reused_from"] is None
+            assert row["cost_microusd"] > 0
+    # Images of another client are never found.
+    others = submit(stack, "client_b", prompts=prompts[:2], reuse="identical")
+    stack.wait(others, 60, "client_b")
+    assert len(stack.calls("reuse ")) == 25
+
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+    "a name": ({"name": "x"}, {"admin": 202, "client_a": 202, "client_b": 202, NOBODY: 401}),
+    "settings per prompt": (
+        {"prompts": [{"prompt": "x", "images": 2, "seed": 1, "metadata": {}}]},
+        {"admin": 202, "client_a": 202, "client_b": 202, NOBODY: 401},
+    ),
+    "a size that the model lacks": (
+        {"prompts": [{"prompt": "x", "image_size": "4K"}]},
+        {"admin": 422, "client_a": 422, "client_b": 422, NOBODY: 401},
+    ),
+    "nine images": (
+        {"images_per_prompt": 9},
+        {"admin": 422, "client_a": 422, "client_b": 422, NOBODY: 401},
+    ),
+    "a canary": (
+        {"canary": {"images": 1, "continue_at": 0.5}},
+        {"admin": 202, "client_a": 202, "client_b": 202, NOBODY: 401},
+    ),
+    "a share above one": (
+        {"canary": {"images": 1, "continue_at": 2}},
+        {"admin": 422, "client_a": 422, "client_b": 422, NOBODY: 401},
+    ),
+    "reuse": (
+        {"reuse": "identical"},
+        {"admin": 202, "client_a": 202, "client_b": 202, NOBODY: 401},
+    ),
+    "a deadline of a minute": (
+        {"deadline_seconds": 60},
+        {"admin": 202, "client_a": 202, "client_b": 202, NOBODY: 401},
+    ),
+    "a deadline of 73 hours": (
+        {"deadline_seconds": 73 * 3600},
+        {"admin": 422, "client_a": 422, "client_b": 422, NOBODY: 401},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_every_caller_gets_the_same_answer_to_a_member(stack: Stack, what: str) -> None:
+    members, expected = CASES[what]
+    found: dict[str, int] = {}
+    for who in expected:
+        body = {"workflow_id": WORKFLOW, "api_key": "demo-key-0123", "prompts": ["case"]} | members
+        if who == "admin":
+            body["client_id"] = ACME
+        caller = "anonymous" if who == NOBODY else who
+        found[who] = stack.call(caller, "POST", "/v1/executions", json=body).status_code
+    assert found == expected
