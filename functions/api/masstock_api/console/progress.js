@@ -25,8 +25,8 @@ export function Progress({ execution }) {
   const live = isLive(execution);
   return html`<section class="progress" aria-label="Progress">
     <div class=${live ? "meter live" : "meter"} role="progressbar" aria-valuemin="0" aria-valuemax=${total} aria-valuenow=${done + failed} aria-label="Finished images">
-      <i class="done" style=${share(done)}></i><i class="failed" style=${share(failed)}></i>
-      <i class="painting" style=${share(painting)}></i><i class="rest" style=${share(waiting)}></i></div>
+      ${done > 0 && html`<i class="done" style=${share(done)}></i>`}${failed > 0 && html`<i class="failed" style=${share(failed)}></i>`}
+      ${painting > 0 && html`<i class="painting" style=${share(painting)}></i>`}${waiting > 0 && html`<i class="rest" style=${share(waiting)}></i>`}</div>
     <p class="counts"><span><b>${count(done)}</b> done</span>${failed > 0 && html`<span class="bad"><b>${count(failed)}</b> failed</span>`}
       ${live && html`<span><b>${count(painting)}</b> painting</span>`}${waiting > 0 && html`<span><b>${count(waiting)}</b> waiting</span>`}
       <span class="of">of ${many(total, "image")}</span></p>

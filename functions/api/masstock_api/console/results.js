@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "./preact.js";
 import { call, exchange, sleep } from "./api.js";
 
-export const PAGE = 100;
+export const PAGE = 50;
 const LOOK_SECONDS = 2;
 const URL_SECONDS = 600;
 
