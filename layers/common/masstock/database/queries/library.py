@@ -78,8 +78,12 @@ _WITH_WORDS: LiteralString = """
 _ROWS: LiteralString = """
     , g.created_at AS position_created_at, g.execution_id AS position_execution_id
     FROM page g
-    LEFT JOIN public.workflow_batch_results p
-      ON p.execution_id = g.execution_id AND p.batch_index = g.batch_index
+    -- One row after the other: the planner does not know how short a page is. It would read all
+    -- rows of the client.
+    LEFT JOIN LATERAL (
+        SELECT r.* FROM public.workflow_batch_results r
+        WHERE r.execution_id = g.execution_id AND r.batch_index = g.batch_index OFFSET 0
+    ) p ON true
     ORDER BY g.created_at DESC, g.execution_id DESC, g.batch_index DESC NULLS LAST
 """
 
