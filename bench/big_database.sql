@@ -82,10 +82,10 @@ SELECT md5(prompts || ' prompts of client ' || client)::uuid, md5('workflow 1'):
 FROM (VALUES (1), (900)) c (client), (VALUES (10), (1000), (10000)) p (prompts),
     LATERAL (SELECT now() - interval '100 days') t (at);
 
-INSERT INTO public.workflow_batch_results (execution_id, client_id, batch_index, prompt_text,
+INSERT INTO public.workflow_batch_results (execution_id, client_id, batch_index, prompt_index, prompt_text,
     status, result_storage_path, error_code, error_message, processing_time_ms, attempts, mime_type,
     size_bytes, cost_microusd, image_sha256, created_at, completed_at)
-SELECT execution_id, client_id, batch_index, prompt_text, status,
+SELECT execution_id, client_id, batch_index, batch_index, prompt_text, status,
     CASE WHEN done THEN client_id || '/' || execution_id || '/' || batch_index || '.png' END,
     CASE WHEN status = 'failed' THEN 'content_blocked' END,
     CASE WHEN status = 'failed' THEN 'The model refused the prompt.' END,
