@@ -250,7 +250,9 @@ def test_every_crash_took_place(
     while (unfired := _unfired(plans)) and time.monotonic() < deadline:
         time.sleep(1)
     assert unfired == []
-    assert sum(folder.is_dir() for folder in plans.iterdir()) == len(executions)
+    # The crashes of test_archives.py are in the same directory.
+    own = [folder for folder in plans.iterdir() if not folder.name.startswith("archive.")]
+    assert sum(folder.is_dir() for folder in own) == len(executions)
 
 
 def _unfired(plans: Path) -> list[str]:
