@@ -13,6 +13,13 @@ from tests.contract.test_package import HANDLERS
 from tests.e2e.conftest import ROOT, WORKFLOW, Stack
 
 EVENTS = ROOT / "examples/events"
+NOTHING_TO_DO = {
+    "next": "end",
+    "tier": "standard",
+    "indices": [],
+    "max_concurrency": 1,
+    "wait_seconds": 1,
+}
 
 
 def read(name: str) -> dict[str, Any]:
@@ -57,7 +64,8 @@ def test_the_event_of_the_api_can_name_another_path_and_a_caller(stack: Stack) -
     ("name", "expected"),
     [
         # The execution of the demo data has ended.
-        ("fanout", {"indices": [], "max_concurrency": 1}),
+        ("fanout", NOTHING_TO_DO),
+        ("economy", NOTHING_TO_DO | {"next": "fanout", "tier": "economy"}),
         ("generate", {"wait_seconds": 0, "turn": 1}),
         ("finalize", {"status": "ended", "must_notify": False}),
         # No archive has this id.

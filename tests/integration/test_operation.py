@@ -40,7 +40,9 @@ def registered() -> Iterator[None]:
 def get_budget() -> Iterator[None]:
     """The declaration of a new route, in one place."""
 
-    @operation.operation("GET", "/v1/budgets/<client_id>", Answer(200, "Client"), admins=True)
+    @operation.operation(
+        "GET", "/v1/budgets/<client_id>", Answer(200, "ClientOrganization"), admins=True
+    )
     def get_budget(request: Request, client_id: UUID) -> Response[str]:
         """The client whose budget it is."""
         return json_answer(clients.fetch_client(request.reading(), client_id))
