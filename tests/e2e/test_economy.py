@@ -60,7 +60,8 @@ CASES = [
     Case("a download that fails", {"download_503": 2}, ECONOMY),
     Case("a download that is cut", {"cut_download": 1}, ECONOMY),
 ]
-SEQUENTIAL = ("download_503", "cut_download")
+# A refused creation is tried again: under the control of that time.
+SEQUENTIAL = ("create_429", "download_503", "cut_download")
 
 
 def control(stack: Stack, **members: Any) -> None:

@@ -44,6 +44,8 @@ def paint(stack: Stack) -> float:
     return time.monotonic() - began
 
 
+# It compares times, so no other test may run beside it.
+@pytest.mark.slow
 def test_the_first_batch_takes_little_longer_than_a_warm_one(tmp_path: Path) -> None:
     directory = tmp_path / "stack"
     try:
