@@ -8,7 +8,12 @@ from masstock.database.queries.economy_jobs import Job
 from masstock.errors import Outcome, ProviderUnavailable
 from masstock.services.result_copies import delete_copy
 from masstock.telemetry import logger
-from masstock_generate.economy.submit import FAILED_CALL, note_created
+from masstock_generate.economy.submit import (
+    FAILED_CALL,
+    find_unanswered,
+    must_wait_for_list,
+    note_created,
+)
 from masstock_generate.economy.work import CANCEL_SECONDS, EconomyRun
 from masstock_generate.providers import ProviderJob
 
@@ -25,13 +30,9 @@ def poll(economy: EconomyRun) -> None:
 def _attempt(economy: EconomyRun, job: Job, act: Callable[[EconomyRun, Job], None]) -> None:
     try:
         act(economy, job)
-    except FAILED_CALL as outcome:
-        if _is_given_up(job):
-            economy.give_up(job, outcome)
-        else:
-            economy.postpone(job, outcome)
     except Outcome as outcome:
-        if economy.is_refused(job, outcome):
+        failed = isinstance(outcome, FAILED_CALL)
+        if _is_given_up(job) if failed else economy.is_refused(job, outcome):
             economy.give_up(job, outcome)
         else:
             economy.postpone(job, outcome)
@@ -40,15 +41,12 @@ def _attempt(economy: EconomyRun, job: Job, act: Callable[[EconomyRun, Job], Non
 def _abandon(economy: EconomyRun, job: Job) -> None:
     """No job is created for the chunk any more. One whose creation was not answered is looked for,
     so that it can be cancelled."""
-    if job.create_sent_at is not None:
-        age = (datetime.now(UTC) - job.create_sent_at).total_seconds()
-        if age < economy.settings.economy_list_seconds:
-            economy.release(job, economy.settings.economy_list_seconds - age)
-            return
-        found = economy.provider_of(job).find(economy.api_key, str(job.id))
-        if found is not None:
-            note_created(economy, job, found)
-            return
+    if must_wait_for_list(economy, job):
+        return
+    found = find_unanswered(economy, job)
+    if found is not None:
+        note_created(economy, job, found)
+        return
     economy.give_up(job, ProviderUnavailable("The provider's job was not created in time."))
 
 

@@ -79,17 +79,30 @@ def _limits(economy: EconomyRun) -> ChunkLimits:
 def create(economy: EconomyRun, job: Job) -> None:
     """Creates the job of a claimed chunk, or finds the one whose creation was not answered. Raises
     an Outcome if the provider refuses it, and ClaimLost."""
-    found = None
-    if job.create_sent_at is not None:
-        age = (datetime.now(UTC) - job.create_sent_at).total_seconds()
-        if age < economy.settings.economy_list_seconds:
-            economy.release(job, economy.settings.economy_list_seconds - age)
-            return
-        found = economy.provider_of(job).find(economy.api_key, str(job.id))
-    if found is None:
-        found = _created(economy, job)
+    if must_wait_for_list(economy, job):
+        return
+    found = find_unanswered(economy, job) or _created(economy, job)
     if found is not None:
         note_created(economy, job, found)
+
+
+def must_wait_for_list(economy: EconomyRun, job: Job) -> bool:
+    """True if the provider may not list yet what an unanswered creation made. The claim ends until
+    it does."""
+    if job.create_sent_at is None:
+        return False
+    age = (datetime.now(UTC) - job.create_sent_at).total_seconds()
+    if age >= economy.settings.economy_list_seconds:
+        return False
+    economy.release(job, economy.settings.economy_list_seconds - age)
+    return True
+
+
+def find_unanswered(economy: EconomyRun, job: Job) -> ProviderJob | None:
+    """What an earlier creation without an answer made. Raises an Outcome."""
+    if job.create_sent_at is None:
+        return None
+    return economy.provider_of(job).find(economy.api_key, str(job.id))
 
 
 def note_created(economy: EconomyRun, job: Job, found: ProviderJob) -> None:
