@@ -3,6 +3,7 @@ bucket or a kind of access that this stage had before."""
 
 import json
 from datetime import datetime
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from masstock.database.connection import Executor, Row, Versioned
@@ -23,6 +24,17 @@ def image_url(key: str, file_name: str | None = None) -> str:
     if settings.images_are_public:
         return results.public_url(key)
     return results.signed_url(key, file_name)
+
+
+def origin_of(url: str) -> str:
+    """Scheme and host of a URL, for a Content-Security-Policy."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def images_origin() -> str:
+    """Where browsers get images."""
+    return origin_of(Results(session.settings().results_bucket).public_url("image"))
 
 
 def url_of_image(row: Row) -> str:

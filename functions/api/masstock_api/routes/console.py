@@ -5,13 +5,13 @@ import json
 from functools import cache
 from html import escape
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from aws_lambda_powertools.event_handler import Response
 
 from masstock.errors import NotFound
-from masstock.services.storage import Results, Uploads
+from masstock.services.storage import Uploads
 from masstock_api import session
+from masstock_api.image_urls import images_origin, origin_of
 from masstock_api.operation import Answer, operation
 from masstock_api.parameters import Parameter
 from masstock_api.request import Request
@@ -40,8 +40,8 @@ def get_console(_: Request) -> Response[str]:
     """Returns the web page where people submit prompts and look at images. An identity provider
     sends people back here with a query string, which only the page's script reads."""
     settings = session.settings()
-    results = _origin(Results(settings.results_bucket).signed_url("image"))
-    uploads = _origin(Uploads(settings.uploads_bucket).address())
+    results = images_origin()
+    uploads = origin_of(Uploads(settings.uploads_bucket).address())
     sign_in = {
         "local": settings.stage == "local",
         "supabase_url": settings.console_auth_url,
@@ -51,7 +51,7 @@ def get_console(_: Request) -> Response[str]:
         "audience": settings.jwt_audience,
     }
     issuers = [sign_in["supabase_url"], sign_in["issuer"], *settings.console_origins.split()]
-    connect = {results, uploads, *(_origin(str(url)) for url in issuers if url)}
+    connect = {results, uploads, *(origin_of(str(url)) for url in issuers if url)}
     page = (FILES / "index.html").read_text()
     page = page.replace("{version}", _version()).replace("{sign_in}", escape(json.dumps(sign_in)))
     policy = POLICY.format(results=results, connect=" ".join(sorted(connect)))
@@ -102,8 +102,3 @@ def _assets() -> dict[str, str]:
 @cache
 def _version() -> str:
     return hashlib.sha256(json.dumps(_assets()).encode()).hexdigest()[:12]
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"

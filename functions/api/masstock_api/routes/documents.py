@@ -1,14 +1,12 @@
 """The OpenAPI document, and a web page that shows it and sends requests. They need no token."""
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import aws_lambda_powertools
 from aws_lambda_powertools.event_handler import Response
 
 from masstock.errors import NotFound
-from masstock.services.storage import Results
-from masstock_api import session
+from masstock_api.image_urls import images_origin
 from masstock_api.operation import Answer, operation
 from masstock_api.parameters import Parameter
 from masstock_api.request import Request
@@ -74,8 +72,7 @@ def get_openapi(request: Request) -> Response[str]:
 @operation("GET", "/docs", Answer(200, media_type="text/html"), is_open=True, bare=True)
 def get_docs(_: Request) -> Response[str]:
     """Returns a web page that shows this document and sends requests with a pasted token."""
-    url = urlsplit(Results(session.settings().results_bucket).signed_url("image"))
-    policy = POLICY.format(results=f"{url.scheme}://{url.netloc}")
+    policy = POLICY.format(results=images_origin())
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
     return Response(200, "text/html; charset=utf-8", PAGE, dict(headers))
 
