@@ -64,10 +64,7 @@ FIELDS_WITH_MEANING = {
     "tier",
     "on_economy_failure",
     "canary",
-    # U+0000 in a text to search for.
-    "q",
-    "custom_id",
-    "model",
+    "q",  # a search needs a word
     "",  # U+0000 anywhere in the free part of a workflow's config
 }
 tried: Counter[tuple[str, str]] = Counter()

@@ -106,7 +106,15 @@ a_uuid = Parameter(_uuid, {"type": "string", "format": "uuid"})
 # ISO 8601; UTC if the text has no offset.
 a_time = Parameter(_time, {"type": "string", "format": "date-time"})
 # A text to search for.
-a_text = Parameter(_text, {"type": "string", "minLength": 1, "maxLength": MAX_TEXT_LENGTH})
+a_text = Parameter(
+    _text,
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_TEXT_LENGTH,
+        "pattern": r"^[^\u0000]*$",
+    },
+)
 # Words to search for.
 some_words = Parameter(_words, a_text.schema)
 
