@@ -39,14 +39,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stack"]:
     """A local stack for tests/e2e and tests/console."""
-    from tests.e2e.conftest import Stack, run_local
+    from tests.e2e.conftest import own_stack
 
-    directory = tmp_path_factory.mktemp("stack")
-    try:
-        run_local("up", directory)
-        yield Stack(directory)
-    finally:
-        run_local("clean", directory)
+    with own_stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")

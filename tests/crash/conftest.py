@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Stack, run_local
+from tests.e2e.conftest import Stack, own_stack
 
 FAULTS = Path(__file__).parent / "faults"
 # The claim of a killed function lasts 105 s longer.
@@ -16,12 +16,10 @@ MODEL_TIMEOUT_SECONDS = 15
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory = tmp_path_factory.mktemp("stack")
     plans = tmp_path_factory.mktemp("plans")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAULTS_DIR", str(FAULTS))
-        patch.setenv("FAULTS_PLANS", str(plans))
-        patch.setenv("MODEL_TIMEOUT_SECONDS", str(MODEL_TIMEOUT_SECONDS))
-        try:
-            run_local("up", directory)
-            yield Stack(directory)
-        finally:
-            run_local("clean", directory)
+    with own_stack(
+        directory,
+        FAULTS_DIR=str(FAULTS),
+        FAULTS_PLANS=str(plans),
+        MODEL_TIMEOUT_SECONDS=str(MODEL_TIMEOUT_SECONDS),
+    ) as stack:
+        yield stack

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -138,3 +140,16 @@ def run_local(command: str, directory: Path, *options: str) -> None:
         timeout=UP_SECONDS,
         stdout=subprocess.DEVNULL,
     )
+
+
+@contextmanager
+def own_stack(directory: Path, **variables: str) -> Iterator[Stack]:
+    """A stack that is started with these environment variables, and deleted afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        try:
+            run_local("up", directory)
+            yield Stack(directory)
+        finally:
+            run_local("clean", directory)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import requests
 
-from tests.e2e.conftest import Stack, counts, run_local
+from tests.e2e.conftest import Stack, counts, own_stack
 
 MINUTE = 6
 PER_MINUTE = 10
@@ -22,13 +22,8 @@ LIMIT = {"requests": PER_MINUTE, "seconds": MINUTE, "kind": "sliding_window"}
 @pytest.fixture(scope="module")
 def paced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory = tmp_path_factory.mktemp("lanes") / "stack"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PACE_MINUTE_SECONDS", str(MINUTE))
-        try:
-            run_local("up", directory)
-            yield Stack(directory)
-        finally:
-            run_local("clean", directory)
+    with own_stack(directory, PACE_MINUTE_SECONDS=str(MINUTE)) as stack:
+        yield stack
 
 
 def control(stack: Stack, **lists: Any) -> None:

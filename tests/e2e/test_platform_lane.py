@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.e2e.conftest import Stack, counts, run_local, workflow
+from tests.e2e.conftest import Stack, counts, own_stack, workflow
 
 MINUTE = 6
 PER_MINUTE = 10
@@ -21,13 +21,8 @@ CLIENTS = 20
 @pytest.fixture(scope="module")
 def paced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory = tmp_path_factory.mktemp("platform") / "stack"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PACE_MINUTE_SECONDS", str(MINUTE))
-        try:
-            run_local("up", directory)
-            yield Stack(directory)
-        finally:
-            run_local("clean", directory)
+    with own_stack(directory, PACE_MINUTE_SECONDS=str(MINUTE)) as stack:
+        yield stack
 
 
 def new_client(stack: Stack, number: int) -> str:

@@ -1,24 +1,16 @@
 """Lambda throttles, and no prompt is lost and no attempt is spent."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Stack, counts, run_local, workflow
+from tests.e2e.conftest import Stack, counts, own_stack, workflow
 
 
-@contextmanager
-def throttling_stack(directory: Path, concurrent_executions: int) -> Iterator[Stack]:
+def throttling_stack(directory: Path, concurrent_executions: int) -> AbstractContextManager[Stack]:
     """A stack whose functions together run `concurrent_executions` invokes at once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CONCURRENT_EXECUTIONS", str(concurrent_executions))
-        try:
-            run_local("up", directory)
-            yield Stack(directory)
-        finally:
-            run_local("clean", directory)
+    return own_stack(directory, CONCURRENT_EXECUTIONS=str(concurrent_executions))
 
 
 def throttles(stack: Stack) -> int:

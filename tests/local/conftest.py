@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,3 +191,15 @@ def aws(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     service.stop()
     inner.stop()
     pools.close()
+
+
+@pytest.fixture
+def s3(aws: Aws) -> Any:
+    """A client of the process's S3."""
+    return aws.client("s3")
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A folder of keys that no other test uses."""
+    return f"{uuid.uuid4()}/"

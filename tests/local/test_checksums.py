@@ -24,11 +24,6 @@ ALGORITHMS = [*_CHECKSUM_CLS, "md5"]
 
 
 @pytest.fixture
-def s3(aws: Aws) -> Any:
-    return aws.client("s3")
-
-
-@pytest.fixture
 def key() -> str:
     return f"{uuid.uuid4()}/0_0.png"
 

@@ -6,7 +6,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -21,16 +20,6 @@ from tests.local.conftest import Aws
 pytestmark = pytest.mark.timeout(120)
 MEGABYTE = 1024 * 1024
 PART = 8 * MEGABYTE
-
-
-@pytest.fixture
-def s3(aws: Aws) -> Any:
-    return aws.client("s3")
-
-
-@pytest.fixture
-def prefix() -> str:
-    return f"{uuid.uuid4()}/"
 
 
 @contextmanager

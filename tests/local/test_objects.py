@@ -7,7 +7,6 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,6 @@ import pytest
 from tests.local.conftest import Aws
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def s3(aws: Aws) -> Any:
-    return aws.client("s3")
-
-
-@pytest.fixture
-def prefix() -> str:
-    return f"{uuid.uuid4()}/"
 
 
 def kill_and_revive(aws: Aws) -> None:
