@@ -2,13 +2,15 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.console.conftest import Visit
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import WORKFLOW, Stack
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -80,10 +82,8 @@ def test_a_csv_fills_a_template(visit: Visit, stack: Stack, tmp_path: Path) -> N
 
 
 def test_a_batch_over_the_budget_cannot_be_sent(visit: Visit, stack: Stack) -> None:
-    globex = stack.call("client_b", "GET", "/v1/me").json()["client_id"]
-    path = f"/v1/clients/{globex}"
-    stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": 50_000})
-    try:
+    client_b = stack.call("client_b", "GET", "/v1/me").json()["client_id"]
+    with left_of_the_budget(stack, client_b, 50_000):
         person = visit("client_b", expects=(402,))
         person.write("Prompts", "one\ntwo\nthree")
         person.see("Over budget")
@@ -92,6 +92,24 @@ def test_a_batch_over_the_budget_cannot_be_sent(visit: Visit, stack: Stack) -> N
         person.write("Prompts", "one")
         person.write("API key of the image model", stack.api_key)
         person.see("$0.050 is left of this month's budget.")
+
+
+@contextmanager
+def left_of_the_budget(stack: Stack, client: str, left_microusd: int) -> Iterator[None]:
+    """Gives the client a budget. What other tests of this stack spent is added to it."""
+    path, generous = f"/v1/clients/{client}", 10**12
+    stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": generous})
+    body = {
+        "workflow_id": WORKFLOW,
+        "prompts": ["one"],
+        "api_key": stack.api_key,
+        "client_id": client,
+    }
+    price = stack.call("admin", "POST", "/v1/executions?dry_run=true", json=body).json()
+    budget = generous - price["budget_left_microusd"] + left_microusd
+    stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": budget})
+    try:
+        yield
     finally:
         stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": None})
 
