@@ -2104,15 +2104,22 @@ ALTER FUNCTION public.copy_workflow_settings() OWNER TO masstock_owner;
 CREATE FUNCTION public.count_images() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
-    AS $$
+    AS $_$
+DECLARE
+    prompts jsonb := NEW.input_data -> 'prompts';
+    usual jsonb := NEW.input_data -> 'images_per_prompt';
+    total integer;
 BEGIN
-    NEW.image_count := (
-        SELECT least(10000, coalesce(sum(app.images_of(p.item, NEW.input_data -> 'images_per_prompt')), 0))
-        FROM jsonb_array_elements(
-            CASE jsonb_typeof(NEW.input_data -> 'prompts')
-                WHEN 'array' THEN NEW.input_data -> 'prompts' ELSE '[]' END) AS p (item));
+    IF jsonb_typeof(prompts) IS DISTINCT FROM 'array' THEN
+        total := 0;
+    ELSIF prompts @? '$[*].images' THEN
+        total := (SELECT sum(app.images_of(p.item, usual)) FROM jsonb_array_elements(prompts) AS p (item));
+    ELSE
+        total := jsonb_array_length(prompts) * app.images_of(NULL, usual);
+    END IF;
+    NEW.image_count := least(10000, total);
     RETURN NEW;
-END $$;
+END $_$;
 
 ALTER FUNCTION public.count_images() OWNER TO masstock_owner;
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from masstock.catalogue.image_models import Prices
 
 # A statement's time begins when its first bytes arrive. The login's 25 s would end a large list on
-# a slow connection, so the api's own timeout of 28 s is the limit for such a statement.
+# a slow connection, so the api's own timeout of 29 s is the limit for such a statement.
 LARGE_INPUT_BYTES = 2 * 1024 * 1024
 LARGE_INPUT_TIMEOUT = "60s"
 # An execution and its envelope must fit into Lambda's limit of 6 MB.
