@@ -24,7 +24,7 @@ STRICT = (
         "bundler",
         "--allowImportingTsExtensions",
     ),
-    *("--lib", "es2024,dom,dom.iterable", "--types", "node", "--skipLibCheck"),
+    *("--lib", "es2024,dom,dom.iterable", "--types", "node"),
 )
 
 
