@@ -2727,6 +2727,7 @@ CREATE TABLE public.workflow_batch_results (
     expired_at timestamp with time zone,
     reuse_key uuid,
     reused_from uuid,
+    thumbnail_path text,
     CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
     CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text]))),
     CONSTRAINT workflow_batch_results_tier_check CHECK ((tier = ANY (ARRAY['standard'::text, 'economy'::text])))
@@ -2766,7 +2767,7 @@ COMMENT ON COLUMN public.workflow_batch_results.asked IS 'Ratio, size and refere
 
 COMMENT ON COLUMN public.workflow_batch_results.reserved_microusd IS 'The row''s part of the reservation. NULL for rows of earlier releases: an equal part.';
 
-COMMENT ON COLUMN public.workflow_batch_results.has_thumbnail IS 'True if {execution_id}/thumbnails/{batch_index}.webp is stored.';
+COMMENT ON COLUMN public.workflow_batch_results.has_thumbnail IS 'True if {execution_id}/thumbnails/{batch_index}.webp is stored, or the object thumbnail_path.';
 
 COMMENT ON COLUMN public.workflow_batch_results.announced_at IS '`completed_at` of the outcome that a delivery announces. A retry gives the result another one.';
 
@@ -2785,6 +2786,8 @@ COMMENT ON COLUMN public.workflow_batch_results.expired_at IS 'When its image wa
 COMMENT ON COLUMN public.workflow_batch_results.reuse_key IS 'A hash of what was asked, of the model and of image_index. NULL for rows of earlier releases.';
 
 COMMENT ON COLUMN public.workflow_batch_results.reused_from IS 'The result whose image this one has; before the end, the one to copy.';
+
+COMMENT ON COLUMN public.workflow_batch_results.thumbnail_path IS 'The key of the thumbnail if the prompt was changed. NULL: the usual key; see has_thumbnail.';
 
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -3987,6 +3990,8 @@ GRANT UPDATE(economy_length) ON TABLE public.workflow_batch_results TO masstock_
 GRANT INSERT(reuse_key) ON TABLE public.workflow_batch_results TO masstock_worker;
 
 GRANT INSERT(reused_from),UPDATE(reused_from) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(thumbnail_path) ON TABLE public.workflow_batch_results TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO authenticated;

@@ -10,7 +10,7 @@ import requests
 
 from masstock.services import signed_urls
 from masstock.services.s3_client import s3
-from masstock.services.storage import Results
+from masstock.services.storage import Results, thumbnail_key
 from tests.support import handler
 from tests.support.databases import Urls
 from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
@@ -177,7 +177,9 @@ def test_a_polling_gallery_downloads_each_thumbnail_once(
     s3.cache_clear()
     execution = insert(fresh_database, [("completed", None, True)] * TILES)
     for index in range(TILES):
-        Results("results").put_thumbnail(execution, index, b"tile %d" % index, "0" * 64)
+        Results("results").put_thumbnail(
+            thumbnail_key(execution, index), b"tile %d" % index, "0" * 64
+        )
     downloads = storage.gets
     browser = Browser()
     for _ in range(6):
@@ -195,4 +197,4 @@ def store(execution: UUID, index: int) -> None:
     s3().put_object(
         Bucket="results", Key=f"{execution}/{index}_0.png", Body=b"x", ContentType="image/png"
     )
-    Results("results").put_thumbnail(execution, index, b"y", "0" * 64)
+    Results("results").put_thumbnail(thumbnail_key(execution, index), b"y", "0" * 64)

@@ -10,20 +10,24 @@ import pytest
 from PIL import Image
 
 from masstock.database.queries import claims
+from masstock.database.queries.executions import start_execution
 from masstock.database.worker import Worker
-from masstock.errors import DatabaseUnavailable, StorageUnavailable
+from masstock.errors import DatabaseUnavailable, NotFinished, StorageUnavailable
 from masstock.schemas.engine import ExecutionRun
 from masstock.services import storage
 from masstock.services.storage import Results, thumbnail_key
 from masstock.settings import GenerateSettings
+from masstock_finalize.ending import end_run
 from masstock_generate import painting, storing
 from masstock_generate.lease import Lease
 from masstock_generate.providers import Painting
 from tests.integration.test_painting import (  # noqa: F401
+    LIST_PRICE,
     MODEL,
     SETTLED,
     USAGE,
     Model,
+    charged,
     claim,
     model,
     picture,
@@ -35,10 +39,13 @@ from tests.integration.test_painting import (  # noqa: F401
     worker,
 )
 from tests.support.databases import Urls
+from tests.support.handler import Api
 
 
-def size_of_thumbnail(settings: GenerateSettings, run: ExecutionRun) -> tuple[int, int] | None:
-    key = thumbnail_key(run.execution_id, 0)
+def size_of_thumbnail(
+    settings: GenerateSettings, run: ExecutionRun, key: str | None = None
+) -> tuple[int, int] | None:
+    key = key or thumbnail_key(run.execution_id, 0)
     try:
         found = boto3.client("s3").get_object(Bucket=settings.results_bucket, Key=key)
     except boto3.client("s3").exceptions.NoSuchKey:
@@ -142,6 +149,49 @@ def test_a_found_image_gets_its_thumbnail(
     assert settle(worker, claim(worker, run), settings) == SETTLED
     assert (model.calls, row(database, run).has_thumbnail) == (1, True)
     assert size_of_thumbnail(settings, run) == (512, 384)
+
+
+@pytest.mark.parametrize("late_one_comes", ["before the new one", "after the new one"])
+def test_a_changed_prompt_keeps_its_picture_although_that_of_the_former_is_stored_late(
+    database: Urls,
+    vault: dict[str, str],
+    api: Api,
+    worker: Worker,
+    settings: GenerateSettings,
+    model: Model,
+    run: ExecutionRun,
+    late_one_comes: str,
+) -> None:
+    vault[f"database {database.name}"] = database.api
+    late = claim(worker, run, lease_seconds=-1)
+    end_run(worker, run, NotFinished())
+    edits = [{"batch_index": 0, "prompt": "new"}]
+    path = f"/v1/executions/{run.execution_id}"
+    assert api.call("client_a", "POST", f"{path}/retry", json={"edits": edits}).status_code == 202
+    start_execution(worker, ExecutionRun(run.execution_id, 1))
+    new = claim(worker, run)
+    for claimed in (new, late) if "after" in late_one_comes else (late, new):
+        side = 600 if claimed is new else 300
+        model.answer = Painting(picture((side, side)), USAGE, MODEL, 1)
+        assert settle(worker, claimed, settings) == SETTLED
+    found = row(database, run)
+    key = thumbnail_key(run.execution_id, 0, new.edited_at)
+    assert (found.prompt_text, found.width, found.thumbnail_path) == ("new", 600, key)
+    assert size_of_thumbnail(settings, run, key) == (512, 512)
+    assert charged(database, run.execution_id) == [(1, LIST_PRICE + 2), (3, LIST_PRICE + 2)]
+    shown: Any = api.call("client_a", "GET", f"{path}/results").json
+    [item] = shown["items"]
+    assert "thumbnail_path" not in item
+    execution: Any = api.call("client_a", "GET", path).json
+    listed: Any = api.call("client_a", "GET", "/v1/executions").json
+    answer = api.call("client_a", "GET", f"{path}/results/0/thumbnail")
+    for url in (
+        item["thumbnail_url"],
+        execution["cover_url"],
+        next(each for each in listed["items"] if each["id"] == execution["id"])["cover_url"],
+        answer.headers["Location"],
+    ):
+        assert f"/{key}?" in url
 
 
 @pytest.mark.parametrize("broken", ["has_thumbnail", "read", "put_thumbnail"])

@@ -170,23 +170,29 @@ def test_an_image_of_another_prompt_is_not_found(bucket: str, aws_url: str) -> N
 
 def test_a_thumbnail_belongs_to_one_image_and_is_not_taken_for_one(bucket: str) -> None:
     results, execution_id = Results(bucket), uuid4()
-    results.put_thumbnail(execution_id, 1, WEBP, "a" * 64)
-    assert results.has_thumbnail(execution_id, 1, "a" * 64)
+    key = thumbnail_key(execution_id, 1)
+    assert key == f"{execution_id}/thumbnails/1.webp"
+    results.put_thumbnail(key, WEBP, "a" * 64)
+    assert results.has_thumbnail(key, "a" * 64)
     # The prompt was painted again.
-    assert not results.has_thumbnail(execution_id, 1, "b" * 64)
-    assert not results.has_thumbnail(execution_id, 10, "a" * 64)
+    assert not results.has_thumbnail(key, "b" * 64)
+    # A changed prompt has another key, so that a late thumbnail of the former one replaces nothing.
+    edited = thumbnail_key(execution_id, 1, datetime.fromtimestamp(7, UTC))
+    assert edited == f"{execution_id}/thumbnails/1_7.webp"
+    assert not results.has_thumbnail(edited, "a" * 64)
     assert find(bucket, execution_id, 1) is None
     assert results.remove_all(execution_id) == 1
-    assert not results.has_thumbnail(execution_id, 1, "a" * 64)
+    assert not results.has_thumbnail(key, "a" * 64)
 
 
 def test_browsers_may_keep_images_and_thumbnails(bucket: str) -> None:
     results, execution_id = Results(bucket), uuid4()
     stored = store(bucket, f"{execution_id}/1_0.png")
-    results.put_thumbnail(execution_id, 1, WEBP, stored.sha256)
+    thumbnail = thumbnail_key(execution_id, 1)
+    results.put_thumbnail(thumbnail, WEBP, stored.sha256)
     for key, content, mime_type in (
         (stored.key, PNG, "image/png"),
-        (thumbnail_key(execution_id, 1), WEBP, "image/webp"),
+        (thumbnail, WEBP, "image/webp"),
     ):
         answer = requests.get(results.signed_url(key), timeout=10)
         assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"

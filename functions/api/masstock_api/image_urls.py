@@ -15,6 +15,8 @@ from masstock_api import session
 
 # The end of the JSON of an execution without a thumbnail.
 NO_COVER = ',"cover":null}'
+# Members of a row that callers do not see.
+OF_THE_THUMBNAIL = ("has_thumbnail", "thumbnail_path")
 
 
 def image_url(key: str, file_name: str | None = None) -> str:
@@ -45,9 +47,9 @@ def url_of_image(row: Row) -> str:
     return image_url(path, name)
 
 
-def thumbnail_url(execution_id: UUID, batch_index: int) -> str:
-    """A URL of the thumbnail that needs no token."""
-    return image_url(thumbnail_key(execution_id, batch_index))
+def url_of_thumbnail(execution_id: UUID, batch_index: int, path: str | None) -> str:
+    """The URL of a result's thumbnail. `path` is the result's `thumbnail_path`."""
+    return image_url(path or thumbnail_key(execution_id, batch_index))
 
 
 def expires_at() -> datetime | None:
@@ -57,12 +59,14 @@ def expires_at() -> datetime | None:
 
 def with_urls(row: Row) -> Row:
     """A result with the URLs of its image and its thumbnail."""
-    result = {name: value for name, value in row.items() if name != "has_thumbnail"}
+    result = {name: value for name, value in row.items() if name not in OF_THE_THUMBNAIL}
     path = None if row["expired_at"] else row["result_storage_path"]
     if path:
         result["result_url"] = url_of_image(row)
     result["thumbnail_url"] = (
-        thumbnail_url(row["execution_id"], row["batch_index"]) if row["has_thumbnail"] else None
+        url_of_thumbnail(row["execution_id"], row["batch_index"], row["thumbnail_path"])
+        if row["has_thumbnail"]
+        else None
     )
     result["url_expires_at"] = expires_at() if path else None
     return result
@@ -80,6 +84,5 @@ def with_cover(execution: str) -> str:
     if execution.endswith(NO_COVER):
         return f'{execution.removesuffix(NO_COVER)},"cover_url":null}}'
     beginning, _, cover = execution[:-1].rpartition(',"cover":')
-    execution_id, batch_index = json.loads(cover)
-    url = thumbnail_url(execution_id, batch_index)
+    url = url_of_thumbnail(*json.loads(cover))
     return f'{beginning},"cover_url":{json.dumps(url)}}}'

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from masstock.database.queries.claims import Claim
 from masstock.services.s3_client import REQUEST_SECONDS
-from masstock.services.storage import Results, StoredImage
+from masstock.services.storage import Results, StoredImage, thumbnail_key
 from masstock.telemetry import logger
 from masstock_generate.images import inspect_image
 from masstock_generate.lease import Lease
@@ -47,21 +47,23 @@ def with_thumbnail(
     fails or if there is no time for it."""
     if thumbnail is None or not lease.has_time_for(REQUEST_SECONDS):
         return stored
+    key = _thumbnail_key(claim)
     try:
-        results.put_thumbnail(claim.execution_id, claim.batch_index, thumbnail, stored.sha256)
+        results.put_thumbnail(key, thumbnail, stored.sha256)
     except Exception:  # for any reason: the image is there
         logger.warning("the thumbnail is not stored", exc_info=True)
         return stored
-    return replace(stored, has_thumbnail=True)
+    return replace(stored, thumbnail=key)
 
 
 def with_found_thumbnail(
     results: Results, claim: Claim, stored: StoredImage, lease: Lease, max_bytes: int
 ) -> StoredImage:
     """The image of an earlier attempt with its thumbnail, which is made now if it is missing."""
+    key = _thumbnail_key(claim)
     try:
-        if results.has_thumbnail(claim.execution_id, claim.batch_index, stored.sha256):
-            return replace(stored, has_thumbnail=True)
+        if results.has_thumbnail(key, stored.sha256):
+            return replace(stored, thumbnail=key)
         if not lease.has_time_for(3 * REQUEST_SECONDS):
             return stored
         thumbnail = inspect_image(results.read(stored.key), max_bytes).thumbnail
@@ -69,3 +71,7 @@ def with_found_thumbnail(
         logger.warning("the thumbnail of a stored image is not made", exc_info=True)
         return stored
     return with_thumbnail(results, claim, stored, thumbnail, lease)
+
+
+def _thumbnail_key(claim: Claim) -> str:
+    return thumbnail_key(claim.execution_id, claim.batch_index, claim.edited_at)

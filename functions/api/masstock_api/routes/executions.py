@@ -28,8 +28,8 @@ from masstock_api import session
 from masstock_api.image_urls import (
     execution_of,
     expires_at,
-    thumbnail_url,
     url_of_image,
+    url_of_thumbnail,
     with_cover,
     with_urls,
 )
@@ -274,9 +274,10 @@ def get_image(request: Request, execution_id: UUID, batch_index: int) -> Respons
 def get_thumbnail(request: Request, execution_id: UUID, batch_index: int) -> Response[str]:
     """Redirects to the image's thumbnail: WebP, at most 512 pixels wide and high. Its URL needs no
     token. Images of earlier releases have none."""
-    if not _painted(request, execution_id, batch_index)["has_thumbnail"]:
+    row = _painted(request, execution_id, batch_index)
+    if not row["has_thumbnail"]:
         raise NotFound("The image has no thumbnail.")
-    return _answer(request, thumbnail_url(execution_id, batch_index))
+    return _answer(request, url_of_thumbnail(execution_id, batch_index, row["thumbnail_path"]))
 
 
 def _painted(request: Request, execution_id: UUID, batch_index: int) -> Row:

@@ -84,7 +84,8 @@ class StoredImage:
     # The attempt that painted and paid for the image.
     attempt: int
     details: ImageDetails | None
-    has_thumbnail: bool = False
+    # Where its thumbnail is stored.
+    thumbnail: str | None = None
     is_reused: bool = False
 
 
@@ -120,10 +121,12 @@ def _key_prefix(execution_id: UUID, batch_index: int, asked_at: datetime) -> str
     return f"{execution_id}/{batch_index}_{int(asked_at.timestamp())}."
 
 
-def thumbnail_key(execution_id: UUID, batch_index: int) -> str:
-    """`{execution_id}/thumbnails/{batch_index}.webp`: `Results.find` does not take it for an
-    image."""
-    return f"{execution_id}/thumbnails/{batch_index}.webp"
+def thumbnail_key(execution_id: UUID, batch_index: int, edited_at: datetime | None = None) -> str:
+    """`{execution_id}/thumbnails/{batch_index}.webp`, or `…/{batch_index}_{timestamp}.webp` if the
+    prompt was changed: a thumbnail of the former prompt may be stored later. `Results.find` does
+    not take it for an image."""
+    edition = "" if edited_at is None else f"_{int(edited_at.timestamp())}"
+    return f"{execution_id}/thumbnails/{batch_index}{edition}.webp"
 
 
 class Results:
@@ -212,14 +215,12 @@ class Results:
             )
         return _described(key, mime_type, head["ContentLength"], metadata)
 
-    def put_thumbnail(
-        self, execution_id: UUID, batch_index: int, content: bytes, image_sha256: str
-    ) -> None:
+    def put_thumbnail(self, key: str, content: bytes, image_sha256: str) -> None:
         """Stores the thumbnail of an image, with one request."""
         with storage_errors():
             s3(1).put_object(
                 Bucket=self._bucket,
-                Key=thumbnail_key(execution_id, batch_index),
+                Key=key,
                 Body=content,
                 ContentType="image/webp",
                 CacheControl=CACHE_CONTROL,
@@ -227,10 +228,9 @@ class Results:
                 Metadata={"image-sha256": image_sha256},
             )
 
-    def has_thumbnail(self, execution_id: UUID, batch_index: int, image_sha256: str) -> bool:
+    def has_thumbnail(self, key: str, image_sha256: str) -> bool:
         """True if the thumbnail of this image is stored. A prompt that is painted again may have
         that of an earlier image."""
-        key = thumbnail_key(execution_id, batch_index)
         try:
             with storage_errors():
                 head = s3().head_object(Bucket=self._bucket, Key=key)

@@ -18,7 +18,7 @@ RESULT_COLUMNS: LiteralString = """
     p.processing_time_ms, p.mime_type, p.size_bytes, p.image_sha256, p.attempts, p.cost_microusd,
     coalesce(p.tier, CASE WHEN p.status = 'completed' THEN 'standard' END) AS tier,
     p.model, p.width, p.height, p.as_asked, p.images_in_answer, p.has_provenance, p.has_thumbnail,
-    p.provider_message, p.created_at, p.completed_at, p.expired_at,
+    p.thumbnail_path, p.provider_message, p.created_at, p.completed_at, p.expired_at,
     CASE WHEN p.status = 'completed' THEN p.reused_from END AS reused_from
 """
 _CANDIDATES: LiteralString = """
@@ -73,12 +73,13 @@ def list_results(
 
 
 def fetch_image_place(tx: Executor, execution_id: UUID, batch_index: int) -> Row:
-    """Where the image of one prompt is: {status, result_storage_path, has_thumbnail, batch_index,
-    image_index, custom_id, expired_at, error_message}; raises NotFound."""
+    """Where the image of one prompt is: {execution_id, batch_index, image_index, status,
+    result_storage_path, has_thumbnail, thumbnail_path, custom_id, expired_at, error_message};
+    raises NotFound."""
     return tx.fetch_one(
         """
-        SELECT status, result_storage_path, has_thumbnail, batch_index, image_index, custom_id,
-            expired_at, error_message
+        SELECT execution_id, batch_index, image_index, status, result_storage_path, has_thumbnail,
+            thumbnail_path, custom_id, expired_at, error_message
         FROM public.workflow_batch_results
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
         """,

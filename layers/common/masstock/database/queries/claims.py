@@ -39,8 +39,9 @@ class Claim:
     attempt: int
     failures: int
     throttles: int
-    # When the prompt got its text, and a digest of what is asked.
+    # When the prompt got its text, by the submission or by an edit, and a digest of what is asked.
     asked_at: datetime
+    edited_at: datetime | None
     asked_digest: str
     client_id: UUID
     prompt: str
@@ -147,7 +148,7 @@ _CLAIM: LiteralString = """
         FROM free e, lane
         WHERE r.execution_id = e.id AND r.batch_index = %(batch_index)s AND lane.granted
         RETURNING r.attempts, r.failures, r.throttles, r.prompt_text,
-            coalesce(r.edited_at, r.created_at) AS asked_at,
+            coalesce(r.edited_at, r.created_at) AS asked_at, r.edited_at,
             coalesce(r.asked, e.input_settings) AS asked, r.seed, app.asked_digest(
                 r.prompt_text, coalesce(r.asked, e.input_settings), r.seed) AS asked_digest,
             (SELECT s.result_storage_path FROM public.workflow_batch_results s
@@ -212,6 +213,7 @@ def claim_of(execution_id: UUID, batch_index: int, row: Row, line: Line | None =
         failures=row["failures"],
         throttles=row["throttles"],
         asked_at=row["asked_at"],
+        edited_at=row["edited_at"],
         asked_digest=row["asked_digest"],
         client_id=row["client_id"],
         prompt=row["prompt_text"],
@@ -312,7 +314,8 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
             tier = %(tier)s,
             model = %(model)s, width = %(width)s, height = %(height)s, as_asked = %(as_asked)s,
             images_in_answer = %(images_in_answer)s, has_provenance = %(has_provenance)s,
-            has_thumbnail = %(has_thumbnail)s,
+            has_thumbnail = %(thumbnail)s::text IS NOT NULL,
+            thumbnail_path = CASE WHEN edited_at IS NOT NULL THEN %(thumbnail)s END,
             reused_from = CASE WHEN %(is_reused)s THEN reused_from END,
             error_code = NULL, error_message = NULL, provider_message = NULL
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
@@ -346,7 +349,7 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
             "cost": image.cost_microusd,
             "tier": claim.tier,
             **_details(image),
-            "has_thumbnail": image.has_thumbnail,
+            "thumbnail": image.thumbnail,
             "is_reused": image.is_reused,
             "execution_id": claim.execution_id,
             "batch_index": claim.batch_index,

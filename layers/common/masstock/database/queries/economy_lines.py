@@ -29,7 +29,7 @@ _CLAIM: LiteralString = """
           AND r.failures < %(max_failures)s
           AND j.id = r.economy_job_id AND j.copy_key IS NOT NULL
         RETURNING r.attempts, r.failures, r.throttles, r.prompt_text,
-            coalesce(r.edited_at, r.created_at) AS asked_at,
+            coalesce(r.edited_at, r.created_at) AS asked_at, r.edited_at,
             r.lane_successes, r.probes, e.client_id, e.workflow_id, e.input_settings,
             e.spend_month,
             e.config, e.on_economy_failure,

@@ -97,15 +97,15 @@ def _compact_json(value: Mapping[str, Any]) -> bytes:
 
 def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = False) -> Versioned:
     """One execution, with names, progress and pace, without its API key. The pace is no part of its
-    version. Its last member `cover` is [id, batch_index] of the first thumbnail. Prompts of more
-    than MAX_INPUT_BYTES are omitted. Raises NotFound. `for_update` holds the row until the
-    commit."""
+    version. Its last member `cover` is [id, batch_index, thumbnail_path] of the first thumbnail.
+    Prompts of more than MAX_INPUT_BYTES are omitted. Raises NotFound. `for_update` holds the row
+    until the commit."""
     if for_update:
         tx.fetch_all("SELECT app.lock_execution(%(id)s)", id=execution_id)
     row = tx.fetch_one(
         """
         SELECT row_to_json(x)::text AS json, app.pace(x.id)::text AS pace, (
-            SELECT json_build_array(b.execution_id, b.batch_index)::text
+            SELECT json_build_array(b.execution_id, b.batch_index, b.thumbnail_path)::text
             FROM public.workflow_batch_results b
             WHERE b.execution_id = x.id AND b.has_thumbnail ORDER BY b.batch_index LIMIT 1
         ) AS cover FROM (
@@ -143,7 +143,7 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
 
 def list_executions(tx: Executor, page: Page) -> list[str]:
     """A page of executions as JSON, without input_data, which can be megabytes. The last member
-    `cover` of each is [id, batch_index] of its first thumbnail."""
+    `cover` of each is [id, batch_index, thumbnail_path] of its first thumbnail."""
     # MATERIALIZED: otherwise the planner starts from the names, because the caller sees few of
     # them. Subqueries for the names: a join with a security_barrier view reads the whole view.
     rows = tx.fetch_all(
@@ -175,7 +175,7 @@ def list_executions(tx: Executor, page: Page) -> list[str]:
                 (SELECT p.name FROM app.people p WHERE p.id = e.user_id) AS user_name,
                 (SELECT c.name FROM public.clients c WHERE c.id = e.client_id) AS client_name,
                 app.progress(e.id, e.status, e.image_count, e.output_data) AS progress,
-                (SELECT json_build_array(b.execution_id, b.batch_index)
+                (SELECT json_build_array(b.execution_id, b.batch_index, b.thumbnail_path)
                  FROM public.workflow_batch_results b
                  WHERE b.execution_id = e.id AND b.has_thumbnail
                  ORDER BY b.batch_index LIMIT 1) AS cover
