@@ -12,6 +12,7 @@ from masstock.services import signed_urls
 from masstock.services.s3_client import s3
 from masstock.services.storage import Results, thumbnail_key
 from tests.support import handler
+from tests.support.clock import Clock
 from tests.support.databases import Urls
 from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
 from tests.support.refusing_storage import RefusingStorage, refusing_storage
@@ -89,6 +90,27 @@ def test_the_redirect_and_the_answer_name_the_same_url(
         assert downloaded.headers["Content-Disposition"] == name
 
 
+def test_each_image_of_a_prompt_is_saved_under_its_number(
+    api: handler.Api, fresh_database: Urls
+) -> None:
+    execution = insert(fresh_database, [("completed", None, False)] * 4)
+    with psycopg.connect(fresh_database.superuser) as connection:
+        connection.execute(
+            "UPDATE public.workflow_batch_results"
+            " SET prompt_index = batch_index / 2, image_index = batch_index %% 2"
+            " WHERE execution_id = %s AND batch_index < 3",
+            [execution],
+        )
+    path = f"/v1/executions/{execution}/results"
+    page: Any = api.call("client_a", "GET", path).json
+    urls = [row["result_url"] for row in page["items"]]
+    assert ["several" in row for row in page["items"]] == [False] * 4
+    for index, name in enumerate(["0000-1", "0000-2", "0001", "0003"]):
+        named: Any = api.call("client_a", "GET", f"{path}/{index}/image?redirect=false").json
+        assert f"%22{name}.png%22" in urls[index]
+        assert named["url"] == urls[index]
+
+
 def test_an_image_without_a_thumbnail_says_so(api: handler.Api, execution: UUID) -> None:
     path = f"/v1/executions/{execution}/results"
     assert api.call("client_a", "GET", f"{path}/3/thumbnail").status_code == 404
@@ -133,14 +155,6 @@ def test_a_page_can_begin_at_an_index(api: handler.Api, execution: UUID) -> None
 
 
 # --- caches -------------------------------------------------------------------------------------
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def time(self) -> float:
-        return self.now
 
 
 class Browser:

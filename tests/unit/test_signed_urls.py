@@ -7,21 +7,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 from botocore import auth
 
-from masstock.file_names import image_file_name
+from masstock.file_names import image_stem
 from masstock.services import signed_urls
 from masstock.services.s3_client import s3
 from masstock.services.signed_urls import PERIOD_SECONDS, VALID_SECONDS, signed_url
-
-# The beginning of a period.
-BEGINNING = 1_800_000_000 - 1_800_000_000 % PERIOD_SECONDS
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = float(BEGINNING)
-
-    def time(self) -> float:
-        return self.now
+from tests.support.clock import BEGINNING, Clock
 
 
 @pytest.fixture
@@ -88,17 +78,19 @@ def test_a_name_cannot_leave_its_header(clock: Clock, name: str, plain: str, ful
 
 
 @pytest.mark.parametrize(
-    ("custom_id", "image_index", "name"),
+    ("custom_id", "image_index", "several", "name"),
     [
-        ("sku-1", 0, "sku-1.png"),
-        ("sku-1", 2, "sku-1-3.png"),
-        (None, 0, "0007.png"),
-        ("a/b", 0, "a_b.png"),
-        ("..", 0, "0007.png"),
-        ("nul", 0, "_nul.png"),
+        ("sku-1", 0, False, "sku-1"),
+        ("sku-1", 0, True, "sku-1-1"),
+        ("sku-1", 2, True, "sku-1-3"),
+        (None, 0, False, "0007"),
+        (None, 1, True, "0007-2"),
+        ("a/b", 0, False, "a_b"),
+        ("..", 0, False, "0007"),
+        ("nul", 0, False, "_nul"),
     ],
 )
 def test_a_file_is_named_by_its_custom_id_or_its_index(
-    custom_id: str | None, image_index: int, name: str
+    custom_id: str | None, image_index: int, several: bool, name: str
 ) -> None:
-    assert image_file_name(custom_id, 7, image_index, "png") == name
+    assert image_stem(custom_id, 7, image_index, several=several) == name

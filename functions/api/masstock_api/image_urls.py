@@ -8,7 +8,7 @@ from uuid import UUID
 
 from masstock.database.connection import Executor, Row, Versioned
 from masstock.database.queries import executions
-from masstock.file_names import image_file_name
+from masstock.file_names import image_stem
 from masstock.services.signed_urls import expiry, period
 from masstock.services.storage import Results, thumbnail_key
 from masstock_api import session
@@ -16,7 +16,7 @@ from masstock_api import session
 # The end of the JSON of an execution without a thumbnail.
 NO_COVER = ',"cover":null}'
 # Members of a row that callers do not see.
-OF_THE_THUMBNAIL = ("has_thumbnail", "thumbnail_path")
+OF_URLS = ("has_thumbnail", "thumbnail_path", "several")
 
 
 def image_url(key: str, file_name: str | None = None) -> str:
@@ -42,9 +42,10 @@ def images_origin() -> str:
 def url_of_image(row: Row) -> str:
     """The URL of a result's image."""
     path = row["result_storage_path"]
-    end = path.rpartition(".")[2]
-    name = image_file_name(row["custom_id"], row["batch_index"], row["image_index"], end)
-    return image_url(path, name)
+    stem = image_stem(
+        row["custom_id"], row["prompt_index"], row["image_index"], several=row["several"]
+    )
+    return image_url(path, f"{stem}.{path.rpartition('.')[2]}")
 
 
 def url_of_thumbnail(execution_id: UUID, batch_index: int, path: str | None) -> str:
@@ -59,7 +60,7 @@ def expires_at() -> datetime | None:
 
 def with_urls(row: Row) -> Row:
     """A result with the URLs of its image and its thumbnail."""
-    result = {name: value for name, value in row.items() if name not in OF_THE_THUMBNAIL}
+    result = {name: row[name] for name in row if name not in OF_URLS}
     path = None if row["expired_at"] else row["result_storage_path"]
     if path:
         result["result_url"] = url_of_image(row)

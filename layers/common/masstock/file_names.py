@@ -31,9 +31,8 @@ def safe_stem(text: str) -> str:
     return re.sub(r"[\s.]+$", "", text)
 
 
-def image_file_name(custom_id: str | None, batch_index: int, image_index: int, end: str) -> str:
-    """The name under which a browser saves an image: the custom_id, or else the index. The second
-    image of a prompt and its further ones have their number."""
-    stem = safe_stem(custom_id or "") or f"{batch_index:04}"
-    number = f"-{image_index + 1}" if image_index else ""
-    return f"{stem}{number}.{end}"
+def image_stem(custom_id: str | None, prompt_index: int, image_index: int, *, several: bool) -> str:
+    """The file name of an image without its extension: the custom_id, or else the prompt's index;
+    then the number of the image if its prompt has `several`."""
+    number = f"-{image_index + 1}" if several else ""
+    return (safe_stem(custom_id or "") or f"{prompt_index:04}") + number

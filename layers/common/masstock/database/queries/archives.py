@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypedDict, cast
+from typing import Any, LiteralString, TypedDict, cast
 from uuid import UUID
 
 from masstock.database.connection import Executor
+from masstock.database.queries.batch_results import SEVERAL
 from masstock.errors import NotFound
 
 # A part fails after so many claims.
@@ -175,21 +176,22 @@ class NamedResult(TypedDict):
     several: bool
 
 
+_NAMES: LiteralString = "SELECT p.batch_index, p.prompt_index, p.image_index, p.custom_id, "
+_OF_ARCHIVE: LiteralString = """
+    FROM public.workflow_batch_results p
+    JOIN (
+        SELECT unnest(a.batch_indices) AS batch_index FROM public.archive_parts a
+        WHERE a.archive_id = %(archive_id)s
+    ) i ON i.batch_index = p.batch_index
+    WHERE p.execution_id = %(execution_id)s
+    ORDER BY p.batch_index
+"""
+
+
 def list_names(tx: Executor, claim: PartClaim) -> list[NamedResult]:
     """The results of all parts of the archive, in order. A file name is unique among them."""
     rows = tx.fetch_all(
-        """
-        SELECT r.* FROM (
-            SELECT r.batch_index, r.prompt_index, r.image_index, r.custom_id,
-                count(*) OVER (PARTITION BY r.prompt_index) > 1 AS several
-            FROM public.workflow_batch_results r WHERE r.execution_id = %(execution_id)s
-        ) r
-        JOIN (
-            SELECT unnest(p.batch_indices) AS batch_index FROM public.archive_parts p
-            WHERE p.archive_id = %(archive_id)s
-        ) i ON i.batch_index = r.batch_index
-        ORDER BY r.batch_index
-        """,
+        _NAMES + SEVERAL + _OF_ARCHIVE,
         execution_id=claim.execution_id,
         archive_id=claim.archive_id,
     )

@@ -6,10 +6,19 @@ from uuid import UUID
 from masstock.database.connection import Executor, Row, Statement
 from masstock.errors import Outcome
 
+# True if the prompt of a result `p` has several images. They follow each other.
+SEVERAL: LiteralString = """
+    p.image_index > 0 OR (
+        SELECT next.image_index > 0 FROM public.workflow_batch_results next
+        WHERE next.execution_id = p.execution_id AND next.batch_index = p.batch_index + 1
+    ) IS TRUE AS several
+"""
+
 # --- as a tenant -------------------------------------------------------------------------------
 
-# A result `p` as callers see it.
-RESULT_COLUMNS: LiteralString = """
+# A result `p` as callers see it, and what its URLs are made of.
+RESULT_COLUMNS: LiteralString = (
+    """
     p.id, p.execution_id, p.client_id, p.batch_index, p.prompt_index, p.image_index, p.prompt_text,
     p.original_prompt, p.custom_id, p.prompt_metadata, p.seed, p.status, p.result_url,
     p.result_storage_path, p.error_code, p.error_message,
@@ -19,8 +28,10 @@ RESULT_COLUMNS: LiteralString = """
     coalesce(p.tier, CASE WHEN p.status = 'completed' THEN 'standard' END) AS tier,
     p.model, p.width, p.height, p.as_asked, p.images_in_answer, p.has_provenance, p.has_thumbnail,
     p.thumbnail_path, p.provider_message, p.created_at, p.completed_at, p.expired_at,
-    CASE WHEN p.status = 'completed' THEN p.reused_from END AS reused_from
+    CASE WHEN p.status = 'completed' THEN p.reused_from END AS reused_from,
 """
+    + SEVERAL
+)
 _CANDIDATES: LiteralString = """
     WITH candidates AS (
         SELECT c.*, row_number() OVER in_order AS position,
@@ -72,19 +83,22 @@ def list_results(
     )
 
 
+_PLACE: LiteralString = """
+    SELECT p.execution_id, p.batch_index, p.prompt_index, p.image_index, p.custom_id, p.status,
+        p.result_storage_path, p.has_thumbnail, p.thumbnail_path, p.expired_at, p.error_message,
+"""
+_OF_INDEX: LiteralString = """
+    FROM public.workflow_batch_results p
+    WHERE p.execution_id = %(execution_id)s AND p.batch_index = %(batch_index)s
+"""
+
+
 def fetch_image_place(tx: Executor, execution_id: UUID, batch_index: int) -> Row:
-    """Where the image of one prompt is: {execution_id, batch_index, image_index, status,
-    result_storage_path, has_thumbnail, thumbnail_path, custom_id, expired_at, error_message};
-    raises NotFound."""
+    """Where the image of one prompt is, and what its file name is made of: {execution_id,
+    batch_index, prompt_index, image_index, custom_id, several, status, result_storage_path,
+    has_thumbnail, thumbnail_path, expired_at, error_message}; raises NotFound."""
     return tx.fetch_one(
-        """
-        SELECT execution_id, batch_index, image_index, status, result_storage_path, has_thumbnail,
-            thumbnail_path, custom_id, expired_at, error_message
-        FROM public.workflow_batch_results
-        WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
-        """,
-        execution_id=execution_id,
-        batch_index=batch_index,
+        _PLACE + SEVERAL + _OF_INDEX, execution_id=execution_id, batch_index=batch_index
     )
 
 
