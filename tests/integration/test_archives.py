@@ -19,12 +19,14 @@ from masstock.database.connection import Database
 from masstock.database.queries import archives, sweeps
 from masstock.database.worker import Worker
 from masstock.errors import StorageUnavailable
+from masstock.services import signed_urls
 from masstock.services.archive_storage import Archives
 from masstock.services.s3_client import ObjectMissing
 from masstock.services.storage import Results
 from masstock.settings import ArchiveSettings
 from masstock_api import session
 from masstock_finalize.archiving import ArchiveDiffers, build_part
+from tests.support.clock import Clock
 from tests.support.databases import Urls, connected
 from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
 from tests.support.handler import RESULTS_BUCKET, UPLOADS_BUCKET, Api
@@ -210,6 +212,31 @@ def test_an_archive_of_public_images_is_private(
     [part] = look(api, batch)["parts"]
     assert requests.get(part["url"], timeout=10).status_code == 200
     assert requests.get(part["url"].partition("?")[0], timeout=10).status_code == 403
+
+
+def test_the_url_of_an_archive_stays_the_same_and_names_the_file(
+    api: Api,
+    database: Urls,
+    batch: Batch,
+    worker: Worker,
+    settings: ArchiveSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(signed_urls, "time", clock)
+    batch.paint()
+    ask(api, batch)
+    assert build_part(worker, settings, archive_id(database, batch), 1)
+    first = look(api, batch)["parts"]
+    clock.now += signed_urls.PERIOD_SECONDS - 1
+    assert look(api, batch)["parts"] == first
+    [part] = first
+    expires_at = datetime.fromisoformat(part["expires_at"]).timestamp()
+    assert expires_at == clock.now + 1 + signed_urls.URL_SECONDS
+    disposition = requests.get(part["url"], timeout=10).headers["Content-Disposition"]
+    assert disposition.startswith(f'attachment; filename="{batch.id}.zip"')
+    clock.now += 1
+    assert look(api, batch)["parts"] != first
 
 
 def test_chosen_images_make_an_archive(

@@ -1,6 +1,5 @@
 """Archives: the images of an execution as ZIP files."""
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from masstock.errors import (
     ValidationFailed,
 )
 from masstock.services.archive_storage import Archives
-from masstock.services.s3_client import URL_SECONDS
+from masstock.services.signed_urls import expiry
 from masstock.telemetry import logger
 from masstock_api import session
 from masstock_api.operation import Answer, operation
@@ -93,7 +92,7 @@ def _start_builders(archive: Archive) -> None:
 )
 def get_archive(request: Request, execution_id: UUID) -> Response[str]:
     """Returns the latest archive of an execution. Its parts appear when all of them are ready. Each
-    URL needs no token and is valid for 15 minutes; each read returns new ones."""
+    URL needs no token and is valid for at least 15 minutes; a read after that returns new ones."""
     archive = archives.fetch_archive(request.reading(), execution_id)
     return json_answer(as_json(_answer(archive)), 200, POLLING)
 
@@ -116,9 +115,8 @@ def _part(archive: Archive, part: Part) -> dict[str, object]:
     number = "" if len(archive["parts"]) == 1 else f"-{part['part']}"
     file_name = f"{archive['execution_id']}{number}.zip"
     store = Archives(session.settings().uploads_bucket)
-    expires_at = datetime.now(UTC) + timedelta(seconds=URL_SECONDS)
     return {
         "url": store.signed_url(part["storage_path"] or "", file_name),
         "size_bytes": part["size_bytes"],
-        "expires_at": expires_at.replace(microsecond=0),
+        "expires_at": expiry(),
     }

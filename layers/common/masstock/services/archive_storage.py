@@ -2,8 +2,9 @@
 
 from uuid import UUID
 
+from masstock.services import signed_urls
 from masstock.services.multipart import MultipartUpload, abort_upload
-from masstock.services.s3_client import URL_SECONDS, remove_all, s3, storage_errors
+from masstock.services.s3_client import remove_all, s3, storage_errors
 
 # The lifecycle rule of the bucket names the tag (template.yaml).
 ARCHIVE_TAG = "kind=archive"
@@ -44,17 +45,9 @@ class Archives:
         return remove_all(self._bucket, f"{client_id}/archives/{execution_id}/")
 
     def signed_url(self, key: str, file_name: str) -> str:
-        """A URL that needs no token, for 15 minutes. A browser saves the file as `file_name`, which
-        consists of letters, digits, dots and hyphens."""
-        return s3().generate_presigned_url(
-            "get_object",
-            {
-                "Bucket": self._bucket,
-                "Key": key,
-                "ResponseContentDisposition": f'attachment; filename="{file_name}"',
-            },
-            ExpiresIn=URL_SECONDS,
-        )
+        """A URL that needs no token, for at least 15 minutes; see `signed_urls`. A browser saves
+        the file as `file_name`."""
+        return signed_urls.signed_url(self._bucket, key, file_name, shown=False)
 
 
 class ArchiveUpload(MultipartUpload):

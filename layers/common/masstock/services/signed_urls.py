@@ -1,5 +1,5 @@
 """URLs of objects that need no token, the same for every read in a period of 15 minutes, so that
-a browser downloads each image once.
+a browser downloads each image once, and goes on with a download that was interrupted.
 
 boto3 signs with the present second, so each of its URLs differs. These are signed as of the
 beginning of the period, with AWS Signature Version 4 (Amazon S3 API Reference, "Authenticating
@@ -40,9 +40,9 @@ def plain_url(bucket: str, key: str) -> str:
     return _address(s3(), bucket) + quote(key, safe="/~")
 
 
-def signed_url(bucket: str, key: str, file_name: str | None = None) -> str:
-    """The signed URL of an object. Browsers save the object as `file_name`. Raises
-    CredentialsUnavailable."""
+def signed_url(bucket: str, key: str, file_name: str | None = None, *, shown: bool = True) -> str:
+    """The signed URL of an object. Browsers save the object as `file_name`; with `shown`, they show
+    it first. Raises CredentialsUnavailable."""
     url = plain_url(bucket, key)
     credentials = read_credentials()
     began = datetime.fromtimestamp(period() * PERIOD_SECONDS, UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -57,7 +57,7 @@ def signed_url(bucket: str, key: str, file_name: str | None = None) -> str:
         query["X-Amz-Security-Token"] = credentials.token
     query["X-Amz-SignedHeaders"] = "host"
     if file_name is not None:
-        query["response-content-disposition"] = _disposition(file_name)
+        query["response-content-disposition"] = _disposition(file_name, shown=shown)
     # In the order of their names, as the signature needs them.
     pairs = "&".join(f"{name}={quote(value, safe='~')}" for name, value in query.items())
     parts = urlsplit(url)
@@ -68,10 +68,11 @@ def signed_url(bucket: str, key: str, file_name: str | None = None) -> str:
     return f"{url}?{pairs}&X-Amz-Signature={signature}"
 
 
-def _disposition(file_name: str) -> str:
-    """`inline`: a browser shows the image, and saves it under the name (RFC 6266)."""
+def _disposition(file_name: str, *, shown: bool) -> str:
+    """What a browser does with the object, and the name under which it saves it (RFC 6266)."""
+    kind = "inline" if shown else "attachment"
     plain = "".join(c if " " <= c < "\x7f" and c not in '"\\%' else "_" for c in file_name)
-    return f"inline; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
 
 
 @lru_cache(maxsize=4)
