@@ -54,6 +54,8 @@ PARAMETER_NOTES = {
     "dry_run": "Only check the submission and estimate its cost: nothing is stored or painted.",
     "limit": "The maximum number of rows in a page. A page also ends at 4 MB.",
     "cursor": "`next_cursor` of the previous page.",
+    "from_index": "Only rows from this `batch_index` on.",
+    "redirect": "With `false` the answer names the URL instead of redirecting to it.",
     "q": "Part of the name or the e-mail address, in upper or lower case.",
     "from": "Created at this time or later; UTC if the text has no offset.",
     "to": "Created before this time; UTC if the text has no offset.",

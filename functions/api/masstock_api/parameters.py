@@ -116,7 +116,11 @@ a_text = Parameter(
     },
 )
 # Words to search for.
-some_words = Parameter(_words, a_text.schema)
+some_words = Parameter(
+    _words,
+    a_text.schema,
+    "Words that the prompt contains, in any order, without case and accents.",
+)
 
 
 def a_flag_that_is(default: bool) -> Parameter:
