@@ -1,4 +1,6 @@
-"""The expected cost of a submission: what dry_run shows, and what is reserved in the budget."""
+"""The expected cost of a submission, which `dry_run` shows and its budget must have.
+
+Fan-out divides it among the images (`masstock/database/queries/layout.py`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The tiers of a submission: which it may have, what it reserves, when it ends."""
+"""The tiers of a submission: which it may have, at which price, and until when."""
 
 from typing import Literal, TypedDict
 

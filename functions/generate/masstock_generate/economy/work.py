@@ -22,7 +22,8 @@ from masstock.telemetry import logger
 from masstock_generate.api_keys import read_api_key
 from masstock_generate.providers import BatchProvider, batch_provider
 
-# A claim of a job lasts this long after each write. Each request to a provider ends sooner.
+# A claim of a job lasts this long after each write. After a longer request to the provider, the
+# fence refuses the next write if another invocation has the claim.
 LEASE_SECONDS = 90
 # The step begins nothing new after this time. Lambda's timeout is 900 s.
 STEP_SECONDS = 240

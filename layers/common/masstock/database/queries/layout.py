@@ -1,5 +1,5 @@
-"""The rows of an execution: the one place that decides what each image is asked to be, and what it
-reserves."""
+"""The rows of a new execution: what is asked of the model for each image, and its part of the
+reservation. A retry changes both in `app.reopen_failed`."""
 
 from typing import LiteralString
 from uuid import UUID
