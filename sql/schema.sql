@@ -123,6 +123,52 @@ $$;
 
 ALTER FUNCTION app.asked_digest(p_prompt text, p_asked jsonb, p_seed integer) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.asked_images(p_prompts jsonb, p_defaults jsonb, p_prices jsonb, p_model text) RETURNS TABLE(batch_index bigint, prompt_index bigint, image_index integer, prompt_text text, custom_id text, metadata jsonb, seed integer, own jsonb, price numeric, reuse_key uuid)
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT row_number() OVER (ORDER BY p.prompt_index, k.image_index) - 1, p.prompt_index,
+        k.image_index, p.prompt_text, p.custom_id, p.metadata, p.seed + k.image_index, p.own,
+        coalesce(app.image_price(p_prices, coalesce(s.asked ->> 'image_size', '1K'),
+                                 s.asked -> 'reference_images', p.prompt_text), 1),
+        app.reuse_key(p.prompt_text, s.asked, p.seed + k.image_index, p_model, k.image_index)
+    FROM (
+        SELECT e.position - 1 AS prompt_index,
+            app.images_of(e.item, p_defaults -> 'images_per_prompt') AS images,
+            CASE
+                WHEN jsonb_typeof(e.item) = 'string' THEN e.item #>> '{}'
+                WHEN jsonb_typeof(e.item -> 'prompt') = 'string' THEN e.item ->> 'prompt'
+                ELSE e.item::text END AS prompt_text,
+            -- custom_id has an index, whose entries have at most about 2,700 bytes.
+            CASE WHEN jsonb_typeof(e.item -> 'custom_id') = 'string'
+                 THEN left(e.item ->> 'custom_id', 200) END AS custom_id,
+            CASE WHEN jsonb_typeof(e.item -> 'metadata') = 'object'
+                  AND octet_length((e.item -> 'metadata')::text) <= 16384
+                 THEN e.item -> 'metadata' END AS metadata,
+            CASE WHEN jsonb_typeof(coalesce(e.item -> 'seed', p_defaults -> 'seed')) = 'number'
+                 THEN least(2147483640, greatest(0,
+                     coalesce(e.item -> 'seed', p_defaults -> 'seed')::numeric))::integer
+                 END AS seed,
+            CASE WHEN coalesce(e.item -> 'aspect_ratio', e.item -> 'image_size',
+                               e.item -> 'reference_images') IS NOT NULL
+                 THEN jsonb_strip_nulls(jsonb_build_object(
+                     'aspect_ratio', coalesce(e.item -> 'aspect_ratio',
+                                              p_defaults -> 'aspect_ratio'),
+                     'image_size', coalesce(e.item -> 'image_size', p_defaults -> 'image_size'),
+                     'reference_images', coalesce(e.item -> 'reference_images',
+                                                  p_defaults -> 'reference_images'),
+                     'reference_etags', CASE WHEN e.item -> 'reference_images' IS NULL
+                         THEN p_defaults -> 'reference_etags'
+                         ELSE e.item -> 'reference_etags' END)) END AS own
+        FROM jsonb_array_elements(CASE jsonb_typeof(p_prompts) WHEN 'array' THEN p_prompts ELSE '[]' END)
+            WITH ORDINALITY AS e (item, position)
+    ) p, generate_series(0, p.images - 1) AS k (image_index),
+        LATERAL (SELECT coalesce(p.own, p_defaults) AS asked) AS s
+    ORDER BY p.prompt_index, k.image_index
+    LIMIT 10000
+$$;
+
+ALTER FUNCTION app.asked_images(p_prompts jsonb, p_defaults jsonb, p_prices jsonb, p_model text) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) RETURNS TABLE(role text, client_id uuid, last_login timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -1196,6 +1242,44 @@ END $$;
 
 ALTER FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb, p_edits jsonb) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.reserve_image(p_execution_id uuid, p_batch_index integer, p_attempt integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    image record;
+BEGIN
+    SELECT e.client_id, e.spend_month, r.reserved_microusd AS reserved,
+        greatest(r.reserved_microusd, app.image_price(
+            e.prices, coalesce(s.asked ->> 'image_size', '1K'), s.asked -> 'reference_images',
+            r.prompt_text)::bigint) AS needed
+    INTO image
+    FROM public.workflow_batch_results r
+    JOIN public.workflow_executions e ON e.id = r.execution_id,
+        LATERAL (SELECT coalesce(r.asked, e.input_settings) AS asked) AS s
+    WHERE r.execution_id = p_execution_id AND r.batch_index = p_batch_index
+      AND r.attempts = p_attempt AND r.status = 'processing' AND r.reused_from IS NOT NULL
+      -- The end of the execution releases what is reserved.
+      AND e.status = 'processing'
+    FOR SHARE OF e FOR NO KEY UPDATE OF r;
+    IF NOT FOUND THEN
+        RETURN true;
+    END IF;
+    -- Rows of earlier releases have no part of their own, but the execution reserved all images.
+    IF image.needed > image.reserved THEN
+        PERFORM app_private.reserve_spend(
+            image.client_id, p_execution_id, image.spend_month, image.needed - image.reserved);
+    END IF;
+    UPDATE public.workflow_batch_results
+    SET reused_from = NULL, reserved_microusd = image.needed
+    WHERE execution_id = p_execution_id AND batch_index = p_batch_index;
+    RETURN true;
+EXCEPTION WHEN SQLSTATE 'MS402' THEN
+    RETURN false;
+END $$;
+
+ALTER FUNCTION app.reserve_image(p_execution_id uuid, p_batch_index integer, p_attempt integer) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.resume_execution(p_id uuid) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -2137,6 +2221,32 @@ END $$;
 
 ALTER FUNCTION public.end_pause() OWNER TO masstock_owner;
 
+CREATE FUNCTION public.find_reused_images() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+DECLARE
+    defaults jsonb := NEW.input_data - 'prompts';
+    model text := NEW.settings ->> 'model';
+    part numeric;
+BEGIN
+    IF (NEW.client_id = app.client_id() OR app.is_admin()) IS NOT TRUE THEN
+        RETURN NEW;
+    END IF;
+    SELECT coalesce(jsonb_object_agg(i.batch_index, i.found) FILTER (WHERE i.found IS NOT NULL), '{}'),
+        sum(i.price) FILTER (WHERE i.found IS NULL) / nullif(sum(i.price), 0)
+    INTO NEW.reused_images, part
+    FROM (
+        SELECT a.batch_index, a.price,
+            app.find_reusable(NEW.client_id, a.reuse_key, model) AS found
+        FROM app.asked_images(NEW.input_data -> 'prompts', defaults, NEW.prices, model) a
+    ) i;
+    NEW.estimate_microusd := round(NEW.estimate_microusd * coalesce(part, 0));
+    RETURN NEW;
+END $$;
+
+ALTER FUNCTION public.find_reused_images() OWNER TO masstock_owner;
+
 CREATE FUNCTION public.forget_economy_job() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -2835,6 +2945,7 @@ END) STORED,
     paused_at timestamp with time zone,
     canary_passed_at timestamp with time zone,
     expired_at timestamp with time zone,
+    reused_images jsonb,
     CONSTRAINT workflow_executions_estimate_microusd_check CHECK ((estimate_microusd >= 0)),
     CONSTRAINT workflow_executions_on_economy_failure_check CHECK ((on_economy_failure = ANY (ARRAY['standard'::text, 'fail'::text]))),
     CONSTRAINT workflow_executions_reserve_microusd_check CHECK ((reserve_microusd >= 0)),
@@ -2890,6 +3001,8 @@ COMMENT ON COLUMN public.workflow_executions.paused_at IS 'Since when the execut
 COMMENT ON COLUMN public.workflow_executions.canary_passed_at IS 'When the images after the canary were allowed.';
 
 COMMENT ON COLUMN public.workflow_executions.expired_at IS 'When its images were given up.';
+
+COMMENT ON COLUMN public.workflow_executions.reused_images IS 'The result whose image each batch_index takes, found at submission. NULL: fan-out looks them up.';
 
 CREATE TABLE public.workflow_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -3120,6 +3233,8 @@ CREATE TRIGGER count_images BEFORE INSERT ON public.workflow_executions FOR EACH
 CREATE TRIGGER count_new_executions AFTER INSERT OR DELETE ON public.workflow_executions FOR EACH ROW EXECUTE FUNCTION app_private.count_executions();
 
 CREATE TRIGGER end_pause BEFORE UPDATE ON public.workflow_executions FOR EACH ROW WHEN ((((new.paused_at IS NOT NULL) AND (new.error_code IS NOT NULL)) OR ((old.status = ANY (ARRAY['completed'::text, 'failed'::text])) AND (new.status = 'pending'::text)))) EXECUTE FUNCTION public.end_pause();
+
+CREATE TRIGGER find_reused_images BEFORE INSERT ON public.workflow_executions FOR EACH ROW WHEN (((new.status = 'pending'::text) AND (new.tier = 'standard'::text) AND ((new.input_data -> 'reuse'::text) = '"identical"'::jsonb))) EXECUTE FUNCTION public.find_reused_images();
 
 CREATE TRIGGER forget_economy_job BEFORE UPDATE OF status ON public.workflow_batch_results FOR EACH ROW WHEN (((old.status = 'failed'::text) AND (new.status = 'processing'::text))) EXECUTE FUNCTION public.forget_economy_job();
 
@@ -3411,6 +3526,9 @@ GRANT ALL ON FUNCTION app.archive_state(p_id uuid) TO masstock_admin;
 REVOKE ALL ON FUNCTION app.asked_digest(p_prompt text, p_asked jsonb, p_seed integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.asked_digest(p_prompt text, p_asked jsonb, p_seed integer) TO masstock_worker;
 
+REVOKE ALL ON FUNCTION app.asked_images(p_prompts jsonb, p_defaults jsonb, p_prices jsonb, p_model text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.asked_images(p_prompts jsonb, p_defaults jsonb, p_prices jsonb, p_model text) TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;
 GRANT ALL ON FUNCTION app.begin_request(p_sub uuid, p_exp bigint, p_mac text) TO masstock_admin;
@@ -3575,6 +3693,9 @@ REVOKE ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_s
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb, p_edits jsonb) TO masstock_api;
 GRANT ALL ON FUNCTION app.reopen_failed(p_id uuid, p_codes text[], p_deadline_seconds integer, p_prices jsonb, p_edits jsonb) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.reserve_image(p_execution_id uuid, p_batch_index integer, p_attempt integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.reserve_image(p_execution_id uuid, p_batch_index integer, p_attempt integer) TO masstock_worker;
+
 REVOKE ALL ON FUNCTION app.resume_execution(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.resume_execution(p_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.resume_execution(p_id uuid) TO masstock_admin;
@@ -3672,6 +3793,8 @@ REVOKE ALL ON FUNCTION public.copy_workflow_settings() FROM PUBLIC;
 REVOKE ALL ON FUNCTION public.count_images() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.end_pause() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.find_reused_images() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.forget_economy_job() FROM PUBLIC;
 

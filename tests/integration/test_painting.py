@@ -224,6 +224,26 @@ def test_an_image_that_cannot_be_stored_in_time_is_charged_and_counted(
     assert (row(database, run).status, row(database, run).error_code) == ("failed", "not_finished")
 
 
+def test_an_image_to_reuse_that_is_gone_is_not_painted_without_budget(
+    database: Urls, worker: Worker, settings: GenerateSettings, model: Model, run: ExecutionRun
+) -> None:
+    with connected(database.superuser) as connection:
+        connection.execute(
+            "UPDATE public.workflow_executions SET prices = '{\"other_size\": 1000}'"
+        )
+        connection.execute("UPDATE public.clients SET monthly_budget_microusd = 0")
+        connection.execute(
+            "UPDATE public.workflow_batch_results SET reused_from = %s, reserved_microusd = 0"
+            " WHERE execution_id = %s",
+            [uuid4(), run.execution_id],
+        )
+    assert settle(worker, claim(worker, run), settings) == SETTLED
+    with connected(database.superuser) as connection:
+        connection.execute("UPDATE public.clients SET monthly_budget_microusd = NULL")
+    assert model.calls == 0
+    assert (row(database, run).status, row(database, run).error_code) == ("failed", "no_budget")
+
+
 def test_a_killed_invocation_counts_and_the_fifth_claim_paints_nothing(
     database: Urls, worker: Worker, settings: GenerateSettings, model: Model, run: ExecutionRun
 ) -> None:

@@ -180,7 +180,13 @@ def _own(item: Any, *names: str) -> dict[str, Any]:
 
 
 def _item(submitted: list[Any], row: ImageRow) -> Any:
-    return submitted[row["prompt_index"]]
+    """The submitted prompt of an image. Raises ValidationFailed if `prompts` was shortened by
+    hand."""
+    index = row["prompt_index"]
+    if index < len(submitted):
+        return submitted[index]
+    detail = f"The execution no longer has prompt {index}, of image {row['batch_index']}."
+    raise ValidationFailed([FieldError("/indices", detail)])
 
 
 def _text(item: Any) -> str:

@@ -31,6 +31,7 @@ class Estimate:
     """Expected cost in microusd, by tier and by part; None if no price is known. `economy` is None
     if the model has no batch price. `prices` are the model's, for the database."""
 
+    model: str
     standard: int | None
     economy: int | None
     input: int | None
@@ -67,7 +68,7 @@ def estimate_of(model_name: str, configured: object, images: Mapping[ImageKind, 
     if model is None:
         price = own_price(configured)
         total = None if price is None else price * sum(images.values())
-        return Estimate(total, None, None, None, total, prices)
+        return Estimate(model_name, total, None, None, None, total, prices)
     standard = economy = read = thought = painted = 0
     for kind, count in images.items():
         usual = model.usual(kind.size, kind.references)
@@ -79,6 +80,7 @@ def estimate_of(model_name: str, configured: object, images: Mapping[ImageKind, 
         thought += model.cost_of(Usage(0, 0, usual.text)) * count
         painted += model.cost_of(Usage(0, usual.image, 0)) * count
     return Estimate(
+        model_name,
         standard,
         economy if model.batch_factor is not None else None,
         read,

@@ -1,7 +1,7 @@
 """Checks a submission against its workflow, estimates its cost and stores it as an execution."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -28,7 +28,7 @@ from masstock_api.checks import (
     find_mistakes,
     images_of,
 )
-from masstock_api.estimates import Estimate, ImageKind, dearest_estimate
+from masstock_api.estimates import Estimate, ImageKind, dearest_estimate, estimate_of
 from masstock_api.image_urls import execution_of
 from masstock_api.prompt_lists.places import PromptList
 from masstock_api.prompt_lists.reading import read_prompts
@@ -65,16 +65,24 @@ def accept(request: Request, order: Callable[[TenantTransaction], Order]) -> tup
     return execution_id, answer
 
 
-def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]:
+def estimate(request: Request, order: Callable[[TenantTransaction], Order]) -> Mapping[str, Any]:
     """What the submission would cost, and what is left of the budget. Makes the checks of `accept`
     by doing what it does, in a transaction that is rolled back: no row is stored and no
     Idempotency-Key is used up. No reference image is uploaded. Raises what `accept` raises."""
     with request.trying() as tx:
         claim_id(tx, request)
+        ordered = order(tx)
+        submission = ordered.submission
         checked = check(tx, submission)
         budget = clients.fetch_budget(tx, checked.client_id)
         # The key may belong to a stored execution, so the row gets an id of its own.
-        _insert(tx, checked, Order(submission), uuid4(), dry_run=True)
+        reused = _insert(tx, checked, ordered, uuid4(), dry_run=True)
+    # The database lowered the stored estimate in the same way.
+    painted = estimate_of(
+        checked.estimate.model,
+        checked.config.microusd_per_image,
+        _kinds_of_images(submission, checked.listed, checked.image_size or DEFAULT_SIZE, reused),
+    )
     limit = budget["monthly_budget_microusd"]
     left = None
     if limit is not None:
@@ -87,18 +95,19 @@ def estimate(request: Request, submission: ExecutionCreate) -> Mapping[str, Any]
         "fallback_model": checked.config.fallback_model,
         "prompts": len(checked.listed.prompts),
         "images": checked.images,
+        "reused_images": len(reused),
         "sample_prompts": [text_of(prompt) for prompt in checked.listed.prompts[:SAMPLE]],
         "image_size": checked.image_size or DEFAULT_SIZE,
         "tier": checked.terms["tier"],
-        "estimate_microusd": checked.terms["estimate_microusd"],
-        "estimates": {
-            "standard": checked.estimate.standard,
-            "economy": checked.estimate.economy,
-        },
+        "estimate_microusd": painted.economy
+        if checked.terms["tier"] == "economy"
+        else painted.standard,
+        # The tier economy does not reuse images.
+        "estimates": {"standard": painted.standard, "economy": checked.estimate.economy},
         "estimate_parts": {
-            "input_microusd": checked.estimate.input,
-            "text_microusd": checked.estimate.text,
-            "image_microusd": checked.estimate.image,
+            "input_microusd": painted.input,
+            "text_microusd": painted.text,
+            "image_microusd": painted.image,
         },
         "budget_left_microusd": left,
         # Otherwise the answer is a 402.
@@ -168,11 +177,13 @@ def check(tx: TenantTransaction, submission: ExecutionCreate) -> Checked:
 
 
 def _kinds_of_images(
-    submission: ExecutionCreate, listed: PromptList, size: str
+    submission: ExecutionCreate, listed: PromptList, size: str, reused: Container[int] = ()
 ) -> Counter[ImageKind]:
-    """How many images of each kind are painted. `size` is that of prompts without an own one."""
+    """How many images of each kind are painted. `size` is that of prompts without an own one.
+    `reused` has the batch indices of images that are not painted."""
     kinds: Counter[ImageKind] = Counter()
     references = len(submission.reference_images or ())
+    last = 0
     for prompt in listed.prompts:
         tokens = prompt_tokens(text_of(prompt))
         kind = ImageKind(size, references, tokens)
@@ -181,7 +192,8 @@ def _kinds_of_images(
             kind = ImageKind(
                 prompt.image_size or size, references if own is None else len(own), tokens
             )
-        kinds[kind] += images_of(submission, prompt)
+        first, last = last, last + images_of(submission, prompt)
+        kinds[kind] += sum(index not in reused for index in range(first, last))
     return kinds
 
 
@@ -200,9 +212,10 @@ def _insert(
     execution_id: UUID,
     *,
     dry_run: bool = False,
-) -> None:
+) -> set[int]:
+    """Returns the batch indices of images that are reused."""
     settings, submission = session.settings(), order.submission
-    executions.insert_execution(
+    return executions.insert_execution(
         tx,
         execution_id=execution_id,
         workflow_id=submission.workflow_id,

@@ -25,6 +25,7 @@ from masstock.database.worker import Worker
 from masstock.errors import (
     DatabaseUnavailable,
     ModelUnavailable,
+    NoBudget,
     NotFinished,
     Outcome,
     ProviderThrottled,
@@ -135,8 +136,11 @@ def _paint_nano_banana(
         return with_found_thumbnail(results, claim, stored, lease, settings.max_image_bytes)
     if claim.failures > NotFinished.max_retries:
         raise NotFinished
-    if claim.reusable_key is not None and (reused := _reused(results, claim, claim.reusable_key)):
-        return with_found_thumbnail(results, claim, reused, lease, settings.max_image_bytes)
+    if claim.reuses:
+        if reused := _reused(results, claim):
+            return with_found_thumbnail(results, claim, reused, lease, settings.max_image_bytes)
+        if not claims.reserve_image(worker, claim):
+            raise NoBudget
     painting, elapsed_ms = _painting_of(claim, settings, lease)
     model = painting.model or claim.config["model"]
     cost = _cost(claim, model, painting.usage)
@@ -172,11 +176,13 @@ def _paint_nano_banana(
     return with_thumbnail(results, claim, stored, facts.thumbnail, lease)
 
 
-def _reused(results: Results, claim: Claim, source: str) -> StoredImage | None:
+def _reused(results: Results, claim: Claim) -> StoredImage | None:
     """A copy of an earlier result's image. None if that is gone: then the prompt is painted."""
+    if claim.reusable_key is None:
+        return None
     try:
         return results.reuse(
-            source,
+            claim.reusable_key,
             claim.execution_id,
             claim.batch_index,
             claim.asked_at,

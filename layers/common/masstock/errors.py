@@ -263,6 +263,10 @@ class ReferenceGone(Outcome, code="reference_gone"):
     """A reference image was deleted or replaced after submission."""
 
 
+class NoBudget(Outcome, code="no_budget", retryable=True):
+    """The image to reuse is gone, and a new one does not fit into the client's monthly budget."""
+
+
 class ApiKeyUnreadable(Outcome, code="api_key_unreadable", stops_execution=True):
     """The stored API key cannot be decrypted. Submit again with the key."""
 

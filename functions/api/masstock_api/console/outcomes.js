@@ -18,6 +18,7 @@ export const SENTENCES = {
   recitation: "The picture was too close to an existing work.",
   invalid_image: "The provider sent a damaged picture.",
   reference_gone: "A reference image was deleted. Add it again.",
+  no_budget: "The picture to reuse is gone, and this month's budget is used up.",
   api_key_unreadable: "The API key can no longer be read. Start a new batch with it.",
   cancelled: "The batch was cancelled.",
   deadline_exceeded: "The batch ran out of time.",

@@ -48,7 +48,11 @@ from masstock_api.responses import as_json, cacheable_answer, json_answer, page_
 from masstock_api.writes import claim_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from masstock.database.tenants import TenantTransaction
     from masstock.schemas.requests import ExecutionClone, ExecutionCreate, ExecutionRetry
+    from masstock_api.submissions import Order
 
 POLLING = {"Retry-After": "2"}
 FILTERS = {
@@ -80,12 +84,18 @@ def create_execution(request: Request, body: "ExecutionCreate") -> Response[str]
     """Submits prompts to a workflow. Answers 202 as soon as the execution is stored; painting
     follows. With `dry_run=true` it stores nothing. It then answers 200 with the expected cost, or
     with the problem that the submission would get."""
+    from masstock_api.submissions import Order
+
+    order = Order(body)
+    return _submitted(request, lambda _: order)
+
+
+def _submitted(request: Request, order: "Callable[[TenantTransaction], Order]") -> Response[str]:
     from masstock_api import submissions
 
     if request.query["dry_run"]:
-        return json_answer(as_json(submissions.estimate(request, body)))
-    order = submissions.Order(body)
-    return _accepted(*submissions.accept(request, lambda _: order))
+        return json_answer(as_json(submissions.estimate(request, order)))
+    return _accepted(*submissions.accept(request, order))
 
 
 def _accepted(execution_id: UUID, answer: str) -> Response[str]:
@@ -140,7 +150,9 @@ def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry"
 @operation(
     "POST",
     "/v1/executions/<execution_id>/clone",
+    Answer(200, "Estimate"),
     ACCEPTED,
+    query={"dry_run": a_flag},
     headers=["Idempotency-Key"],
     problems=[
         BudgetExceeded,
@@ -153,12 +165,10 @@ def retry_execution(request: Request, execution_id: UUID, body: "ExecutionRetry"
 )
 def clone_execution(request: Request, execution_id: UUID, body: "ExecutionClone") -> Response[str]:
     """Submits prompts of an execution again, as a new execution, with changes. Its API key and its
-    reference images are used again."""
-    from masstock_api import clones, submissions
+    reference images are used again. `dry_run` is that of a submission."""
+    from masstock_api import clones
 
-    return _accepted(
-        *submissions.accept(request, lambda tx: clones.order_of(tx, execution_id, body))
-    )
+    return _submitted(request, lambda tx: clones.order_of(tx, execution_id, body))
 
 
 @operation(

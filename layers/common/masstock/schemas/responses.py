@@ -230,10 +230,14 @@ class Estimate(Resource):
     )
     prompts: Count = Field(description="Number of prompts.")
     images: Count = Field(description="Number of images.")
+    reused_images: Count = Field(
+        description="How many of them `reuse` takes from earlier results. They cost nothing."
+    )
     sample_prompts: list[str] = Field(description="The first five prompts, as they are painted.")
     tier: Tier
     estimate_microusd: Count | None = Field(
-        description="Expected cost in this tier, in millionths of a US dollar; null if unknown."
+        description="Expected cost of what is painted in this tier, in millionths of a US dollar; "
+        "null if unknown."
     )
     budget_left_microusd: Count | None = Field(
         description="Rest of this month's budget in millionths of a US dollar; null for no limit."

@@ -51,7 +51,8 @@ class Claim:
     aspect_ratio: str | None
     image_size: str | None
     seed: int | None
-    # The image of an earlier result that can be copied.
+    # True if an earlier result's image is to be copied. None if that result is gone.
+    reuses: bool
     reusable_key: str | None
     config: dict[str, Any]
     workflow_id: UUID
@@ -154,6 +155,7 @@ _CLAIM: LiteralString = """
             (SELECT s.result_storage_path FROM public.workflow_batch_results s
              WHERE s.id = r.reused_from AND s.client_id = e.client_id
                AND r.original_prompt IS NULL) AS reusable_key,
+            r.reused_from IS NOT NULL AND r.original_prompt IS NULL AS reuses,
             coalesce(r.reserved_microusd, e.equal_part, 0) AS reserved_microusd,
             r.lane_successes, r.probes, lane.granted_at, e.client_id, e.workflow_id,
             e.input_settings, e.spend_month, e.config, e.lane_id, e.seconds_left
@@ -222,6 +224,7 @@ def claim_of(execution_id: UUID, batch_index: int, row: Row, line: Line | None =
         aspect_ratio=asked.aspect_ratio,
         image_size=asked.image_size,
         seed=row["seed"],
+        reuses=row.get("reuses", False),
         reusable_key=row.get("reusable_key"),
         config=row["config"],
         workflow_id=row["workflow_id"],
@@ -320,7 +323,7 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
             error_code = NULL, error_message = NULL, provider_message = NULL
         WHERE execution_id = %(execution_id)s AND batch_index = %(batch_index)s
           AND attempts = %(attempt)s AND status = 'processing'
-        RETURNING batch_index
+        RETURNING batch_index, reserved_microusd
         ), charged AS (
             INSERT INTO public.spend_ledger (client_id, execution_id, batch_index, attempt, month,
                 workflow_id, model, tier, images, charged_microusd, reserved_microusd)
@@ -328,7 +331,8 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
                 %(spend_month)s, %(workflow_id)s, %(paid_model)s, %(tier)s, 1,
                 -- An unknown cost charges nothing; the image counts.
                 coalesce(%(cost)s::bigint, 0),
-                CASE WHEN EXISTS (SELECT FROM completed) THEN -%(reserved)s::bigint ELSE 0 END
+                coalesce((SELECT -coalesce(reserved_microusd, %(reserved)s::bigint)
+                          FROM completed), 0)
             ON CONFLICT DO NOTHING
         )
         SELECT batch_index FROM completed
@@ -413,6 +417,18 @@ def release_prompt(
         batch_index=claim.batch_index,
         attempt=claim.attempt,
     )
+
+
+def reserve_image(tx: Executor, claim: Claim) -> bool:
+    """Reserves the price of an image that was to be reused, because its source is gone. False if it
+    does not fit into the client's budget. A second call reserves nothing more."""
+    [row] = tx.fetch_all(
+        "SELECT app.reserve_image(%(execution_id)s, %(batch_index)s, %(attempt)s) AS reserved",
+        execution_id=claim.execution_id,
+        batch_index=claim.batch_index,
+        attempt=claim.attempt,
+    )
+    return row["reserved"]
 
 
 def charge_lost_image(tx: Executor, claim: Claim, attempt: int, cost_microusd: int | None) -> None:

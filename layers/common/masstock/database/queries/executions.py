@@ -46,16 +46,17 @@ def insert_execution(
     webhook_url: str | None,
     webhook_secret_version: int,
     webhook_events: list[str],
-) -> None:
+) -> set[int]:
     """Stores a submission and reserves its estimate, or `reserve_microusd` if that is given. The
-    machine must start after the commit. Raises SQLSTATE MS402 if the amount exceeds the rest of the
-    client's budget."""
+    machine must start after the commit. Returns the batch indices of images that are reused: they
+    cost nothing, and their part of the estimate is not stored. Raises SQLSTATE MS402 if the amount
+    exceeds the rest of the client's budget."""
     content = _compact_json(input_data)
     if len(content) > LARGE_INPUT_BYTES:
         tx.fetch_all(
             "SELECT set_config('statement_timeout', %(timeout)s, true)", timeout=LARGE_INPUT_TIMEOUT
         )
-    tx.fetch_all(
+    [row] = tx.fetch_all(
         """
         INSERT INTO public.workflow_executions
             (id, workflow_id, client_id, user_id, name, input_data, deadline_at, estimate_microusd,
@@ -66,6 +67,7 @@ def insert_execution(
                 %(reserve_microusd)s, %(prices)s, %(tier)s, %(on_economy_failure)s,
                 %(webhook_url)s, %(webhook_secret_version)s, %(webhook_events)s, %(lane_key)s,
                 %(deadline_is_fixed)s)
+        RETURNING ARRAY(SELECT jsonb_object_keys(reused_images)::integer) AS reused
         """,
         id=execution_id,
         workflow_id=workflow_id,
@@ -85,6 +87,7 @@ def insert_execution(
         lane_key=lane_key,
         deadline_is_fixed=deadline_is_fixed,
     )
+    return set(row["reused"])
 
 
 def _compact_json(value: Mapping[str, Any]) -> bytes:
