@@ -157,6 +157,46 @@ def test_a_wrong_clone_is_refused(api: Api, source: str, what: str) -> None:
     assert [mistake["pointer"] for mistake in answer.json["errors"]] == [pointer]
 
 
+def test_a_clone_of_an_execution_whose_prompts_were_removed_is_refused(
+    database: Urls, api: Api, source: str
+) -> None:
+    with connected(database.superuser) as connection:
+        connection.execute(
+            "UPDATE public.workflow_executions SET input_data = input_data #- '{prompts,2}'"
+            " WHERE id = %s",
+            [source],
+        )
+    answer = clone(api, source)
+    assert answer.status_code == 422, answer.text
+    [mistake] = answer.json["errors"]
+    assert mistake == {
+        "pointer": "/indices",
+        "detail": "The prompt of image 4 was removed. Select other images.",
+    }
+    assert created(clone(api, source, indices=[0, 1, 2, 3]))["image_count"] == 4
+
+
+def test_a_dry_run_of_a_clone_tells_its_cost_and_its_mistakes(
+    database: Urls, api: Api, source: str
+) -> None:
+    path = f"/v1/executions/{source}/clone?dry_run=true"
+    with connected(database.superuser) as connection:
+        count = "SELECT count(*) FROM public.workflow_executions"
+        before = connection.execute(count).fetchone()
+        told = api.call("client_a", "POST", path, json={"indices": [0, 1, 2]}).json
+        assert connection.execute(count).fetchone() == before
+    copy = created(clone(api, source, indices=[0, 1, 2]))
+    assert told["dry_run"] is True
+    assert told["sample_prompts"] == ["a", "b"]
+    assert (told["images"], told["estimate_microusd"]) == (3, copy["estimate_microusd"])
+    wrong = {"indices": [9]}
+    refused = api.call("client_a", "POST", path, json=wrong)
+    assert (refused.status_code, refused.json["errors"]) == (
+        422,
+        clone(api, source, **wrong).json["errors"],
+    )
+
+
 def test_an_execution_without_rows_is_cloned_as_submitted(api: Api) -> None:
     body = {"workflow_id": str(WORKFLOW), "api_key": "a-key-of-mine", "prompts": PROMPTS}
     first = created(api.call("client_a", "POST", "/v1/executions", json=body))

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from masstock.database.queries import claims
+from masstock.database.queries.reused_images import reserve_image
 from tests.support.databases import Urls, connected
 from tests.support.demo_data import ACME, WORKFLOW
 from tests.support.engine import Engine, used
@@ -121,10 +121,10 @@ def test_an_image_whose_source_is_gone_must_fit_into_the_budget(
     before = used(fresh_database.superuser)
     lost = [engine.claim(UUID(second["id"]), index) for index in range(2)]
     assert {(claim.reuses, claim.reusable_key) for claim in lost} == {(True, None)}
-    assert [claims.reserve_image(engine, claim) for claim in lost] == [room > 0, False]
+    assert [reserve_image(engine, claim) for claim in lost] == [room > 0, False]
     assert used(fresh_database.superuser) == before + room * EACH
     # A second call reserves nothing more.
-    assert claims.reserve_image(engine, lost[0]) is (room > 0)
+    assert reserve_image(engine, lost[0]) is (room > 0)
     assert used(fresh_database.superuser) == before + room * EACH
     if room:
         assert engine.paint(lost[0], EACH - 1)

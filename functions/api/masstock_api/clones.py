@@ -185,7 +185,7 @@ def _item(submitted: list[Any], row: ImageRow) -> Any:
     index = row["prompt_index"]
     if index < len(submitted):
         return submitted[index]
-    detail = f"The execution no longer has prompt {index}, of image {row['batch_index']}."
+    detail = f"The prompt of image {row['batch_index']} was removed. Select other images."
     raise ValidationFailed([FieldError("/indices", detail)])
 
 

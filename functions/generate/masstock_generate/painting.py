@@ -18,7 +18,7 @@ from masstock.catalogue.image_models import (
     provider_of,
 )
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
-from masstock.database.queries import claims, executions, gone_models
+from masstock.database.queries import claims, executions, gone_models, reused_images
 from masstock.database.queries.claims import Claim, Line
 from masstock.database.queries.economy_lines import release_line
 from masstock.database.worker import Worker
@@ -139,7 +139,7 @@ def _paint_nano_banana(
     if claim.reuses:
         if reused := _reused(results, claim):
             return with_found_thumbnail(results, claim, reused, lease, settings.max_image_bytes)
-        if not claims.reserve_image(worker, claim):
+        if not reused_images.reserve_image(worker, claim):
             raise NoBudget
     painting, elapsed_ms = _painting_of(claim, settings, lease)
     model = painting.model or claim.config["model"]

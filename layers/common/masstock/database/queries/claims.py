@@ -419,18 +419,6 @@ def release_prompt(
     )
 
 
-def reserve_image(tx: Executor, claim: Claim) -> bool:
-    """Reserves the price of an image that was to be reused, because its source is gone. False if it
-    does not fit into the client's budget. A second call reserves nothing more."""
-    [row] = tx.fetch_all(
-        "SELECT app.reserve_image(%(execution_id)s, %(batch_index)s, %(attempt)s) AS reserved",
-        execution_id=claim.execution_id,
-        batch_index=claim.batch_index,
-        attempt=claim.attempt,
-    )
-    return row["reserved"]
-
-
 def charge_lost_image(tx: Executor, claim: Claim, attempt: int, cost_microusd: int | None) -> None:
     """Charges an image that `attempt` paid for and that no row will have. The reservation stays
     until the execution ends. A second call changes nothing."""

@@ -48,9 +48,8 @@ def insert_execution(
     webhook_events: list[str],
 ) -> set[int]:
     """Stores a submission and reserves its estimate, or `reserve_microusd` if that is given. The
-    machine must start after the commit. Returns the batch indices of images that are reused: they
-    cost nothing, and their part of the estimate is not stored. Raises SQLSTATE MS402 if the amount
-    exceeds the rest of the client's budget."""
+    machine must start after the commit. Returns the batch indices of reused images, and leaves
+    their prices out. Raises SQLSTATE MS402 if the client's budget has no room."""
     content = _compact_json(input_data)
     if len(content) > LARGE_INPUT_BYTES:
         tx.fetch_all(
@@ -63,10 +62,9 @@ def insert_execution(
              reserve_microusd, prices, tier, on_economy_failure, webhook_url,
              webhook_secret_version, webhook_events, lane_key, deadline_is_fixed)
         VALUES (%(id)s, %(workflow_id)s, %(client_id)s, %(user_id)s, %(name)s, %(input_data)s,
-                now() + make_interval(secs => %(deadline_seconds)s), %(estimate_microusd)s,
-                %(reserve_microusd)s, %(prices)s, %(tier)s, %(on_economy_failure)s,
-                %(webhook_url)s, %(webhook_secret_version)s, %(webhook_events)s, %(lane_key)s,
-                %(deadline_is_fixed)s)
+            now() + make_interval(secs => %(deadline_seconds)s), %(estimate_microusd)s,
+            %(reserve_microusd)s, %(prices)s, %(tier)s, %(on_economy_failure)s, %(webhook_url)s,
+            %(webhook_secret_version)s, %(webhook_events)s, %(lane_key)s, %(deadline_is_fixed)s)
         RETURNING ARRAY(SELECT jsonb_object_keys(reused_images)::integer) AS reused
         """,
         id=execution_id,
