@@ -11,7 +11,7 @@ import json
 import zlib
 from itertools import batched
 
-from PIL import Image, JpegImagePlugin, PngImagePlugin
+from PIL import Image, ImageChops, JpegImagePlugin, PngImagePlugin
 from PIL.ExifTags import Base
 
 SOFTWARE = "MasStock stand-in model"
@@ -27,11 +27,18 @@ def digest_of(prompt: str) -> str:
 
 
 def encode(picture: Image.Image, format: str, prompt: str, source: str) -> bytes:
-    """Return the bytes of a file in the format "PNG", "JPEG" or "WEBP"."""
+    """Return the bytes of a file in the format "PNG", "JPEG" or "WEBP".
+
+    Unusual kinds of these: "CMYK" is a JPEG in the colours of print, "DEEP_GREY" a grey PNG of 16
+    bits, "ANIMATION" a WebP whose second frame is the picture's negative.
+    """
     note = json.dumps({"sha256": digest_of(prompt), "source": source, "prompt": prompt}).encode()
     stream = io.BytesIO()
     match format:
-        case "PNG":
+        case "PNG" | "DEEP_GREY":
+            if format == "DEEP_GREY":
+                grey = picture.convert("L").convert("I").point(lambda value: value * 257)
+                picture = grey.convert("I;16")
             notes = PngImagePlugin.PngInfo()
             notes.add_text("Software", SOFTWARE)
             notes.add_text(PNG_KEY, note.decode())
@@ -39,16 +46,27 @@ def encode(picture: Image.Image, format: str, prompt: str, source: str) -> bytes
             strategy = zlib.Z_RLE if picture.mode == "P" else zlib.Z_DEFAULT_STRATEGY
             picture.save(stream, "PNG", compress_level=1, compress_type=strategy, pnginfo=notes)
             return stream.getvalue()
-        case "JPEG":
-            picture.convert("RGB").save(stream, "JPEG", quality=JPEG_QUALITY)
+        case "JPEG" | "CMYK":
+            mode = "CMYK" if format == "CMYK" else "RGB"
+            picture.convert(mode).save(stream, "JPEG", quality=JPEG_QUALITY)
             return _with_comments(stream.getvalue(), note)
-        case "WEBP":
+        case "WEBP" | "ANIMATION":
+            picture = picture.convert("RGB")
+            more = [ImageChops.invert(picture)] if format == "ANIMATION" else []
             exif = Image.Exif()
             exif[Base.Software], exif[Base.ImageDescription] = SOFTWARE, note.decode()
-            picture.convert("RGB").save(stream, "WEBP", quality=JPEG_QUALITY, method=0, exif=exif)
+            picture.save(
+                stream,
+                "WEBP",
+                quality=JPEG_QUALITY,
+                method=0,
+                exif=exif,
+                save_all=bool(more),
+                append_images=more,
+            )
             return stream.getvalue()
         case _:
-            raise ValueError(f"format {format!r} is none of PNG, JPEG and WEBP")
+            raise ValueError(f"there is no format {format!r}")
 
 
 def with_manifest(content: bytes) -> bytes:

@@ -86,6 +86,18 @@ def _provenance(ask: Ask) -> Json:
     return _image_reply(ask, [_image_part(ask, with_manifest(_picture(ask)))])
 
 
+def _cmyk(ask: Ask) -> Json:
+    return _image_reply(ask, [_inline(PNG, _picture(ask, "CMYK"))])
+
+
+def _deep_grey(ask: Ask) -> Json:
+    return _image_reply(ask, [_inline(PNG, _picture(ask, "DEEP_GREY"))])
+
+
+def _animated(ask: Ask) -> Json:
+    return _image_reply(ask, [_inline(PNG, _picture(ask, "ANIMATION"))])
+
+
 def _garbage(ask: Ask) -> Json:
     return _image_reply(ask, [_inline(PNG, b"These bytes are not an image.")])
 
@@ -289,6 +301,9 @@ REPLIES: Mapping[str, Callable[[Ask], Json]] = {
     "provenance": _provenance,
     "jpeg": _jpeg,
     "webp": _webp,
+    "cmyk": _cmyk,
+    "deep_grey": _deep_grey,
+    "animated": _animated,
     "garbage": _garbage,
     "oversize": _oversize,
     "no_usage": _no_usage,

@@ -89,8 +89,8 @@ EXPECTED: dict[str, Painted | Failed] = {
     "dribble": TIMED_OUT,
     "stall": TIMED_OUT,
 }
-# Of another execution below, or of its own test.
-ELSEWHERE = {"wrong_shape"}
+# Of another execution below, or of test_originals.
+ELSEWHERE = {"wrong_shape", "cmyk", "deep_grey", "animated"}
 STOPS = {"prepay", "spend_cap", "limit_zero", "location", "billing", "quota"} | {
     *("invalid_key", "leaked_key", "service_disabled")
 }

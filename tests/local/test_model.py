@@ -275,6 +275,24 @@ def test_the_mime_type_may_lie(url: str, behave: str) -> None:
     assert prompt_of(image_of(reply)) == "a kite"
 
 
+@pytest.mark.parametrize(
+    ("behave", "format", "mode", "frames"),
+    [
+        ("cmyk", "JPEG", "CMYK", 1),
+        ("deep_grey", "PNG", "I;16", 1),
+        ("animated", "WEBP", "RGB", 2),
+    ],
+)
+def test_an_image_may_be_of_an_unusual_kind(
+    url: str, behave: str, format: str, mode: str, frames: int
+) -> None:
+    control(url, {"match": ".", "behave": behave})
+    content = image_of(ask_sdk(url, "a kite"))
+    assert prompt_of(content) == "a kite"
+    image = decode(content)
+    assert (image.format, image.mode, getattr(image, "n_frames", 1)) == (format, mode, frames)
+
+
 # Answers of broken gateways, and slow ones
 
 

@@ -44,7 +44,7 @@ def test_a_rule_may_name_every_behaviour(url: str) -> None:
         *("oversize", "thought_draft", "two_images", "truncated", "wrong_shape", "jpeg", "webp"),
         *("refusal_text", "finish_message", "continuation", "created_201", "redirect", "html"),
         *("error_in_200", "dribble", "slow", "no_usage", "thinking_usage"),
-        *("thought_only", "provenance", "no_content_204"),
+        *("thought_only", "provenance", "no_content_204", "cmyk", "deep_grey", "animated"),
     }
     assert control(url, *({"match": "x", "behave": each} for each in BEHAVIOURS))[0] == 200
 
