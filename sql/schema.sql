@@ -1327,67 +1327,69 @@ CREATE FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_cr
     AS $$
 #variable_conflict use_column
 DECLARE
-    rarest text;
+    own uuid := app.client_id();
+    searched uuid;
+    rarest text := p_words[1];
     others text[];
-    place record;
-    hits integer[];
-    found_here integer;
-    found_all integer := 0;
-    looked_at integer := 0;
+    found_all integer;
 BEGIN
-    IF (p_client_id = (SELECT app.client_id()) OR (SELECT app.is_admin())) IS NOT TRUE THEN
+    searched := coalesce(p_client_id, own);
+    IF searched IS DISTINCT FROM own AND NOT app.is_admin() OR searched IS NULL THEN
         RETURN;
     END IF;
-    SELECT w.word INTO rarest FROM unnest(p_words) AS w (word)
-    ORDER BY (SELECT count(*) FROM (
-        SELECT FROM app_private.prompt_words p WHERE p.client_id = p_client_id AND p.word = w.word
-        LIMIT 200) AS few) LIMIT 1;
-    others := array_remove(p_words, rarest);
-    FOR place IN
+    IF cardinality(p_words) > 1 THEN
+        -- The word whose 200th row is the oldest, or that has no 200 rows.
+        SELECT w.word INTO rarest FROM unnest(p_words) AS w (word)
+        ORDER BY (SELECT p.created_at FROM app_private.prompt_words p
+            WHERE p.client_id = searched AND p.word = w.word
+              AND (p.created_at, p.execution_id) <= (p_before_created_at, p_before_execution_id)
+            ORDER BY p.created_at DESC, p.execution_id DESC OFFSET 199 LIMIT 1) NULLS FIRST LIMIT 1;
+        others := array_remove(p_words, rarest);
+    END IF;
+    RETURN QUERY
+    SELECT place.created_at, place.execution_id, r.batch_index
+    FROM (
         SELECT p.created_at, p.execution_id, p.batch_indices FROM app_private.prompt_words p
-        WHERE p.client_id = p_client_id AND p.word = rarest
+        WHERE p.client_id = searched AND p.word = rarest
           AND (p.created_at, p.execution_id) <= (p_before_created_at, p_before_execution_id)
           AND p.created_at >= coalesce(p_created_from, '-infinity')
           AND p.created_at < coalesce(p_created_to, 'infinity')
           AND (p_execution_id IS NULL OR p.execution_id = p_execution_id)
-        ORDER BY p.created_at DESC, p.execution_id DESC
-    LOOP
-        hits := place.batch_indices;
-        IF others <> '{}' THEN
-            SELECT array_agg(h.i) INTO hits FROM (
-                SELECT u.i FROM unnest(hits) AS u (i)
-                INTERSECT
-                SELECT x.i FROM (
-                    SELECT i.i FROM app_private.prompt_words p CROSS JOIN unnest(p.batch_indices) AS i (i)
-                    WHERE p.client_id = p_client_id AND p.word = ANY (others)
-                      AND p.created_at = place.created_at AND p.execution_id = place.execution_id
-                    GROUP BY i.i HAVING count(DISTINCT p.word) = cardinality(others)) x) h;
-        END IF;
-        IF hits IS NOT NULL THEN
-            RETURN QUERY
-            SELECT r.created_at, r.execution_id, r.batch_index
-            FROM public.workflow_batch_results r
-            WHERE r.execution_id = place.execution_id AND r.batch_index = ANY (hits)
-              AND r.created_at = place.created_at AND r.client_id = p_client_id
-              AND (r.created_at, r.execution_id, r.batch_index)
-                  < (p_before_created_at, p_before_execution_id, p_before_index)
-              AND (p_status IS NULL OR r.status = p_status)
-              AND (p_model IS NULL OR r.model = p_model)
-              AND (p_custom_id IS NULL OR r.custom_id = p_custom_id)
-              AND (p_workflow_id IS NULL OR EXISTS (
-                  SELECT FROM public.workflow_executions e
-                  WHERE e.id = r.execution_id AND e.workflow_id = p_workflow_id))
-            ORDER BY r.batch_index DESC LIMIT p_limit - found_all;
-            GET DIAGNOSTICS found_here = ROW_COUNT;
-            found_all := found_all + found_here;
-        END IF;
-        EXIT WHEN found_all >= p_limit;
-        looked_at := looked_at + 1;
-        IF looked_at >= 20000 THEN
-            RETURN QUERY SELECT place.created_at, place.execution_id, NULL::integer;
-            EXIT;
-        END IF;
-    END LOOP;
+        ORDER BY p.created_at DESC, p.execution_id DESC LIMIT 20000
+    ) place
+    CROSS JOIN LATERAL (
+        SELECT r.batch_index
+        FROM public.workflow_batch_results r
+        WHERE r.execution_id = place.execution_id
+          AND r.batch_index = ANY (CASE WHEN others IS NULL THEN place.batch_indices ELSE ARRAY(
+              SELECT u.i FROM unnest(place.batch_indices) AS u (i)
+              INTERSECT
+              SELECT i.i FROM app_private.prompt_words p CROSS JOIN unnest(p.batch_indices) AS i (i)
+              WHERE p.client_id = searched AND p.word = ANY (others)
+                AND p.created_at = place.created_at AND p.execution_id = place.execution_id
+              GROUP BY i.i HAVING count(DISTINCT p.word) = cardinality(others)) END)
+          AND r.created_at = place.created_at AND r.client_id = searched
+          AND (r.created_at, r.execution_id, r.batch_index)
+              < (p_before_created_at, p_before_execution_id, p_before_index)
+          AND (p_status IS NULL OR r.status = p_status)
+          AND (p_model IS NULL OR r.model = p_model)
+          AND (p_custom_id IS NULL OR r.custom_id = p_custom_id)
+          AND (p_workflow_id IS NULL OR EXISTS (
+              SELECT FROM public.workflow_executions e
+              WHERE e.id = r.execution_id AND e.workflow_id = p_workflow_id))
+        ORDER BY r.batch_index DESC LIMIT p_limit
+    ) r
+    ORDER BY place.created_at DESC, place.execution_id DESC, r.batch_index DESC LIMIT p_limit;
+    GET DIAGNOSTICS found_all = ROW_COUNT;
+    IF found_all < p_limit THEN
+        RETURN QUERY SELECT p.created_at, p.execution_id, NULL::integer FROM app_private.prompt_words p
+        WHERE p.client_id = searched AND p.word = rarest
+          AND (p.created_at, p.execution_id) <= (p_before_created_at, p_before_execution_id)
+          AND p.created_at >= coalesce(p_created_from, '-infinity')
+          AND p.created_at < coalesce(p_created_to, 'infinity')
+          AND (p_execution_id IS NULL OR p.execution_id = p_execution_id)
+        ORDER BY p.created_at DESC, p.execution_id DESC OFFSET 19999 LIMIT 1;
+    END IF;
 END $$;
 
 ALTER FUNCTION app.search_prompts(p_client_id uuid, p_words text[], p_before_created_at timestamp with time zone, p_before_execution_id uuid, p_before_index integer, p_limit integer, p_status text, p_model text, p_workflow_id uuid, p_execution_id uuid, p_custom_id text, p_created_from timestamp with time zone, p_created_to timestamp with time zone) OWNER TO masstock_owner;

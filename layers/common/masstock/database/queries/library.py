@@ -68,9 +68,9 @@ _OF_EXECUTION: LiteralString = _BEGIN + "WHERE p.execution_id = %(execution_id)s
 _OF_NAME: LiteralString = (
     _EACH_CLIENT + _BEGIN + "WHERE p.client_id = c.id" + _END + " OFFSET 0) p" + _ORDER
 )
-_WITH_WORDS: LiteralString = """
+WITH_WORDS: LiteralString = """
     SELECT created_at, execution_id, batch_index FROM app.search_prompts(
-        coalesce(%(client_id)s, app.client_id()), ARRAY(SELECT DISTINCT app.words(%(q)s)),
+        %(client_id)s, ARRAY(SELECT DISTINCT app.words(%(q)s)),
         %(before_created_at)s, %(before_execution_id)s, %(before_index)s, %(limit)s, %(status)s,
         %(model)s, %(workflow_id)s, %(execution_id)s, %(custom_id)s, %(created_from)s,
         %(created_to)s)
@@ -92,7 +92,7 @@ def list_results(tx: Executor, page: ResultPage) -> list[Row]:
     """A page of results. If the search for words looked at as many rows as it may, the last row has
     `id` None, and the next page begins behind its `created_at` and `execution_id`."""
     if page.filters["q"] is not None:
-        source = _WITH_WORDS
+        source = WITH_WORDS
     elif page.filters["execution_id"] is not None:
         source = _OF_EXECUTION
     elif page.filters["custom_id"] is not None:
