@@ -46,7 +46,9 @@ SELECT md5('execution ' || n)::uuid, md5('workflow ' || workflow)::uuid,
     md5('client ' || client)::uuid, md5('user ' || colleague || ' of client ' || client)::uuid,
     status,
     jsonb_build_object('api_key', repeat('k', 120), 'prompts', (
-        SELECT jsonb_agg('a cat wearing sunglasses, sitting on skyline number ' || i + n)
+        SELECT jsonb_agg('a cat wearing sunglasses, sitting on skyline number ' || i + n
+            || CASE WHEN (i + n) % 100 = 0 THEN ' in watercolor' ELSE '' END
+            || CASE WHEN n < total / 2 AND n % 2 = 0 THEN ' at dusk' ELSE '' END)
         FROM generate_series(1, prompts) i)),
     CASE WHEN ended THEN jsonb_build_object('total', prompts, 'failed', 0, 'successful', prompts) END,
     created_at + interval '1 second',
@@ -55,7 +57,7 @@ SELECT md5('execution ' || n)::uuid, md5('workflow ' || workflow)::uuid,
     CASE WHEN status = 'failed' THEN 'quota_exceeded' END,
     created_at
 FROM (
-    SELECT n, now() - interval '300 days' * (1 - n::float8 / total) AS created_at,
+    SELECT n, total, now() - interval '300 days' * (1 - n::float8 / total) AS created_at,
         CASE WHEN n > total - total / 1000 THEN 'processing'
              WHEN random() < 0.05 THEN 'failed' ELSE 'completed' END AS status,
         n <= total - total / 1000 AS ended,

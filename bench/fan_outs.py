@@ -113,6 +113,7 @@ def _paint(database: BigDatabase, execution_id: UUID) -> dict[str, Any]:
                 processing_time_ms=3500,
                 cost_microusd=39_000,
                 attempt=claim.attempt,
+                details=None,
             )
             claims.complete_prompt(database.worker, claim, image, None)
 

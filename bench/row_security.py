@@ -1,10 +1,11 @@
-"""The cost of row security with a thousand clients. Also pages, reports and fan-outs, which a long
-history must not slow down."""
+"""The cost of row security with a thousand clients. Also pages, reports, fan-outs and searches,
+which a long history must not slow down."""
 
 from collections.abc import Callable, Iterator
 
 from bench.big_database import FULL, QUICK, BigDatabase, big_database
 from bench.fan_outs import measure_insert
+from bench.library_search import measure_library_search
 from bench.measure import Row
 from bench.reports import measure_reports
 from bench.tenant_reads import measure_deep_page, measure_question
@@ -17,6 +18,8 @@ MEASURES: dict[str, Callable[[BigDatabase, str], Row]] = {
     "deep_page": measure_deep_page,
     "analytics": measure_reports,
     "rls_insert": measure_insert,
+    # It changes the database, so it is the last.
+    "library_search": measure_library_search,
 }
 
 
