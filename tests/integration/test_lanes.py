@@ -7,8 +7,10 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.support.databases import Urls, connected
+from tests.support.demo_data import ACME, JOHN_OF_ACME, WORKFLOW
 from tests.support.lanes import BEGAN, Lane
 
 pytestmark = pytest.mark.timeout(120)
@@ -69,9 +71,9 @@ def test_an_open_lane_writes_no_turns(open_lane: Lane) -> None:
     for prompt in range(3):
         open_lane.enter(execution, prompt)
     assert open_lane.as_owner(
-        psycopg.sql.SQL(
-            "SELECT count(*) FROM app_private.lane_turns WHERE execution_id = {}"
-        ).format(execution)
+        sql.SQL("SELECT count(*) FROM app_private.lane_turns WHERE execution_id = {}").format(
+            execution
+        )
     ) == [(0,)]
 
 
@@ -475,6 +477,36 @@ def test_a_newcomer_does_not_wait_for_the_others_turns(paced_lane: Lane) -> None
     shares(paced_lane, {A: client}, 120)
     granted = shares(paced_lane, {A: client, B: client}, 20)
     assert granted[B] >= 9
+
+
+def test_the_calls_of_an_open_lane_are_turns_when_it_is_limited(open_lane: Lane) -> None:
+    """An execution that was submitted first took most of the opening burst."""
+    first, second = in_flight(open_lane, 12), in_flight(open_lane, 3)
+    open_lane.call(A, 0, "refused", quota_value=60, retry_after=1)
+    open_lane.now += 2
+    open_lane.call(A, 0, "answered")
+    client = UUID(int=1)
+    granted = shares(open_lane, {first: client, second: client}, 20)
+    assert abs(12 + granted[first] - (3 + granted[second])) <= 2
+    assert granted[first] > 0
+
+
+def in_flight(lane: Lane, prompts: int) -> UUID:
+    """An execution with so many claimed prompts."""
+    [(execution,)] = lane.as_owner(
+        sql.SQL(
+            "INSERT INTO public.workflow_executions (workflow_id, client_id, user_id, input_data)"
+            " VALUES ({}, {}, {}, '{{}}') RETURNING id"
+        ).format(WORKFLOW, ACME, JOHN_OF_ACME)
+    )
+    lane.as_owner(
+        sql.SQL(
+            "INSERT INTO public.workflow_batch_results"
+            " (execution_id, client_id, batch_index, prompt_text, attempts, claimed_until)"
+            " SELECT {}, {}, n, 'a fox', 1, {} FROM generate_series(1, {}) AS n"
+        ).format(execution, ACME, lane.clock() + timedelta(minutes=4), prompts)
+    )
+    return execution
 
 
 def test_waiting_prompts_return_one_after_another(paced_lane: Lane) -> None:
