@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.conftest import Stack, own_stack
 
 FAULTS = Path(__file__).parent / "faults"
-# The claim of a killed function lasts 105 s longer.
+# The claim of a killed function lasts 45 s longer; see `BESIDE_MODEL_SECONDS`.
 MODEL_TIMEOUT_SECONDS = 15
 
 

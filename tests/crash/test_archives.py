@@ -32,7 +32,7 @@ class Case:
 
     @property
     def prompts(self) -> list[str]:
-        prefix = f"crash archive.{self.step} {self.moment} {self.kind} 1"
+        prefix = f"crash archive.{self.step} {self.moment} {self.kind} 1 plain"
         return [f"{prefix} #{number}" for number in range(PROMPTS)]
 
 

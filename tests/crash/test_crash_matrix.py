@@ -2,13 +2,11 @@
 every prompt has one result, and the model calls do not exceed prompts plus crashes.
 
 All executions run at the same time, because the claim of a killed function blocks its prompt until
-the lease ends, two minutes later.
+the lease ends, a minute later.
 """
 
-import re
 import time
 from collections import Counter
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,73 +16,15 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.crash.faults.sitecustomize import STEPS
-from tests.e2e.conftest import WORKFLOW, Stack
+from tests.crash.caller import Caller
+from tests.crash.cases import CALLS_OF_A_PROMPT, CASES, EVERY_CALL, HOPELESS, PROMPTS, Case
+from tests.e2e.conftest import Stack
 
 # The first test waits for the end of all executions.
 pytestmark = pytest.mark.timeout(900)
 
-PROMPTS = 3
 # Enough for four leases, the pauses of all retries, and a new state-machine run from the sweep.
 END_SECONDS = 720
-# The model's behaviour that leads to the step.
-BEHAVIOUR = {
-    "leave": "throttle",
-    "release": "unavailable",
-    "fail": "content_blocked",
-    "stop": "invalid_key",
-}
-# Steps that follow one refusal or failure of each prompt.
-REPEATED = ("leave", "release")
-
-
-@dataclass(frozen=True)
-class Case:
-    point: str
-    moment: str
-    kind: str
-    times: int = 1
-
-    @property
-    def prefix(self) -> str:
-        return f"crash {self.point} {self.moment} {self.kind} {self.times}"
-
-    @property
-    def prompts(self) -> list[str]:
-        return [f"{self.prefix} #{number}" for number in range(PROMPTS)]
-
-    @property
-    def by_jobs(self) -> bool:
-        """True if a job of the provider paints the prompts."""
-        return self.point.startswith("economy.") or self.step in ("claim_line", "collect")
-
-    @property
-    def step(self) -> str:
-        return self.point.partition(".")[2]
-
-
-EVERY_CALL = Case("generate.paint", "after", "kill", 60)
-EVERY_CLAIM = Case("generate.claim", "after", "kill", 60)
-# The prompts of these get no image.
-HOPELESS = (EVERY_CALL, EVERY_CLAIM)
-CALLS_OF_A_PROMPT = 4
-
-CASES = [
-    *(
-        Case(f"{function}.{step}", moment, kind)
-        for function, steps in STEPS.items()
-        for step in steps
-        for moment in ("before", "after")
-        for kind in ("kill", "raise")
-    ),
-    # Three times for each prompt: the fourth call gets its image.
-    Case("generate.paint", "after", "kill", 9),
-    # After every call, and at every claim.
-    EVERY_CALL,
-    EVERY_CLAIM,
-    Case("fanout.mark", "after", "kill", 3),
-    Case("finalize.finalize", "before", "kill", 5),
-]
 
 
 @pytest.fixture(scope="session")
@@ -92,55 +32,7 @@ def executions(request: pytest.FixtureRequest, stack: Stack) -> dict[Case, dict[
     """The execution of every case that a selected test names, when all have ended."""
     params = [getattr(item, "callspec", None) for item in request.session.items]
     named = {each.params.get("case") for each in params if each is not None}
-    cases = [case for case in CASES if case in named]
-    stack.rule(
-        *(
-            {
-                "match": f"^{re.escape(case.prefix)} ",
-                "behave": BEHAVIOUR[case.step],
-                # These need one failure per prompt. The other steps need every call to fail.
-                "times": PROMPTS if case.step in REPEATED else None,
-            }
-            for case in cases
-            if case.step in BEHAVIOUR
-        )
-    )
-    ids = {case: submit(stack, case) for case in cases}
-    deadline = time.monotonic() + END_SECONDS
-    ended: dict[Case, dict[str, Any]] = {}
-    while len(ended) < len(cases) and time.monotonic() < deadline:
-        for case in cases:
-            if case not in ended:
-                execution = stack.call("client_a", "GET", f"/v1/executions/{ids[case]}").json()
-                if execution["status"] in ("completed", "failed"):
-                    ended[case] = execution
-        time.sleep(1)
-    assert not [case.prefix for case in cases if case not in ended]
-    return ended
-
-
-def submit(stack: Stack, case: Case) -> str:
-    """Submits as a careful program does: with the same key until there is an answer."""
-    body = {
-        "workflow_id": WORKFLOW,
-        "prompts": case.prompts,
-        # A lane of its own: no case slows down another one.
-        "api_key": f"key of {case.prefix}",
-        "webhook_url": stack.access["base_url"] + "/nobody-listens-here",
-        "tier": "economy" if case.by_jobs else "standard",
-    }
-    for _ in range(5):
-        answer = stack.call(
-            "client_a",
-            "POST",
-            "/v1/executions",
-            json=body,
-            headers={"Idempotency-Key": case.prefix},
-        )
-        if answer.status_code == 202:
-            return answer.json()["id"]
-        assert answer.status_code >= 500, answer.text
-    pytest.fail(f"not accepted: {case.prefix}")
+    return Caller(stack).run([case for case in CASES if case in named], END_SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -179,10 +71,9 @@ def test_every_prompt_has_exactly_one_result(
 def test_model_calls_do_not_exceed_prompts_plus_crashes(
     executions: dict[Case, dict[str, Any]], calls: Counter[str], case: Case
 ) -> None:
-    made = sum(calls[prompt] for prompt in case.prompts)
-    wanted = 2 * PROMPTS if case.step in REPEATED else PROMPTS
+    made = sum(calls[prompt] for prompt in set(case.prompts))
     # A job is never created twice, whatever crashes.
-    assert made <= wanted + (0 if case.by_jobs else case.times)
+    assert made <= case.calls + (0 if case.by_jobs else case.times)
 
 
 @every_case
@@ -205,15 +96,37 @@ def test_a_prompt_whose_painter_always_dies_ends_with_an_outcome(
     assert executions[case]["error_code"] == "not_finished"
 
 
+def test_each_image_is_what_was_asked(stack: Stack, executions: dict[Case, dict[str, Any]]) -> None:
+    for case, execution in executions.items():
+        rows = stack.results(execution["id"])
+        if case.shape == "rich":
+            asked = [(r["custom_id"], r["image_index"], r["seed"], r["as_asked"]) for r in rows]
+            assert asked == [("a", 0, 7, True), ("a", 1, 8, True), (None, 0, None, None)]
+            assert [row["width"] > row["height"] for row in rows] == [True, True, False]
+        if case.shape == "edited":
+            assert [f"{row['prompt_text']} bad" for row in rows] == [
+                row["original_prompt"] for row in rows
+            ]
+        if case.shape == "reused":
+            assert {(row["reused_from"] is None, row["cost_microusd"]) for row in rows} == {
+                (False, 0)
+            }
+        if case.shape == "gone":
+            assert {row["model"] for row in rows} == {"gemini-nano-banana-2.1"}
+
+
 def test_one_submission_is_one_execution(
     stack: Stack, executions: dict[Case, dict[str, Any]]
 ) -> None:
     with psycopg.connect(stack.access["database_url"]) as connection:
         rows = connection.execute(
-            "SELECT input_data -> 'prompts' ->> 0, count(*) FROM public.workflow_executions"
-            " WHERE input_data -> 'prompts' ->> 0 LIKE 'crash %%' GROUP BY 1 HAVING count(*) > 1"
+            "SELECT coalesce(item ->> 'prompt', item #>> '{}'), count(*)"
+            " FROM public.workflow_executions e, LATERAL (SELECT input_data #> '{prompts,0}') AS"
+            " p (item) GROUP BY 1"
         ).fetchall()
-    assert rows == []
+    made = {str(prompt).rpartition(" #")[0]: number for prompt, number in rows}
+    for case in executions:
+        assert made[case.prefix] == (2 if case.shape in ("cloned", "reused") else 1), case.prefix
 
 
 def test_no_row_and_no_reservation_is_left_over(
@@ -233,9 +146,16 @@ def test_no_row_and_no_reservation_is_left_over(
             "   SELECT FROM public.spend_ledger l WHERE l.execution_id = r.execution_id"
             "   AND l.batch_index = r.batch_index AND l.charged_microusd = r.cost_microusd)"
         ).fetchall()
+        miscounted = connection.execute(
+            "SELECT l.execution_id, sum(l.images) FROM public.spend_ledger l"
+            " GROUP BY 1 HAVING sum(l.images) <> (SELECT count(*)"
+            " FROM public.workflow_batch_results r"
+            " WHERE r.execution_id = l.execution_id AND r.status = 'completed')"
+        ).fetchall()
     assert processing == (0,)
     assert reserved == []
     assert uncharged == []
+    assert miscounted == []
 
 
 def test_every_crash_took_place(
@@ -250,9 +170,8 @@ def test_every_crash_took_place(
     while (unfired := _unfired(plans)) and time.monotonic() < deadline:
         time.sleep(1)
     assert unfired == []
-    # The crashes of test_archives.py are in the same directory.
-    own = [folder for folder in plans.iterdir() if not folder.name.startswith("archive.")]
-    assert sum(folder.is_dir() for folder in own) == len(executions)
+    planned = {folder.name for folder in plans.iterdir() if folder.is_dir()}
+    assert {case.folder for case in executions} <= planned
 
 
 def _unfired(plans: Path) -> list[str]:
@@ -260,5 +179,5 @@ def _unfired(plans: Path) -> list[str]:
         folder.name
         for folder in plans.iterdir()
         # A hopeless case has more crashes than its prompts have claims.
-        if folder.is_dir() and any(folder.iterdir()) and not folder.name.endswith("_60")
+        if folder.is_dir() and any(folder.iterdir()) and "_60_" not in folder.name
     ]

@@ -1,9 +1,10 @@
 """Makes a function crash at the step that a prompt names.
 
 A stack started with FAULTS_DIR puts this directory on the path of its functions, where Python
-imports `sitecustomize` at each start. A prompt that begins with `crash POINT MOMENT KIND TIMES`
-plans the crash of its execution: before or after the named step, by SIGKILL or by an exception.
-FAULTS_PLANS holds one file for each crash that is still to happen, because the processes die.
+imports `sitecustomize` at each start. A prompt that begins with `crash POINT MOMENT KIND TIMES
+SHAPE` plans the crash of its execution: before or after the named step, by SIGKILL or by an
+exception. FAULTS_PLANS holds one file for each crash that is still to happen, because the processes
+die.
 """
 
 import functools
@@ -11,6 +12,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -19,12 +21,27 @@ from types import ModuleType
 from typing import Any
 
 HANDLERS = ("api", "fanout", "generate", "economy", "finalize")
+_INSERT = ("masstock.database.queries.executions", "insert_execution")
+_START = ("masstock.services.state_machine", "StateMachine.start")
+# What callers ask of the api beside a submission: the last part of the path.
+ACTIONS = {
+    "retry": {
+        "reopen": ("masstock.database.queries.executions", "reopen_failed"),
+        "start": _START,
+    },
+    "resume": {
+        "resume": ("masstock.database.queries.canaries", "resume_execution"),
+        "start": _START,
+    },
+    "clone": {
+        "order": ("masstock_api.clones", "order_of"),
+        "insert": _INSERT,
+        "start": _START,
+    },
+}
 # The module and name of each step, after the import of the handler's module.
 STEPS = {
-    "api": {
-        "insert": ("masstock.database.queries.executions", "insert_execution"),
-        "start": ("masstock.services.state_machine", "StateMachine.start"),
-    },
+    "api": {"insert": _INSERT, "start": _START},
     "fanout": {
         "mark": ("masstock.database.queries.executions", "start_execution"),
         "fan_out": ("fanout", "fan_out"),
@@ -33,11 +50,15 @@ STEPS = {
         "claim": ("masstock.database.queries.claims", "claim_prompt"),
         "paint": ("masstock_generate.providers.gemini", "paint"),
         "put": ("masstock.services.storage", "Results.put"),
+        "reuse": ("masstock.services.storage", "Results.reuse"),
+        "thumbnail": ("masstock.services.storage", "Results.put_thumbnail"),
         "complete": ("masstock.database.queries.claims", "complete_prompt"),
         "leave": ("masstock.database.queries.claims", "leave_lane"),
         "release": ("masstock.database.queries.claims", "release_prompt"),
         "fail": ("masstock.database.queries.claims", "fail_prompt"),
         "stop": ("masstock.database.queries.executions", "stop_execution"),
+        "miss": ("masstock.database.queries.gone_models", "miss_model"),
+        "fall_back": ("masstock.database.queries.gone_models", "fall_back"),
         "claim_line": ("generate", "claim_line"),
         "collect": ("masstock_generate.painting", "read_claimed_line"),
     },
@@ -54,6 +75,8 @@ STEPS = {
     },
     "finalize": {
         "finalize": ("finalize", "end_run"),
+        "canary": ("finalize", "settle_canary"),
+        "go_on": _START,
         "deliver": ("masstock.database.queries.webhook_deliveries", "claim_first_delivery"),
         "record": ("masstock.database.queries.webhook_deliveries", "record_attempt"),
     },
@@ -68,9 +91,11 @@ ARCHIVE_STEPS = {
     "measure": ("masstock.services.archive_storage", "Archives.size_of"),
     "complete": ("masstock.database.queries.archives", "complete_part"),
 }
+# Instead of 105: the claim of a killed function lasts this long beside the model's timeout.
+BESIDE_MODEL_SECONDS = 45
 
 plans = Path(os.environ.get("FAULTS_PLANS", "/nonexistent"))
-current = {"execution": ""}
+current = {"execution": "", "action": ""}
 
 
 class Crash(Exception):
@@ -81,8 +106,14 @@ def install(handler: ModuleType) -> None:
     function = handler.__name__
     install_steps(function, STEPS[function])
     handler.lambda_handler = remembering(handler.lambda_handler)
+    if function == "api":
+        for action, steps in ACTIONS.items():
+            install_steps(action, steps)
     if function == "finalize":
         install_steps("archive", ARCHIVE_STEPS)
+    if function == "generate":
+        lease: Any = importlib.import_module("masstock_generate.lease")
+        lease.BESIDE_MODEL_SECONDS = BESIDE_MODEL_SECONDS
 
 
 def install_steps(function: str, steps: dict[str, tuple[str, str]]) -> None:
@@ -92,7 +123,7 @@ def install_steps(function: str, steps: dict[str, tuple[str, str]]) -> None:
         owner: Any = importlib.import_module(module)
         for each in owners:
             owner = getattr(owner, each)
-        setattr(owner, name, crashing(f"{function}.{step}", getattr(owner, name)))
+        setattr(owner, name, crashing(function, step, getattr(owner, name)))
 
 
 def remembering(handle: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,17 +132,23 @@ def remembering(handle: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(handle)
     def wrapped(event: dict[str, Any], context: object) -> Any:
         current["execution"] = str(event.get("execution_id") or event.get("notify") or "")
+        current["action"] = "api"
+        if path := re.fullmatch(r"/v1/executions/([^/]+)/([a-z]+)", str(event.get("rawPath"))):
+            current["execution"], current["action"] = path.groups()
         return handle(event, context)
 
     return wrapped
 
 
-def crashing(point: str, step: Callable[..., Any]) -> Callable[..., Any]:
+def crashing(function: str, name: str, step: Callable[..., Any]) -> Callable[..., Any]:
     """The step with the planned crash before or after it."""
+    point = f"{function}.{name}"
 
     @functools.wraps(step)
     def wrapped(*values: Any, **named: Any) -> Any:
-        if point == "api.insert":
+        if function in ("api", *ACTIONS) and current["action"] != function:
+            return step(*values, **named)
+        if name == "insert":
             plan(str(named["execution_id"]), named["input_data"]["prompts"][0])
         crash(f"{point} before")
         outcome = step(*values, **named)
@@ -124,14 +161,14 @@ def crashing(point: str, step: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def plan(execution: str, prompt: str) -> None:
+def plan(execution: str, prompt: Any) -> None:
     current["execution"] = execution
-    word, *asked = prompt.split(" ")[:5]
+    text = prompt["prompt"] if isinstance(prompt, dict) else prompt
+    word, *asked = text.split(" ")[:6]
     if word != "crash":
         return
-    point, moment, kind, times = asked
     # The plan belongs to the prompt, so that an idempotent repetition does not crash again.
-    name = f"{point} {moment} {kind} {times}".replace(" ", "_")
+    name, times = "_".join(asked), asked[3]
     folder = plans / name
     if not folder.exists():
         folder.mkdir()
@@ -145,7 +182,7 @@ def crash(moment: str) -> None:
         name = (plans / current["execution"]).read_text()
     except OSError:
         return
-    point, when, kind, _ = name.rsplit("_", 3)
+    point, when, kind, *_ = name.rsplit("_", 4)
     if f"{point} {when}" != moment:
         return
     for left in (plans / name).iterdir():
