@@ -91,6 +91,13 @@ ARCHIVE_STEPS = {
     "measure": ("masstock.services.archive_storage", "Archives.size_of"),
     "complete": ("masstock.database.queries.archives", "complete_part"),
 }
+# Of the sweep, for the executions whose images it removes.
+RETENTION_STEPS = {
+    "expire": ("masstock.database.queries.sweeps", "expire_images"),
+    "images": ("masstock.services.storage", "Results.remove_all"),
+    "archives": ("masstock.services.archive_storage", "Archives.remove_all"),
+    "forget": ("masstock.database.queries.sweeps", "forget_deleted_execution"),
+}
 # Instead of 105: the claim of a killed function lasts this long beside the model's timeout.
 BESIDE_MODEL_SECONDS = 45
 
@@ -111,6 +118,7 @@ def install(handler: ModuleType) -> None:
             install_steps(action, steps)
     if function == "finalize":
         install_steps("archive", ARCHIVE_STEPS)
+        install_steps("retention", RETENTION_STEPS)
     if function == "generate":
         lease: Any = importlib.import_module("masstock_generate.lease")
         lease.BESIDE_MODEL_SECONDS = BESIDE_MODEL_SECONDS
@@ -127,11 +135,13 @@ def install_steps(function: str, steps: dict[str, tuple[str, str]]) -> None:
 
 
 def remembering(handle: Callable[..., Any]) -> Callable[..., Any]:
-    """The handler, which first records the execution of its event."""
+    """The handler, which first records the execution of its event. That of the sweep is `sweep`."""
 
     @functools.wraps(handle)
     def wrapped(event: dict[str, Any], context: object) -> Any:
         current["execution"] = str(event.get("execution_id") or event.get("notify") or "")
+        if event.get("sweep"):
+            current["execution"] = "sweep"
         current["action"] = "api"
         if path := re.fullmatch(r"/v1/executions/([^/]+)/([a-z]+)", str(event.get("rawPath"))):
             current["execution"], current["action"] = path.groups()
