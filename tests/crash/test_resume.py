@@ -1,4 +1,5 @@
-"""All processes are killed in the middle of a batch, more than once, and nothing is lost."""
+"""All processes are killed in the middle of a batch, more than once, and nothing is lost. An
+execution that paused after its canary waits through all of it."""
 
 import json
 import os
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
+import psycopg
 import pytest
 from PIL import Image
 
@@ -16,6 +18,8 @@ from tests.e2e.conftest import Stack, counts, run_local
 pytestmark = pytest.mark.timeout(600)
 
 PROMPTS = [f"a harbour at dawn, view {number}" for number in range(50)]
+CANARY = [f"a lighthouse, view {number}" for number in range(5)]
+CANARY_IMAGES = 2
 # Slow enough to kill the stack in the middle of the batch.
 MODEL_MILLISECONDS = 1500
 PATIENCE_SECONDS = 60
@@ -100,8 +104,45 @@ def until_stored(directory: Path, execution_id: str, number: int) -> None:
     wait_until(lambda: len(stored_prompts(directory, execution_id)) >= number, RESUME_SECONDS)
 
 
+def pause(stack: Stack) -> str:
+    """An execution that is paused, and whose deadline passes before it is resumed."""
+    execution_id = stack.submit(CANARY, canary={"images": CANARY_IMAGES})
+    wait_until(lambda: paused_at(stack, execution_id) is not None)
+    assert len(stack.calls("a lighthouse")) == CANARY_IMAGES
+    with psycopg.connect(stack.access["database_url"]) as connection:
+        connection.execute(
+            "UPDATE public.workflow_executions SET deadline_at = paused_at + interval '10 seconds'"
+            " WHERE id = %s",
+            [execution_id],
+        )
+    return execution_id
+
+
+def paused_at(stack: Stack, execution_id: str) -> str | None:
+    return stack.call("client_a", "GET", f"/v1/executions/{execution_id}").json()["paused_at"]
+
+
+def check_that_it_goes_on(stack: Stack, execution_id: str) -> None:
+    assert paused_at(stack, execution_id) is not None
+    assert stack.calls("a lighthouse") == []
+    path = f"/v1/executions/{execution_id}/resume"
+    assert stack.call("client_a", "POST", path).status_code == 202
+    execution = stack.wait(execution_id, 60)
+    assert counts(execution) == {"successful": 5, "failed": 0, "total": 5}
+    asked = sorted(call["prompt"] for call in stack.calls("a lighthouse"))
+    assert asked == CANARY[CANARY_IMAGES:]
+    with psycopg.connect(stack.access["database_url"]) as connection:
+        charged = connection.execute(
+            "SELECT sum(images), sum(charged_microusd), sum(reserved_microusd)"
+            " FROM public.spend_ledger WHERE execution_id = %s",
+            [execution_id],
+        ).fetchone()
+    assert charged == (5, execution["cost_microusd"], 0)
+
+
 def test_a_batch_survives_the_kill_of_every_process(directory: Path) -> None:
     stack = start(directory)
+    paused = pause(stack)
     execution_id = stack.submit(PROMPTS)
     stored: set[str] = set()
     for share in (10, 30):
@@ -126,6 +167,7 @@ def test_a_batch_survives_the_kill_of_every_process(directory: Path) -> None:
         )
         assert answer.status_code == 200
         Image.open(BytesIO(answer.content)).verify()
+    check_that_it_goes_on(stack, paused)
 
     pids = processes_of(stack)
     run_local("down", directory)
