@@ -77,6 +77,8 @@ def read_rows(content: bytes, template: Template, *, combined: bool) -> Rows:
 
 def _values(content: bytes, mistakes: list[FieldError]) -> Iterator[tuple[int, Any]]:
     """The value of each line that has one, with its number. Appends what is wrong with others."""
+    if b"\n" not in content:
+        content = content.replace(b"\r", b"\n")
     line, counted_to = 1, 0
     for found in LINE.finditer(content, beginning(content)):
         line += content.count(b"\n", counted_to, found.start())
