@@ -2,6 +2,7 @@
 failure, clones, canaries and images that they already have."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -117,3 +118,39 @@ def test_changed_prompts_alone_are_painted_again(stack: Stack, size: int) -> Non
     others = submit(stack, "client_b", workflow_id=to, prompts=prompts[:2], reuse="identical")
     stack.wait(others, 60, "client_b")
     assert len(stack.calls(prefix)) == size + 5
+
+
+def test_submissions_at_once_with_mixed_numbers_of_images_stay_within_the_budget(
+    stack: Stack,
+) -> None:
+    each = 38_701
+    room = 10 * each
+    new = {"name": "Race", "email": "race@client.example", "monthly_budget_microusd": room}
+    client_id = stack.call("admin", "POST", "/v1/clients", json=new).json()["id"]
+
+    def attempt(images: int) -> Any:
+        body = {
+            "workflow_id": WORKFLOW,
+            "api_key": stack.api_key,
+            "client_id": client_id,
+            "prompts": ["race a", {"prompt": "race b", "images": 1}],
+            "images_per_prompt": images,
+        }
+        return stack.call("admin", "POST", "/v1/executions", json=body)
+
+    numbers = [1, 2, 3] * 4
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        answers = list(pool.map(attempt, numbers))
+    assert {answer.status_code for answer in answers} == {202, 402}
+    accepted = [answer.json() for answer in answers if answer.ok]
+    reserved = sum(execution["estimate_microusd"] for execution in accepted)
+    assert reserved == sum(execution["image_count"] for execution in accepted) * each <= room
+    # Nothing was refused that had room.
+    for images, answer in zip(numbers, answers, strict=True):
+        assert answer.ok or (images + 1) * each > room - reserved
+    ended = [stack.wait(execution["id"], 90, "admin") for execution in accepted]
+    assert [execution["output_data"]["failed"] for execution in ended] == [0] * len(ended)
+    usage = stack.call("admin", "GET", f"/v1/usage?client_id={client_id}").json()
+    spent = sum(execution["cost_microusd"] for execution in ended)
+    assert (usage["spent_microusd"], usage["reserved_microusd"]) == (spent, 0)
+    assert spent <= room
