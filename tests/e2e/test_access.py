@@ -3,12 +3,14 @@ a token. docs/openapi.json must describe each answer, including every field."""
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
+import psycopg
 import pytest
 import requests
 import yaml
@@ -42,6 +44,7 @@ class Things:
         self._ended: list[str] = []
         self._failed: list[str] = []
         self._live: list[str] = []
+        self._expired = ""
 
     def make_executions(self, ended: int, failed: int) -> None:
         """Makes all executions at once, before the first call, because each takes seconds."""
@@ -52,8 +55,11 @@ class Things:
         )
         self._ended = [self._stack.submit(["a door"]) for _ in range(ended)]
         self._failed = [self._stack.submit(["blocked"]) for _ in range(failed)]
-        for execution_id in (*self._ended, *self._failed):
+        self._expired = self._stack.submit(["a door"])
+        for execution_id in (*self._ended, *self._failed, self._expired):
             self._stack.wait(execution_id, 120)
+        self._archived(self._expired)
+        self._expire()
 
     def path_values(self, kind: str, who: str) -> dict[str, str]:
         """The values of the parameters in the path."""
@@ -81,8 +87,10 @@ class Things:
             },
             "ended execution": lambda: {"execution_id": self._ended[-1], "batch_index": "0"},
             "failed execution": lambda: {"execution_id": self._failed[-1], "batch_index": "0"},
-            "archived execution": lambda: {"execution_id": self._archived_execution()},
-            "live execution": lambda: {"execution_id": self._live_execution()},
+            "missing result": lambda: {"execution_id": self._ended[-1], "batch_index": "99"},
+            "archived execution": lambda: {"execution_id": self._archived(self._ended[-1])},
+            "expired execution": lambda: {"execution_id": self._expired, "batch_index": "0"},
+            "live execution": lambda: {"execution_id": self._live_execution(), "batch_index": "0"},
             "lane": lambda: {"lane_id": self._lane()},
             "asset": lambda: {"asset": "start.js"},
             "console asset": self._console_asset,
@@ -98,14 +106,32 @@ class Things:
         elif kind == "live execution":
             self._live.pop()
 
-    def _archived_execution(self) -> str:
-        path = f"/v1/executions/{self._ended[-1]}/archive"
+    def _archived(self, execution_id: str) -> str:
+        path = f"/v1/executions/{execution_id}/archive"
         assert self._stack.call("admin", "POST", path).status_code == 202
-        return self._ended[-1]
+        return execution_id
+
+    def _expire(self) -> None:
+        """Ends the retention of the expired execution, as the sweep does."""
+        with psycopg.connect(self._stack.access["database_url"]) as connection:
+            connection.execute(
+                "UPDATE public.clients SET retention_days = 3650 WHERE id = %s", [ACME]
+            )
+            connection.execute(
+                "UPDATE public.workflow_executions SET completed_at = now() - interval '11 years'"
+                " WHERE id = %s",
+                [self._expired],
+            )
+            assert connection.execute("SELECT app.expire_images()").fetchone() == (True,)
+            connection.execute("UPDATE public.clients SET retention_days = NULL")
 
     def _live_execution(self) -> str:
         if not self._live:
-            self._live.append(self._stack.submit(["later"]))
+            execution_id = self._stack.submit(["later"])
+            # Until fan-out has made its rows.
+            while not self._stack.results(execution_id):
+                time.sleep(0.2)
+            self._live.append(execution_id)
         return self._live[-1]
 
     def cancel_live(self) -> None:
