@@ -34,7 +34,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Batch:
     logger.append_keys(execution_id=str(run.execution_id), run=run.run, step=event["step"])
     worker = worker_of(settings.database_secret_id)
     if found := economy_jobs.fetch_situation(worker, run):
-        # After a wait and after a collection, the jobs are looked at.
+        # After a wait or a collection the step is a poll.
         work = STEPS.get(event["step"], poll)
         work(EconomyRun(worker, run, settings, found[0]))
     return what_next(worker, run, settings, int(event["max_concurrency"]))

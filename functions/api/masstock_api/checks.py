@@ -52,7 +52,7 @@ def find_mistakes(
     has_platform_key: bool,
     allow_private_webhooks: bool,
 ) -> list[FieldError]:
-    """Everything in the submission that the workflow does not accept."""
+    """Every value of the submission that the workflow does not accept."""
     mistakes = list(_too_many(submission, listed, config))
     mistakes += _repeated_ids(listed)
     if submission.api_key is None and (config.requires_api_key or not has_platform_key):
@@ -134,8 +134,8 @@ def _of_prompts(listed: PromptList, config: WorkflowConfig) -> list[FieldError]:
 def against_model(
     config: WorkflowConfig, *, references: int, ratio: str | None, size: str | None
 ) -> list[FieldError]:
-    """Everything that the model or its fallback cannot do. A model outside the catalogue is not
-    checked."""
+    """The settings that the model or its fallback does not support. A model outside the catalogue
+    is not checked."""
     mistakes = [mistake for name in config.models for mistake in retirement(name)]
     mistakes += (
         FieldError(f"/{member}", detail)

@@ -1,4 +1,4 @@
-"""The expected cost of a submission, which `dry_run` shows and its budget must have.
+"""The expected cost of a submission. `dry_run` shows it, and the budget must have room for it.
 
 Fan-out divides it among the images (`masstock/database/queries/layout.py`)."""
 
@@ -62,7 +62,7 @@ def _rank(microusd: int | None) -> float:
 
 
 def estimate_of(model_name: str, configured: object, images: Mapping[ImageKind, int]) -> Estimate:
-    """Each image is rounded by itself, as its cost will be."""
+    """Rounds each image separately, as its cost is rounded later."""
     prices = prices_of(model_name, configured)
     model = MODELS.get(model_name)
     if model is None:

@@ -1,5 +1,5 @@
-"""URLs of images and thumbnails, made from their keys at each read: a stored URL may name a host, a
-bucket or a kind of access that this stage had before."""
+"""URLs of images and thumbnails, made from their keys at each read. A stored URL may be outdated:
+it can name an earlier host, bucket or kind of access of this stage."""
 
 import json
 from datetime import datetime

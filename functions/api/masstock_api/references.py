@@ -95,7 +95,7 @@ def _each[Item, Found](call: Callable[[Item], Found], items: Sequence[Item]) -> 
 
 
 def _look_at(text: str, client_id: UUID, uploads: Uploads) -> _Found | str:
-    """The image, or the reason why the text is none."""
+    """The image, or the reason why the text is not an image."""
     try:
         if REFERENCE_KEY.fullmatch(text):
             etag, size = _own_upload(text, client_id, uploads)

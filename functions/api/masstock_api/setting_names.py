@@ -51,7 +51,7 @@ def _resembling(names: Iterable[str]) -> Iterable[tuple[str, str]]:
     longest = max(map(len, settings)) * 2
     for name in names:
         letters = _letters(name)
-        # The comparison of a very long name takes long, and it resembles nothing.
+        # Comparing a very long name takes long, and such a name resembles no setting.
         close = get_close_matches(letters, settings, 1, ALIKE) if len(letters) < longest else []
         meant = OTHER_NAMES.get(letters) or (settings[close[0]] if close else None)
         if meant:

@@ -43,7 +43,8 @@ SAMPLE = 5
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A submission. `lane_key` is that of an earlier execution whose API key it has."""
+    """A submission. `lane_key` is None, or the lane key of the earlier execution from which it has
+    the API key."""
 
     submission: ExecutionCreate
     lane_key: UUID | None = None

@@ -1,4 +1,4 @@
-"""The tiers of a submission: which it may have, at which price, and until when."""
+"""The tiers of a submission: the allowed ones, their prices and their deadlines."""
 
 from typing import Literal, TypedDict
 
@@ -16,7 +16,7 @@ def tier_of(submission: ExecutionCreate, config: WorkflowConfig) -> Tier:
 
 
 def tier_mistakes(submission: ExecutionCreate, config: WorkflowConfig) -> list[FieldError]:
-    """Everything about the tier that the workflow does not accept."""
+    """Every setting of the tier that the workflow does not accept."""
     tier = tier_of(submission, config)
     mistakes: list[FieldError] = []
     if tier not in config.allowed_tiers:
@@ -41,7 +41,7 @@ def tier_mistakes(submission: ExecutionCreate, config: WorkflowConfig) -> list[F
 
 
 class Terms(TypedDict):
-    """What an execution has of its tier."""
+    """The settings that the tier gives to an execution."""
 
     tier: Tier
     on_economy_failure: Literal["standard", "fail"] | None
@@ -87,7 +87,7 @@ class RetryTerms(TypedDict):
 def retry_terms(
     tier: str, on_economy_failure: str | None, prices: Prices | None, standard_seconds: int
 ) -> RetryTerms:
-    """The terms of a retry. Its jobs are new, so what they do not paint falls back again."""
+    """The terms of a retry. It has new jobs, and prompts that they do not paint fall back again."""
     return {
         "prices": _reserved(prices, on_economy_failure),
         "deadline_seconds": MAX_DEADLINE_SECONDS if tier == "economy" else standard_seconds,

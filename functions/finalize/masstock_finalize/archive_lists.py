@@ -13,7 +13,8 @@ COLUMNS = (
     *("file", "batch_index", "prompt_index", "image_index", "custom_id", "prompt", "metadata"),
     *("model", "seed", "mime_type", "width", "height", "size_bytes", "cost_microusd", "sha256"),
 )
-# A spreadsheet takes a cell that begins so for a formula. Some remove a tab or a line end first.
+# A spreadsheet reads a cell that begins with one of these as a formula. Some spreadsheets first
+# remove a tab or a line end.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 

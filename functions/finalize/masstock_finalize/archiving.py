@@ -22,17 +22,17 @@ from masstock_finalize.zip_stream import ZipStream
 # S3 takes at most 10,000 chunks, each of at least 5 MB except the last one.
 CHUNK_BYTES = 8 * 1024 * 1024
 READS_AT_ONCE = 6
-# The images that are read ahead have at most so many bytes together, or are one image.
+# The most bytes of images that are read ahead. A single image may be larger.
 READ_AHEAD_BYTES = 24 * 1024 * 1024
 
 
 class ArchiveDiffers(Exception):
-    """What was read or stored is not what the rows describe."""
+    """An image or the stored file differs from the rows."""
 
 
 def build_part(worker: Worker, settings: ArchiveSettings, archive_id: UUID, part: int) -> bool:
-    """Builds a part and publishes it. False if the part needs no builder, or not any more. If it
-    raises, the sweep starts the next attempt."""
+    """Builds a part and publishes it. False if the part needs no builder, or no longer needs one.
+    If this function raises, the sweep starts the next attempt."""
     claim = archives.claim_part(worker, archive_id, part)
     if claim is None:
         logger.info("the part of the archive needs no builder")
@@ -68,8 +68,8 @@ def store_images(
     stems: Mapping[int, str],
     results: Results,
 ) -> int:
-    """Stores the ZIP file of the images and returns its size. If it raises, there is no object that
-    anybody is offered."""
+    """Stores the ZIP file of the images and returns its size. If this function raises, S3 shows no
+    object."""
     records: list[Mapping[str, object]] = []
     with store.new_upload(key) as upload, closing(_contents(images, results)) as contents:
         stream = ZipStream(upload.send, CHUNK_BYTES)

@@ -1,4 +1,4 @@
-"""Pauses an execution after its canary, or lets it go on."""
+"""Pauses an execution after its canary, or continues it."""
 
 from typing import cast
 

@@ -44,9 +44,9 @@ def deliver_first(worker: Worker, settings: FinalizeSettings, execution_id: UUID
 
 
 def deliver_due(worker: Worker, settings: FinalizeSettings, *, until: float) -> int:
-    """Makes the attempts that are due, until none is or `until` (of `time.monotonic`) is reached.
-    Ends at most one attempt's time later. Returns how many deliveries the receivers accepted. The
-    others become due again."""
+    """Makes attempts until none is due, or until the time `until` (of `time.monotonic`). Ends at
+    most one attempt's time later. Returns how many deliveries the receivers accepted. The others
+    become due again."""
     sending: dict[Future[Answer], DueDelivery] = {}
 
     def claim() -> list[DueDelivery]:

@@ -41,16 +41,16 @@ ANNOUNCE_SECONDS = 40
 INDEX_SECONDS = 5
 # Of the removal of images alone. During an outage of S3 each removal waits for its timeouts.
 REMOVE_SECONDS = 10
-# Of giving up images whose retention is over.
+# Of marking images whose retention is over.
 EXPIRE_SECONDS = 5
 
 
 def sweep(worker: Worker, settings: FinalizeSettings) -> dict[str, int]:
-    """Recovers live executions (see `recover`), starts the builders of archives that died, writes
-    the words of prompts for the search, removes the images of executions that are deleted or whose
-    retention is over, announces results, and sends the webhooks that are due, in this order:
-    receivers, which are not ours, come last. A part that fails does not keep the next part from its
-    work; then the first error is raised at the end. Returns counts."""
+    """Recovers live executions (see `recover`), restarts the builders of archives, writes the words
+    of prompts for the search, removes the images of deleted and expired executions, stores the
+    events of results, and sends the webhooks that are due. Webhooks come last, because receivers
+    can be slow. If a part fails, the next parts still run, and the first error is raised at the
+    end. Returns counts."""
     began = time.monotonic()
     names = (
         *("live", "recovered", "failed", "archive_builders", "webhooks_delivered"),
@@ -133,8 +133,8 @@ def _take_turns(
 
 
 def _start_builders(worker: Worker, settings: FinalizeSettings, *, until: float) -> int:
-    """Starts a builder for each part that is due, and gives up those whose attempts all failed.
-    Returns the number of builders."""
+    """Starts a builder for each part that is due, and marks parts as failed if all their attempts
+    failed. Returns the number of builders."""
     if failed := archives.fail_hopeless_parts(worker):
         emit_counts(FailedArchiveParts=failed)
     started = 0
@@ -165,7 +165,8 @@ def _index_prompts(worker: Worker) -> None:
 
 
 def _expire_images(worker: Worker) -> int:
-    """Gives up the images whose retention is over. Returns the number of their executions."""
+    """Marks the images whose retention is over as expired. Returns the number of their
+    executions."""
     until = time.monotonic() + EXPIRE_SECONDS
     expired = 0
     while time.monotonic() < until and sweeps.expire_images(worker):

@@ -1,4 +1,4 @@
-"""A ZIP file that is handed on in chunks while it is written."""
+"""Writes a ZIP file and passes it on in chunks meanwhile."""
 
 import zipfile
 from collections.abc import Callable
@@ -11,8 +11,8 @@ PERMISSIONS = 0o644
 
 
 class _Tail:
-    """The end of a file whose beginning has been handed on. zipfile goes back to the header of an
-    entry when it knows the entry's size, so an entry is kept until it is complete. Therefore no
+    """The end of a file whose beginning was passed on. zipfile goes back to the header of an entry
+    when it knows the entry's size, so this buffer keeps an entry until it is complete. Therefore no
     entry needs a data descriptor, which some readers refuse in stored entries."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class _Tail:
         return self._position
 
     def seek(self, position: int) -> int:
-        """Goes to a position that has not been handed on."""
+        """Goes to a position that was not passed on yet."""
         if not self._begin <= position <= self._begin + len(self._buffer):
             raise ValueError("This part of the file has been handed on.")
         self._position = position

@@ -108,7 +108,7 @@ _CHUNKS = {"image/png": _png_chunks, "image/webp": _webp_chunks, "image/jpeg": _
 
 def is_as_asked(facts: ImageFacts, aspect_ratio: str | None, size: str | None) -> bool | None:
     """True if the image has the ratio and the size that were asked for. None if neither was. A row
-    inserted past the api can ask for a ratio that is none: it counts as not asked for."""
+    that was inserted without the api can have a text that is no ratio; it is ignored."""
     ratio = RATIO.fullmatch(aspect_ratio or "")
     if ratio is None and size is None:
         return None

@@ -13,7 +13,7 @@ from masstock.telemetry import logger
 #   M + 100  the invocation ends itself; until then it stores a paid image again
 #   M + 105  the lease ends, and another invocation may paint the prompt
 #   420      Lambda's timeout, for every M up to 300
-# Beside the model there is time to prepare the call, and about a minute to store the image.
+# The time beside the model's is for preparing the call, and about a minute for storing the image.
 BESIDE_MODEL_SECONDS = 105
 # The lease ends this long after the invocation: clocks differ, and a kill takes time.
 MARGIN_SECONDS = 5
@@ -27,8 +27,8 @@ def lease_seconds(model_timeout_seconds: float) -> float:
 
 
 class Lease:
-    """No second invocation paints a prompt during the lease. A watchdog keeps the promise that this
-    invocation ends before its lease, also if it hangs."""
+    """No second invocation paints a prompt during the lease. A watchdog ends this invocation before
+    the end of its lease, even if it hangs."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

@@ -1,4 +1,4 @@
-"""A prompt's turn on its lane: how long it waits, and what its call teaches the lane.
+"""A prompt's turn on its lane: how long the prompt waits, and what the lane learns from the call.
 
 The rules are in the database (sql/migrations/0031_pace_lanes.sql), because all prompts that use one
 quota share them.

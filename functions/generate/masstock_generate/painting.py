@@ -1,9 +1,9 @@
 """Paints a claimed prompt, stores the image and completes the row.
 
-No transaction is open while the model paints. The lease is longer than the invocation, so no
-second invocation paints at the same time. A paid image is stored again until it is in the bucket or
-this invocation ends. If this one dies after it stored the image, the next attempt completes the row
-from the stored object and does not call the model again.
+No transaction is open while the model paints. The lease is longer than the invocation, so no second
+invocation paints at the same time. A paid image is stored again until it is in the bucket or this
+invocation ends. If this invocation dies after it stored the image, the next attempt completes the
+row from the stored object and does not call the model again.
 """
 
 import time
@@ -242,7 +242,7 @@ def _cost(claim: Claim, answered: str, usage: Usage | None) -> int | None:
 
 
 # The function that paints a prompt, by workflow type. The api accepts the same types
-# (masstock.schemas.workflow_config). A row inserted past the api can name another type.
+# (masstock.schemas.workflow_config). A row that was inserted without the api can name another type.
 WORKFLOW_TYPES: Mapping[str, Callable[[Worker, Claim, GenerateSettings, Lease], StoredImage]] = {
     "nano_banana": _paint_nano_banana,
 }
@@ -301,8 +301,8 @@ def _settle_failure(
 
 
 def _settle_line(worker: Worker, claim: Claim, line: Line, outcome: Outcome) -> float:
-    """Records the outcome of a line without an image, or leaves the prompt to the fall-back. The
-    line would say the same again."""
+    """Records the outcome of a line without an image, or leaves the prompt to the fall-back.
+    Reading the line again would give the same outcome."""
     if line.falls_back and may_fall_back(outcome):
         release_line(worker, claim)
         logger.info("a line without an image is left to the fall-back", error_code=outcome.code)

@@ -25,8 +25,8 @@ class ImageLost(Exception):
 
 
 def store_image(put: Callable[[], StoredImage], lease: Lease, cost: int | None) -> StoredImage:
-    """Stores a paid image. The next attempt of the prompt would pay again, so this one tries as
-    long as it can. Raises ImageLost."""
+    """Stores a paid image. The next attempt of the prompt would pay again, so this attempt tries
+    until its lease leaves no time. Raises ImageLost."""
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
@@ -43,8 +43,8 @@ def store_image(put: Callable[[], StoredImage], lease: Lease, cost: int | None) 
 def with_thumbnail(
     results: Results, claim: Claim, stored: StoredImage, thumbnail: bytes | None, lease: Lease
 ) -> StoredImage:
-    """Stores the thumbnail of a stored image, with one request. The image stays without it if that
-    fails or if there is no time for it."""
+    """Stores the thumbnail of a stored image, with one request. If this fails, or if there is no
+    time, the image has no thumbnail."""
     if thumbnail is None or not lease.has_time_for(REQUEST_SECONDS):
         return stored
     key = _thumbnail_key(claim)

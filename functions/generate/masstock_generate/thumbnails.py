@@ -57,7 +57,7 @@ def _high_byte(value: Any) -> Any:
 
 
 def _upright(small: "Image.Image", image: "Image.Image") -> "Image.Image":
-    """Turned as a camera's note in the file says, as browsers do."""
+    """The image rotated as the camera recorded in the file, as browsers do."""
     try:
         if image.getexif().get(ORIENTATION, 1) == 1:
             return small

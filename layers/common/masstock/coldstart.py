@@ -1,7 +1,7 @@
 """A shorter cold start: the garbage collector waits until a function's imports are done.
 
-The four handlers import this module first and call `imports_done` last. No other module imports it.
-With the collector on, a third of a cold start is spent on checking the imported modules
+The handlers import this module first and call `imports_done` last. No other module imports it. With
+the collector on, a third of a cold start is spent on checking the imported modules
 (docs/decisions.md).
 """
 

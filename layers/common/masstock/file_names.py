@@ -1,4 +1,4 @@
-"""Names of files that every file system takes."""
+"""Names of files that every file system accepts."""
 
 import re
 import unicodedata
@@ -18,7 +18,7 @@ DEVICES = re.compile(
 
 
 def safe_stem(text: str) -> str:
-    """The text as a name that every file system takes. Empty if nothing is left of it."""
+    """The text as a name that every file system accepts. Empty if no character is left."""
     text = UNSAFE.sub("_", unicodedata.normalize("NFC", text))
     text = "".join("_" if unicodedata.category(c) in UNPRINTABLE else c for c in text)
     # A leading dot hides a file, a leading hyphen looks like an option of a program, and Windows

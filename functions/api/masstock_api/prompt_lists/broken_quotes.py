@@ -13,8 +13,9 @@ BREAK = re.compile(r"\r\n|\r|\n")
 
 
 def cells_of(line: str, delimiter: str) -> list[str] | None:
-    """The cells of a record of one line. A cell that only begins with quoted words is read as it
-    stands: `"Sale" sign`. None if a quote is left over, because then the cell could go on."""
+    """The cells of a record of one line. A cell that only begins with quoted words stays unchanged:
+    `"Sale" sign`. None if a quote is not closed, because then the cell may continue on the next
+    line."""
     cells: list[str] = []
     for _, cell, is_whole in _walk(line.rstrip("\r\n"), delimiter):
         if is_whole and cell.startswith('"'):
@@ -41,7 +42,7 @@ def explain(
 
 
 def _walk(record: str, delimiter: str) -> Iterator[tuple[int, str, bool]]:
-    """Position and text of each cell, and whether its quotes are as they should."""
+    """Position and text of each cell, and whether its quotes follow the rules."""
     part = re.escape(delimiter)
     whole = re.compile(rf'"(?:[^"]|"")*+"(?={part}|[\r\n]|\Z)|(?!")[^\r\n{part}]*+')
     until_next = re.compile(rf"[^\r\n{part}]*+")

@@ -13,8 +13,8 @@ MAX_DIGITS = 30
 
 
 def convert(rows: Iterable[dict[str, Any]], names: Collection[str]) -> None:
-    """Replaces texts of the named columns by numbers, lists and objects. A value that the member
-    cannot have stays as it is, and the schema refuses it with a reason."""
+    """Replaces texts of the named columns by numbers, lists and objects. A value of the wrong form
+    stays unchanged, and the schema refuses it with a reason."""
     for name in BY_MEMBER.keys() & names:
         of_text = BY_MEMBER[name]
         for row in rows:

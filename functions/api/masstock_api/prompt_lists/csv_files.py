@@ -15,7 +15,7 @@ from masstock_api.prompt_lists.placeholders import fill
 from masstock_api.prompt_lists.places import FILE, Rows, refuse
 from masstock_api.strict_json import MAX_MISTAKES
 
-# Cells of these columns are no texts that a prompt could name.
+# A prompt cannot name these columns, because their cells are no ordinary texts.
 NO_VARIABLES = {"", "prompt", "metadata", "reference_images"}
 
 

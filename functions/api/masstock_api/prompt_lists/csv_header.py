@@ -1,4 +1,4 @@
-"""The header of a CSV file: it names the columns, and tells which character parts the cells."""
+"""The header of a CSV file: it names the columns, and shows which character separates the cells."""
 
 import csv
 import re
@@ -15,12 +15,12 @@ from masstock_api.prompt_lists.encoding import lines_of
 from masstock_api.prompt_lists.places import FILE, in_line, refuse
 
 DELIMITERS = ",;\t|"
-# Of a file with one column: no comma in it parts a cell. No text contains U+0000.
+# For a file with one column, whose cells can contain every delimiter. No text contains U+0000.
 NO_DELIMITER = "\0"
 MAX_COLUMNS = 200
 # Excel writes and reads this line, which names the delimiter.
 SEPARATOR = re.compile(r'"?sep=([,;\t|])"?[\r\n]*', re.IGNORECASE)
-# A column whose name is so like a setting's is a slip.
+# A column whose name is this similar to a setting's is a mistake.
 ALIKE = 0.9
 
 
@@ -36,7 +36,7 @@ LONG_NAMES = [letters for letters, name in MEMBERS.items() if "_" in name]
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The names of the columns, what parts them, and the line on which they end."""
+    """The names of the columns, the delimiter, and the line on which the header ends."""
 
     names: Sequence[str]
     delimiter: str
@@ -71,7 +71,7 @@ def read_header(content: bytes, variables: Collection[str] | None) -> Header:
 
 
 def _parse(content: bytes, delimiter: str, skipped: int, required: set[str]) -> Header | None:
-    """The header, if this delimiter parts its cells. None if quotes contradict it."""
+    """The header as this delimiter separates it. None if its quotes do not fit the delimiter."""
     lines = islice(lines_of(content), skipped, None)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:

@@ -25,7 +25,8 @@ def read_records(content: bytes, header: Header) -> Iterator[list[str]]:
 
 
 class LineNumbers(Sequence[int]):
-    """The lines on which the records begin. Counts them when it is asked: only mistakes ask."""
+    """The lines on which the records begin. Counts them only on demand, because only mistakes need
+    them."""
 
     def __init__(self, content: bytes, header: Header) -> None:
         self._content, self._header = content, header
@@ -55,8 +56,8 @@ def _rest(content: bytes, header: Header) -> Iterator[str]:
 
 
 def _numbered(content: bytes, header: Header) -> Iterator[tuple[int, list[str]]]:
-    """The records with their lines. Also reads what the csv module refuses, if it has one meaning.
-    Raises ValidationFailed otherwise."""
+    """The records with their lines. Also reads a record that the csv module refuses, if it has only
+    one meaning. Raises ValidationFailed otherwise."""
     lines = _Lines(_rest(content, header))
     ended = header.line
     while True:

@@ -13,8 +13,8 @@ NAME = re.compile(r"[^\W\d]\w*")
 
 
 def fill(prompt: str, row: Mapping[str, str]) -> tuple[str, list[str]]:
-    """The prompt with the values of the row, and what is wrong with it. Ends a prompt that becomes
-    too long."""
+    """The prompt with the values of the row, and its mistakes. Cuts a prompt that becomes too
+    long."""
     wrong: list[str] = []
     added = 0
 

@@ -25,14 +25,14 @@ def in_line(line: int, member: str | None, detail: str) -> FieldError:
 
 
 def short(name: str) -> str:
-    """A name of the caller's, for a message: it can have megabytes."""
+    """The beginning of a caller's name, for a message. The name can have megabytes."""
     return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
     """The places of a list of prompts. Each prompt has one element of `pointer`, or one line of a
-    file. If the prompts are `combined`, none of them has a row of its own."""
+    file. A prompt that is `combined` from several rows has no place in the list."""
 
     pointer: str
     lines: Sequence[int] | None = None

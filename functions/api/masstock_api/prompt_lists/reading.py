@@ -39,7 +39,7 @@ def read_prompts(submission: ExecutionCreate, client_id: UUID, uploads: Uploads)
 
 
 def _contradictions(submission: ExecutionCreate) -> Iterator[FieldError]:
-    """What is missing, or more than one list."""
+    """Missing members, and members that name more than one list."""
     lists = (submission.prompts, submission.prompts_key, submission.rows)
     if sum(value is not None for value in lists) != 1:
         detail = "Send one of prompts, prompts_key, and rows with a template."

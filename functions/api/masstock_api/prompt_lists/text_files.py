@@ -1,4 +1,4 @@
-"""Text files of prompts: one prompt a line, or blocks that blank lines part."""
+"""Text files of prompts: one prompt a line, or blocks that blank lines separate."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from masstock.limits import PROMPTS_LIMIT
 from masstock_api.prompt_lists.encoding import beginning, not_utf8
 from masstock_api.prompt_lists.places import Rows
 
-# Possessive and atomic groups keep no way back, so the time and the memory of a search do not grow
+# Possessive and atomic groups do not backtrack, so the time and the memory of a search grow no
 # faster than the file.
 BREAK = rb"(?>\r\n|\n|\r)"
 BLANKS = rb"[ \t\f\v]*+"

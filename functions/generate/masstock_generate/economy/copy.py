@@ -1,7 +1,7 @@
-"""Copies the result of a job into the bucket of uploads, and notes where each prompt's line is.
+"""Copies the result of a job into the uploads bucket, and records the place of each prompt's line.
 
-The copy is made as the result arrives, so the memory does not depend on its size, but on its
-longest line. Lines are matched by their keys alone.
+The result is copied while it arrives, so the memory depends on its longest line, not on its size.
+Only the key of a line says to which prompt it belongs.
 """
 
 import time
@@ -18,7 +18,7 @@ from masstock_generate.providers import BatchProvider, ResultGone
 
 # A longer line is skipped: its image could not be stored, and it would fill the memory.
 MAX_LINE_BYTES = 100 * 1024 * 1024
-# A result that is cut short so often is what the provider has.
+# After so many incomplete downloads, the result counts as complete: the provider has no more.
 MAX_CUTS = 5
 
 

@@ -1,4 +1,4 @@
-"""Looks at the jobs, cancels them when it is time, and tidies up behind those that have ended."""
+"""Polls the jobs, cancels them when it is time, and deletes the files of jobs that are done."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from masstock_generate.providers import ProviderJob
 
 
 def poll(economy: EconomyRun) -> None:
-    """Looks at every job that is due."""
+    """Polls every job that is due."""
     if economy.is_stopping:
         for job in economy.claims("abandon"):
             _attempt(economy, job, _abandon)
@@ -39,8 +39,8 @@ def _attempt(economy: EconomyRun, job: Job, act: Callable[[EconomyRun, Job], Non
 
 
 def _abandon(economy: EconomyRun, job: Job) -> None:
-    """No job is created for the chunk any more. One whose creation was not answered is looked for,
-    so that it can be cancelled."""
+    """Creates no job for the chunk. If an earlier creation was not answered, looks for its job, so
+    that a later poll can cancel it."""
     if must_wait_for_list(economy, job):
         return
     found = find_unanswered(economy, job)
@@ -80,7 +80,7 @@ def _is_given_up(job: Job) -> bool:
 
 
 def _end(economy: EconomyRun, job: Job, found: ProviderJob) -> None:
-    """The result of a job that did not succeed is collected too, if there is one."""
+    """A job that did not succeed can have a result too, which is then collected."""
     logger.info("an economy job ended", job_id=str(job.id), state=found.state)
     if found.output_file is None:
         economy.give_up(
@@ -96,7 +96,7 @@ def _end(economy: EconomyRun, job: Job, found: ProviderJob) -> None:
 
 
 def _tidy(economy: EconomyRun, job: Job) -> None:
-    """Nothing of the job is needed any more. What cannot be deleted expires: files of the provider
+    """Deletes the files of a job that is done. Files that cannot be deleted expire: at the provider
     after two days, copies after seven."""
     try:
         if job.copy_key is not None:

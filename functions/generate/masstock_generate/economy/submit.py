@@ -1,8 +1,8 @@
 """Plans chunks, and creates a job for each at the provider.
 
-The creation of a job is not idempotent, and a second job would be paid too. So the intent is
-written before the request. If the answer was lost, all jobs of the provider are listed, some time
-later, before another request is sent.
+The creation of a job is not idempotent, and a second job would be paid too. So the time of the
+request is stored before the request. If the answer is lost, a later step lists all jobs at the
+provider before it sends another request.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -87,8 +87,8 @@ def create(economy: EconomyRun, job: Job) -> None:
 
 
 def must_wait_for_list(economy: EconomyRun, job: Job) -> bool:
-    """True if the provider may not list yet what an unanswered creation made. The claim ends until
-    it does."""
+    """True if the provider's list may not yet contain the job of an unanswered creation. Then ends
+    the claim until the list must contain it."""
     if job.create_sent_at is None:
         return False
     age = (datetime.now(UTC) - job.create_sent_at).total_seconds()
@@ -99,7 +99,7 @@ def must_wait_for_list(economy: EconomyRun, job: Job) -> bool:
 
 
 def find_unanswered(economy: EconomyRun, job: Job) -> ProviderJob | None:
-    """What an earlier creation without an answer made. Raises an Outcome."""
+    """The job that an earlier, unanswered creation made, if there is one. Raises an Outcome."""
     if job.create_sent_at is None:
         return None
     return economy.provider_of(job).find(economy.api_key, str(job.id))

@@ -27,10 +27,10 @@ from masstock_generate.providers import BatchProvider, batch_provider
 LEASE_SECONDS = 90
 # The step begins nothing new after this time. Lambda's timeout is 900 s.
 STEP_SECONDS = 240
-# A cancelled job that does not end in this time is given up. So is a result that cannot be
-# downloaded when the execution must end.
+# After this time a cancelled job that has not ended is given up. When the execution must end, so is
+# a result that cannot be downloaded.
 CANCEL_SECONDS = 600
-# A provider that refuses a call for a job so often in a row will not accept it.
+# After so many refusals of a call for a job in a row, the next refusal is final.
 MAX_REFUSALS = 5
 # The pause between two looks at a job grows with the time that it takes.
 LONGEST_PAUSE_SECONDS = 300
@@ -128,11 +128,11 @@ class EconomyRun:
 def what_next(
     worker: Worker, run: ExecutionRun, settings: EconomySettings, max_concurrency: int
 ) -> Batch:
-    """Decides from the rows what the machine does next. Moves what is left to the standard tier, or
-    ends it, when all jobs are done."""
+    """Decides from the rows what the machine does next. When all jobs are done, moves the remaining
+    prompts to the standard tier, or ends them."""
     found = economy_jobs.fetch_situation(worker, run)
     if found is None:
-        # Ended, another run, or fallen back already: fanout knows.
+        # The execution has ended, has another run or has fallen back: fanout finds out which.
         return _step("fanout", max_concurrency)
     situation, jobs = found
     economy = EconomyRun(worker, run, settings, situation)

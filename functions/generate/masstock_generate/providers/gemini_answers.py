@@ -1,7 +1,8 @@
 """What an answer of Gemini's generateContent means: an image, or a typed Outcome.
 
-Pure functions on status, headers and raw JSON. Codes, reasons and quota ids decide first, words
-last: Google changes its messages. Each rule has a test in tests/unit/test_gemini_answers.py.
+Pure functions on status, headers and raw JSON. Codes, reasons and quota ids decide first. The text
+of a message decides last, because Google changes its messages. Each rule has a test in
+tests/unit/test_gemini_answers.py.
 """
 
 import base64

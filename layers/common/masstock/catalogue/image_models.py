@@ -18,8 +18,8 @@ ASPECT_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9"
 LONG_RATIOS = ("1:4", "4:1", "1:8", "8:1")
 # Input tokens of one reference image of the 3.x models; 2.5 counts fewer.
 REFERENCE_TOKENS = 1100
-# A larger number of tokens in the answer of one call is not believable: the context of a listed
-# model has at most 131,072 tokens.
+# A larger number of tokens in the answer of one call must be wrong: the context of a listed model
+# has at most 131,072 tokens.
 MAX_TOKENS = 131_072
 # The largest charge for one image that the database accepts.
 MAX_COST_MICROUSD = 10**12
@@ -224,7 +224,7 @@ def cost_microusd(
 
 
 def price_in_tier(microusd: int | None, tier: str) -> int | None:
-    """The amount of a tier, of the ordinary amount."""
+    """The price in this tier, from the standard price."""
     return halved(microusd) if tier == "economy" and microusd is not None else microusd
 
 

@@ -151,8 +151,8 @@ def _encrypted(url: str) -> str:
 
 
 def _parsed(url: str) -> Mapping[str, Any]:
-    """The parts of the URL. libpq takes a bare `@` or `/` of the password for the end of it, and
-    its messages contain the rest, so these URLs are refused here."""
+    """The parts of the URL. libpq ends the password at a bare `@` or `/`, and its messages contain
+    the rest of the password. So this function refuses such URLs."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:

@@ -1,7 +1,7 @@
 """URLs of objects that need no token, the same for every read in a period of 15 minutes, so that
 a browser downloads each image once, and goes on with a download that was interrupted.
 
-boto3 signs with the present second, so each of its URLs differs. These are signed as of the
+boto3 signs with the present second, so each of its URLs differs. These are signed with the
 beginning of the period, with AWS Signature Version 4 (Amazon S3 API Reference, "Authenticating
 Requests: Using Query Parameters").
 """

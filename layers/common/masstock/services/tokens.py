@@ -17,7 +17,7 @@ from masstock.settings import ApiSettings
 REQUIRED_CLAIMS = ["sub", "exp", "iss", "aud"]
 # Real tokens have a few KB. Longer ones are refused before any work on them.
 MAX_TOKEN_LENGTH = 16_384
-# `iat` and `nbf` may be so far in the future: the issuer's clock and ours differ.
+# `iat` and `nbf` may be so many seconds in the future, because the issuer's clock and ours differ.
 CLOCK_SKEW_SECONDS = 30
 # A token is accepted for so long after its expiry.
 EXPIRY_GRACE_SECONDS = 10

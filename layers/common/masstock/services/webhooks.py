@@ -1,5 +1,5 @@
-"""Webhooks by the Standard Webhooks specification (https://www.standardwebhooks.com): signed,
-with a timestamp, and sent to public addresses only."""
+"""Webhooks as the Standard Webhooks specification describes them
+(https://www.standardwebhooks.com): signed, with a timestamp, and sent only to public addresses."""
 
 import base64
 import hmac

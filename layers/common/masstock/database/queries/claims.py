@@ -64,7 +64,7 @@ class Claim:
     lane_id: UUID | None
     granted_at: datetime | None
     lane_successes: int | None
-    # How often the prompt probed a closed lane in vain.
+    # How often the prompt probed a closed lane without success.
     probes: int
     # Until the deadline that the caller gave. None if the caller gave none.
     seconds_left: float | None
@@ -89,9 +89,9 @@ type Verdict = Literal["answered", "refused", "failed", "unreadable"]
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What the lane says to a call that ended. `counts`: the call counts against its prompt.
-    `was_probe`: it asked whether a closed lane is open. `successes` of the lane so far. The next
-    call is worth asking for in `wait_seconds`."""
+    """What the lane answers when a call has ended. `counts`: the call counts against its prompt.
+    `was_probe`: the call asked whether a closed lane is open. `successes`: of the lane so far.
+    `wait_seconds`: when to ask for the next call."""
 
     counts: bool
     was_probe: bool
@@ -101,9 +101,9 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class MustWait:
-    """The lane grants no call now; it is worth asking again in `seconds`. `gives_up`: it did not
-    grant a call that succeeded for so long that the execution should end. `model_down`: the model
-    whose outage lasts so long that the execution should go on with its fallback model."""
+    """The lane grants no call now; ask again in `seconds`. `gives_up`: no call of the lane has
+    succeeded for so long that the execution should end. `model_down`: the model whose outage lasts
+    so long that the execution should go on with its fallback model."""
 
     seconds: float
     limited_by: str

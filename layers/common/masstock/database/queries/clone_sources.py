@@ -1,4 +1,4 @@
-"""What a clone takes over from an execution."""
+"""The parts of an execution that a clone copies."""
 
 from typing import Any, Literal, TypedDict, cast
 from uuid import UUID
@@ -7,7 +7,7 @@ from masstock.database.connection import Executor
 
 
 class CloneSource(TypedDict):
-    """What a clone takes over. `input_data` holds the sealed API key."""
+    """The parts that a clone copies. `input_data` holds the sealed API key."""
 
     workflow_id: UUID
     client_id: UUID

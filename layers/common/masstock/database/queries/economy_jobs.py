@@ -143,9 +143,9 @@ def _job_states(execution_id: UUID) -> Statement:
 
 
 class ChunkLimits(TypedDict):
-    """The most that one job may have: bytes of its input, its tokens, and expected bytes of its
-    result. Then what a line has beside its prompt, what each reference adds, and the expected bytes
-    of an image by its size."""
+    """The limits of one job: bytes of its input, its tokens, and expected bytes of its result.
+    Further the size of a line without its prompt, the size that each reference adds, and the
+    expected bytes of an image by its size."""
 
     max_bytes: int
     max_tokens: int

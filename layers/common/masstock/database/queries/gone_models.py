@@ -54,9 +54,9 @@ def miss_model(
 
 
 def fall_back(tx: Executor, execution_id: UUID, model: str) -> bool:
-    """What is unfinished goes on with the fallback model of the execution's settings. Changes
-    nothing and returns False if `model` is no longer the execution's model, if there is no
-    fallback, or if the execution was stopped. Calls that run still end with `model`."""
+    """Unfinished prompts go on with the fallback model of the execution's settings. Changes nothing
+    and returns False if `model` is no longer the execution's model, if there is no fallback, or if
+    the execution was stopped. Calls that run still end with `model`."""
     [row] = tx.fetch_all(
         "SELECT app.fall_back(%(id)s, %(model)s) AS fell_back", id=execution_id, model=model
     )

@@ -1,5 +1,6 @@
 """The rows of a new execution. `app.asked_images` decides what is asked of the model for each
-image. Here each gets its part of the reservation. A retry changes both in `app.reopen_failed`."""
+image. Here each image gets its share of the reservation. A retry changes both in
+`app.reopen_failed`."""
 
 from typing import LiteralString
 from uuid import UUID

@@ -164,8 +164,8 @@ def index_prompts(tx: Executor) -> bool:
 
 
 def expire_images(tx: Executor) -> bool:
-    """Gives up the images of one execution that is older than its client's retention, so that its
-    objects are listed as removals. False if there is none."""
+    """Marks the images of one execution that is older than its client's retention as expired, and
+    lists its objects as removals. False if there is none."""
     return tx.fetch_one("SELECT app.expire_images() AS expired")["expired"]
 
 
