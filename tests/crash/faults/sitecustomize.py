@@ -188,9 +188,13 @@ def plan(execution: str, prompt: Any) -> None:
 
 
 def crash(moment: str) -> None:
+    """Crashes if the first plan with crashes left names this moment. Each line is a plan."""
     try:
-        name = (plans / current["execution"]).read_text()
+        names = (plans / current["execution"]).read_text().splitlines()
     except OSError:
+        return
+    name = next((name for name in names if any((plans / name).iterdir())), None)
+    if name is None:
         return
     point, when, kind, *_ = name.rsplit("_", 4)
     if f"{point} {when}" != moment:
