@@ -181,7 +181,7 @@ class Canary(RequestBody):
     images: Annotated[int, Field(ge=1, le=IMAGES_LIMIT), WHOLE]
     continue_at: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None,
-        description="Goes on by itself if at least this share of them succeeded.",
+        description="Goes on by itself if at least this share of these images succeeded.",
     )
 
 
@@ -258,13 +258,14 @@ class SubmissionMembers(RequestBody):
         None, description="economy: half the price. By default the first of the workflow's `tiers`."
     )
     on_economy_failure: Literal["standard", "fail"] | None = Field(
-        None, description="What no economy job painted is painted directly (default), or fails."
+        None,
+        description="Prompts that no economy job painted are painted directly (default), or fail.",
     )
     fall_back_after_seconds: Duration | None = Field(
         default=None,
-        description="If the provider is down for so long, what is unfinished goes on with the "
-        "workflow's `fallback_model`. With the tier economy: what its jobs have not painted by "
-        "then (default 24 hours) is painted directly.",
+        description="If the provider is down for this time, the workflow's `fallback_model` paints "
+        "the unfinished prompts. With the tier economy: after this time (default 24 hours) "
+        "unfinished prompts are painted directly.",
     )
     deadline_seconds: Duration | None = Field(
         default=None,
@@ -292,7 +293,7 @@ class ExecutionCreate(SubmissionMembers):
     webhook_events: list[WebhookEvent] | None = Field(
         default=None,
         max_length=5,
-        description="What the webhook gets; by default `execution.completed` and "
+        description="The events that the webhook gets; by default `execution.completed` and "
         "`execution.failed`. Results come in order, at most 100 in a message.",
     )
 

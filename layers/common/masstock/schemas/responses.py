@@ -99,7 +99,7 @@ class InputData(Resource):
 
 
 class OutputData(Resource):
-    """Numbers of prompts with and without an image, and their cost."""
+    """Numbers of images that succeeded and failed, and their cost."""
 
     successful: Count
     failed: Count
@@ -116,7 +116,7 @@ class Progress(Resource):
     failed: Count
     total: Count
     processing: Count = Field(description="Images that are not finished. The rest are parts of it.")
-    waiting: Count = Field(description="Nobody is painting them now.")
+    waiting: Count = Field(description="They wait for their turn.")
     submitted: Count = Field(description="A job of the provider has them.")
     painted_by_provider: Count = Field(description="A job of the provider has painted them.")
     paused: Count = Field(description="They wait for the caller.")
@@ -134,7 +134,10 @@ class ExecutionSummary(Resource):
     output_data: OutputData | None = Field(description="Null until the execution has ended.")
     started_at: datetime | None = Field(description="When processing started; null before.")
     completed_at: datetime | None = Field(description="When the execution ended; null before.")
-    duration_seconds: Count | None = Field(description="Seconds from start to end; null before.")
+    duration_seconds: Count | None = Field(
+        description="Seconds of work, without the pause of a canary and the time before a retry; "
+        "null until the end."
+    )
     error_code: str | None = Field(description="Outcome code (docs/errors.md); null if none.")
     error_message: str | None = Field(description="Explains `error_code`.")
     created_at: CreatedAt
@@ -190,8 +193,9 @@ class Pace(Resource):
     ] = Field(
         description="`none`: it has ended, has not begun, or nothing limits it. `concurrency`: the "
         "workflow's `max_concurrency`. `provider_limit`: the rate limit of the provider. `outage`: "
-        "the provider is down. `economy_job`: a job of the provider paints it. You need not do "
-        "anything: waiting costs no prompt."
+        "the provider is down. `economy_job`: a job of the provider paints it. `canary`: it waits "
+        "until you resume it. `budget` is reserved. Apart from `canary` you need not do anything: "
+        "waiting costs no prompt."
     )
     images_per_minute: float | None = Field(description="Of the last minute; null if unknown.")
     opens_at: datetime | None = Field(
@@ -226,7 +230,8 @@ class Estimate(Resource):
     client_id: UUID
     model: str = Field(description="The workflow's image model.")
     fallback_model: str | None = Field(
-        description="Replaces the model if it is gone. The estimate is that of the dearer one."
+        description="Replaces the model if it is gone. The estimate is that of the more expensive "
+        "one."
     )
     prompts: Count = Field(description="Number of prompts.")
     images: Count = Field(description="Number of images.")
@@ -414,7 +419,8 @@ class Problem(Resource):
     code: str = Field(description="Stable. docs/errors.md explains every code.")
     request_id: str = Field(description="Send it with a support question.")
     errors: list[FieldProblem] = Field(
-        default_factory=list[FieldProblem], description="All mistakes of a `validation_failed`."
+        default_factory=list[FieldProblem],
+        description="Mistakes of a `validation_failed`, at most 100.",
     )
 
 

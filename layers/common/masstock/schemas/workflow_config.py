@@ -56,9 +56,9 @@ class WorkflowConfig(BaseModel):
     model: ModelName = Field(examples=["gemini-2.5-flash-image"])
     fallback_model: ModelName | None = Field(
         None,
-        description="Paints what is unfinished if `model` is gone: after its second 404 without an "
-        "image in between. A submission must suit both models. It reserves the price of the dearer "
-        "one.",
+        description="Paints the unfinished prompts if `model` is gone: after its second 404 "
+        "without an image in between. A submission must suit both models. It reserves the price of "
+        "the more expensive one.",
     )
     requires_api_key: bool = Field(False, description="True if a submission needs an `api_key`.")
     max_prompts: Annotated[int, Field(ge=1, le=PROMPTS_LIMIT), WHOLE] = Field(

@@ -52,9 +52,9 @@ _CLAIM: LiteralString = """
 def claim_line(
     tx: Executor, execution_id: UUID, batch_index: int, lease_seconds: float
 ) -> Claim | ClaimedElsewhere | None:
-    """Claims a prompt whose copied line is still to be collected. It is no call of the model, so it
-    asks no lane, and it is allowed until the end of a stopped execution. None if there is no such
-    line."""
+    """Claims a prompt whose copied line is still to be collected. Collecting calls no model, so the
+    claim asks no lane, and it is also possible in a stopped execution that has not ended. None if
+    there is no such line."""
     [row] = tx.fetch_all(
         _CLAIM,
         execution_id=execution_id,
