@@ -28,7 +28,8 @@ class UsageItem(Resource):
     model: str | None = Field(description="The image model; null for usage before release 0.3.")
     tier: Literal["standard", "economy"]
     images: Count = Field(
-        description="Images that were painted. An image that was painted twice counts twice."
+        description="Images that were painted. An image that was painted twice counts twice, the"
+        " copy of an earlier one not at all."
     )
     cost_microusd: Count = Field(
         description="What was paid, in millionths of a US dollar, also for answers with no image."

@@ -328,7 +328,8 @@ def _complete(claim: Claim, image: StoredImage, result_url: str | None) -> State
             INSERT INTO public.spend_ledger (client_id, execution_id, batch_index, attempt, month,
                 workflow_id, model, tier, images, charged_microusd, reserved_microusd)
             SELECT %(client_id)s, %(execution_id)s, %(batch_index)s, %(paid_attempt)s,
-                %(spend_month)s, %(workflow_id)s, %(paid_model)s, %(tier)s, 1,
+                %(spend_month)s, %(workflow_id)s, %(paid_model)s, %(tier)s,
+                CASE WHEN %(is_reused)s THEN 0 ELSE 1 END,
                 -- An unknown cost charges nothing; the image counts.
                 coalesce(%(cost)s::bigint, 0),
                 coalesce((SELECT -coalesce(reserved_microusd, %(reserved)s::bigint)
