@@ -535,6 +535,39 @@ def test_a_retry_uploads_the_reference_images_again(
     assert provider.files == {}
 
 
+def test_only_the_prompts_whose_reference_image_is_gone_fail(
+    start: Callable[..., Machine], provider: FakeBatches
+) -> None:
+    machine = with_references(start, PROMPTS[:3])
+    machine.turn(None)
+    [execution] = machine.sql(
+        "SELECT input_data FROM public.workflow_executions WHERE id = %s", machine.run.execution_id
+    )
+    asked = {
+        name: execution["input_data"][name] for name in ("reference_images", "reference_etags")
+    }
+    missing = {"reference_images": [f"{ACME}/references/gone.png"], "reference_etags": ["1"]}
+    both = {name: [*asked[name], *missing[name]] for name in asked}
+    for index, settings in enumerate((both, asked, missing)):
+        machine.sql(
+            "UPDATE public.workflow_batch_results SET asked = %s"
+            " WHERE execution_id = %s AND batch_index = %s",
+            Jsonb(settings),
+            machine.run.execution_id,
+            index,
+        )
+    ended = machine.go()
+    rows = machine.rows()
+    assert [row["error_code"] for row in rows] == ["reference_gone", None, "reference_gone"]
+    assert (ended["status"], rows[1]["tier"]) == ("completed", "economy")
+    assert provider.painted == [PROMPTS[1]]
+    # The second chunk had no line, so it has no job.
+    assert [job["job_name"] is None for job in machine.jobs()] == [False, True]
+    assert {job["state"] for job in machine.jobs()} == {"done"}
+    assert provider.files == {}
+    assert machine.ledger() == {"economy": 19_351, "reserved": 0}
+
+
 # --- crashes -------------------------------------------------------------------------------------
 
 

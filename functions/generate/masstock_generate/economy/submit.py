@@ -21,6 +21,7 @@ from masstock.errors import (
     ProviderTimeout,
     ProviderUnavailable,
     QuotaExhausted,
+    ReferenceGone,
     StorageUnavailable,
 )
 from masstock.services.storage import Uploads
@@ -120,7 +121,8 @@ def _created(economy: EconomyRun, job: Job) -> ProviderJob | None:
     if job.input_file is None:
         lines = _lines(economy, job)
         if not lines:
-            job.state = "done"
+            # Nothing to paint. What was uploaded is tidied up.
+            job.state, job.ended_at = "ended", datetime.now(UTC)
             economy.release(job)
             return None
         content = b"".join(line + b"\n" for line in lines)
@@ -150,36 +152,54 @@ def _wait_for_limit(economy: EconomyRun, job: Job, refused: Outcome) -> None:
 
 
 def _lines(economy: EconomyRun, job: Job) -> list[bytes]:
+    """The lines of the chunk's prompts. A prompt whose reference image is gone has its outcome
+    now, and no line."""
     prompts = economy_jobs.list_chunk(economy.worker, job)
     provider = economy.provider_of(job)
-    return [
-        provider.line_of(
-            LineRequest(
-                key=str(prompt["batch_index"]),
-                prompt=prompt["prompt_text"],
-                references=_references(economy, job, prompt),
-                aspect_ratio=asked_in(prompt["asked"]).aspect_ratio,
-                image_size=asked_in(prompt["asked"]).image_size,
-                seed=prompt["seed"],
-            )
+    lines: list[bytes] = []
+    incomplete: list[int] = []
+    gone: set[str] = set()
+    for prompt in prompts:
+        references = _references(economy, job, prompt, gone)
+        if references is None:
+            incomplete.append(prompt["batch_index"])
+            continue
+        asked = asked_in(prompt["asked"])
+        line = LineRequest(
+            key=str(prompt["batch_index"]),
+            prompt=prompt["prompt_text"],
+            references=references,
+            aspect_ratio=asked.aspect_ratio,
+            image_size=asked.image_size,
+            seed=prompt["seed"],
         )
-        for prompt in prompts
-    ]
+        lines.append(provider.line_of(line))
+    if incomplete:
+        outcome = ReferenceGone()
+        logger.warning("reference images are gone", job_id=str(job.id), prompts=len(incomplete))
+        economy_jobs.fail_lines(economy.worker, job, incomplete, outcome.code, outcome.detail)
+    return lines
 
 
 def _references(
-    economy: EconomyRun, job: Job, prompt: ChunkPrompt
-) -> list[tuple[ProviderFile, str]]:
+    economy: EconomyRun, job: Job, prompt: ChunkPrompt, gone: set[str]
+) -> list[tuple[ProviderFile, str]] | None:
     """The provider's files of a prompt's reference images. Uploads those that an earlier chunk did
-    not upload lately. Raises ReferenceGone or StorageUnavailable."""
+    not upload lately. None if one is gone; adds it to `gone`. Raises StorageUnavailable."""
     found: list[tuple[ProviderFile, str]] = []
     for key, etag in asked_in(prompt["asked"]).references:
         if job.references_at is None:
             _reuse_references(economy, job)
         name = f"{key} {etag}"
+        if name in gone:
+            return None
         if name not in job.reference_files:
             uploads = Uploads(economy.settings.uploads_bucket)
-            content, mime_type = uploads.read_reference(job.client_id, key, etag)
+            try:
+                content, mime_type = uploads.read_reference(job.client_id, key, etag)
+            except ReferenceGone:
+                gone.add(name)
+                return None
             file = economy.provider_of(job).upload(economy.api_key, content, mime_type, str(job.id))
             job.reference_files[name] = {
                 "name": file.name,

@@ -374,6 +374,27 @@ def list_chunk(tx: Executor, job: Job) -> Sequence[ChunkPrompt]:
     return cast(list[ChunkPrompt], rows)
 
 
+def fail_lines(tx: Executor, job: Job, indices: Sequence[int], code: str, message: str) -> None:
+    """Marks prompts of the claimed job as failed: they have no line. Changes nothing if the fence
+    is outdated."""
+    tx.fetch_all(
+        """
+        UPDATE public.workflow_batch_results r
+        SET status = 'failed', completed_at = now(), claimed_until = NULL,
+            error_code = %(code)s, error_message = %(message)s
+        FROM public.economy_jobs j
+        WHERE j.id = %(job_id)s AND j.attempts = %(attempts)s
+          AND r.execution_id = j.execution_id AND r.economy_job_id = j.id
+          AND r.batch_index = ANY (%(indices)s::integer[]) AND r.status = 'processing'
+        """,
+        job_id=job.id,
+        attempts=job.attempts,
+        indices=list(indices),
+        code=code,
+        message=message,
+    )
+
+
 def fetch_references(tx: Executor, execution_id: UUID) -> tuple[dict[str, Any], datetime] | None:
     """The newest files of reference images that a job of the execution uploaded, with their
     time."""
