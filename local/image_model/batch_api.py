@@ -15,6 +15,7 @@ from local.image_model.replies import Answer, json_answer
 
 UPLOAD = re.compile(r"/upload/v1(?:beta)?/files")
 CREATE = re.compile(r"/v1(?:beta)?/models/([^/:]+):batchGenerateContent")
+FILES = re.compile(r"/v1(?:beta)?/files")
 FILE = re.compile(r"/v1(?:beta)?/(files/[a-z0-9-]+)(:download)?")
 BATCHES = re.compile(r"/v1(?:beta)?/batches")
 BATCH = re.compile(r"/v1(?:beta)?/(batches/[a-z0-9]+)(:cancel)?")
@@ -83,7 +84,7 @@ class BatchApi:
     @staticmethod
     def serves(path: str) -> bool:
         """True for the paths of the two APIs."""
-        routes = (UPLOAD, CREATE, FILE, BATCHES, BATCH)
+        routes = (UPLOAD, CREATE, FILES, FILE, BATCHES, BATCH)
         return any(route.fullmatch(path) for route in routes)
 
     def answer(self, request: Request) -> Answer | Download:
@@ -93,8 +94,10 @@ class BatchApi:
             return self._upload(request)
         if (create := CREATE.fullmatch(path)) and method == "POST":
             return self._create(unquote(create[1]), request)
+        size, token = request.query.get("pageSize", ""), request.query.get("pageToken", "")
+        if FILES.fullmatch(path) and method == "GET":
+            return json_answer(self._files.page(request.key_sha256, size, token, request.base_url))
         if BATCHES.fullmatch(path) and method == "GET":
-            size, token = request.query.get("pageSize", ""), request.query.get("pageToken", "")
             return json_answer(self._jobs.page(request.key_sha256, size, token))
         if batch := BATCH.fullmatch(path):
             return self._batch(batch[1], bool(batch[2]), request)

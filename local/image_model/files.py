@@ -16,6 +16,7 @@ from local.image_model.errors import GoogleError, Json, invalid_argument
 
 LIFETIME = timedelta(hours=48)
 PIECE_BYTES = 1024 * 1024
+PAGE_SIZE = 10
 LETTERS = string.ascii_lowercase + string.digits
 
 
@@ -91,6 +92,19 @@ class Files:
                 " may not exist.",
             )
         return file
+
+    def page(self, key_sha256: str, page_size: str, page_token: str, base_url: str) -> Json:
+        """The complete files of a key, newest first."""
+        with self._lock:
+            every = list(self._files.values())[::-1]
+        files = [file for file in every if file.key_sha256 == key_sha256 and file.is_complete]
+        size = min(int(page_size), 100) if page_size.isdecimal() and int(page_size) else PAGE_SIZE
+        # The token is the start of the page.
+        start = int(page_token) if page_token.isdecimal() else 0
+        page: Json = {"files": [file.described(base_url) for file in files[start : start + size]]}
+        if start + size < len(files):
+            page["nextPageToken"] = str(start + size)
+        return page
 
     def delete(self, name: str, key_sha256: str) -> None:
         """Delete a file; GoogleError 403 as for `find`."""

@@ -85,6 +85,21 @@ def test_a_crash_alone_fails_no_prompt(executions: dict[Case, dict[str, Any]], c
     assert executions[case]["fell_back_at"] is None
 
 
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.by_jobs], ids=lambda case: case.prefix
+)
+def test_no_file_stays_at_the_provider(
+    stack: Stack, executions: dict[Case, dict[str, Any]], case: Case
+) -> None:
+    """Not even one that was uploaded right before the crash."""
+    files = requests.get(
+        stack.access["model_url"] + "/v1beta/files",
+        headers={"x-goog-api-key": f"key of {case.prefix}"},
+        timeout=10,
+    ).json()
+    assert files == {"files": []}
+
+
 @pytest.mark.parametrize("case", HOPELESS, ids=lambda case: case.prefix)
 def test_a_prompt_whose_painter_always_dies_ends_with_an_outcome(
     stack: Stack, executions: dict[Case, dict[str, Any]], calls: Counter[str], case: Case

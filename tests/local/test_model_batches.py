@@ -105,6 +105,8 @@ def test_the_sdk_uploads_creates_looks_downloads_and_deletes(
     assert {key: prompt_in(each) for key, each in lines.items()} == {"a": "first", "b": "second"}
     assert lines["a"]["response"]["usageMetadata"]["candidatesTokenCount"] == 1290
     assert [each.name for each in client.batches.list()] == [job.name]
+    files = [(each.name, each.display_name) for each in client.files.list(config={"page_size": 1})]
+    assert files == [(job.dest.file_name, ""), (name, "lines")]
     client.batches.delete(name=str(job.name))
     client.files.delete(name=name)
     assert list(client.batches.list()) == []
@@ -285,6 +287,7 @@ def test_files_and_jobs_belong_to_a_key(url: str, tmp_path: Path) -> None:
     job = client.batches.create(model=MODEL, src=name)
     assert job.name
     assert list(other.batches.list()) == []
+    assert list(other.files.list()) == []
     for call in (
         lambda: other.files.get(name=name),
         lambda: other.batches.get(name=str(job.name)),

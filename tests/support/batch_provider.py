@@ -70,6 +70,7 @@ class FakeBatches:
 
     def __post_init__(self) -> None:
         self._names = count()
+        self._names_of: dict[str, str] = {}
 
     # --- as the engine's provider ----------------------------------------------------------------
 
@@ -85,6 +86,7 @@ class FakeBatches:
         with self._call("upload"):
             file = f"files/{next(self._names)}"
             self.files[file] = content
+            self._names_of[file] = name
         return ProviderFile(file, f"https://provider.example/{file}")
 
     def create(self, api_key: str, model: str, input_file: str, name: str) -> ProviderJob:
@@ -117,6 +119,10 @@ class FakeBatches:
                 raise ResultGone
         content = self.files[file]
         yield (content[at : at + PIECE] for at in range(0, len(content), PIECE))
+
+    def find_files(self, api_key: str, name: str) -> list[str]:
+        with self._call("find_files"):
+            return [file for file in self.files if self._names_of.get(file) == name]
 
     def delete(self, api_key: str, names: Iterable[str]) -> None:
         for name in names:

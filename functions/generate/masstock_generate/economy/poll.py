@@ -101,20 +101,24 @@ def _tidy(economy: EconomyRun, job: Job) -> None:
     try:
         if job.copy_key is not None:
             delete_copy(economy.settings.uploads_bucket, job.copy_key)
-        names = [job.input_file, job.output_file]
-        names += _unused_references(economy, job)
-        economy.provider_of(job).delete(economy.api_key, [name for name in names if name])
+        _delete_files(economy, job)
     except Exception:  # it must not keep the execution from its end
         logger.warning("files of an economy job were left", job_id=str(job.id), exc_info=True)
-    job.state = "done"
+    job.state, job.reference_files = "done", {}
     economy.release(job)
 
 
-def _unused_references(economy: EconomyRun, job: Job) -> list[str]:
-    """The provider's files of reference images, if no other chunk needs them. From now on, no chunk
-    reuses them."""
-    names = [file["name"] for file in job.reference_files.values()]
-    job.reference_files, job.references_at = {}, None
+def _delete_files(economy: EconomyRun, job: Job) -> None:
+    """Deletes the files that the provider has for the job. Reference images that another chunk
+    needs stay until its end. A file whose upload was not noted, because the process died, is found
+    by its name."""
+    # From now on, no chunk reuses the references of this one.
+    job.references_at = None
     economy.keep(job)
-    used = economy_jobs.list_used_references(economy.worker, job)
-    return [name for name in names if name not in used]
+    needed = economy_jobs.list_used_references(economy.worker, job)
+    provider = economy.provider_of(job)
+    names = [job.input_file, job.output_file]
+    names += [file["name"] for file in job.reference_files.values()]
+    provider.delete(economy.api_key, [name for name in names if name and name not in needed])
+    left = provider.find_files(economy.api_key, str(job.id))
+    provider.delete(economy.api_key, [name for name in left if name not in needed])

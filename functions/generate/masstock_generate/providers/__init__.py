@@ -93,7 +93,7 @@ class BatchProvider(Protocol):
         ...
 
     def upload(self, api_key: str, content: bytes, mime_type: str, name: str) -> ProviderFile:
-        """Stores a file. `name` is for people."""
+        """Stores a file. `find_files` finds it by `name`."""
         ...
 
     def create(self, api_key: str, model: str, input_file: str, name: str) -> ProviderJob:
@@ -114,6 +114,11 @@ class BatchProvider(Protocol):
 
     def download(self, api_key: str, file: str) -> AbstractContextManager[Iterator[bytes]]:
         """The content of a result. Raises ResultGone if the provider has it no more."""
+        ...
+
+    def find_files(self, api_key: str, name: str) -> list[str]:
+        """The provider's names of the files that were stored with this name. Of an account with
+        thousands of files, some may be missing."""
         ...
 
     def delete(self, api_key: str, names: Iterable[str]) -> None:

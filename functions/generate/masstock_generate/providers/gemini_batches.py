@@ -9,6 +9,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -37,6 +38,7 @@ __all__ = [
     "delete",
     "download",
     "find",
+    "find_files",
     "job_of",
     "key_of",
     "line_of",
@@ -51,6 +53,8 @@ VERSION = "v1beta"
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
 PAGE_SIZE = 100
+# Of the files of an account: they may be many, and ours expire anyway.
+MAX_FILE_PAGES = 20
 ENDED = {"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED"}
 PIECE_BYTES = 1024 * 1024
 
@@ -96,18 +100,34 @@ def create(api_key: str, model: str, input_file: str, name: str) -> ProviderJob:
 
 
 def find(api_key: str, name: str) -> ProviderJob | None:
-    """Implements masstock_generate.providers.BatchProvider. Reads every page: a page can be empty
-    although others follow."""
-    token = ""
-    while True:
-        query = {"pageSize": str(PAGE_SIZE), **({"pageToken": token} if token else {})}
-        page = _json(_send(api_key, "GET", f"/{VERSION}/batches", params=query))
+    """Implements masstock_generate.providers.BatchProvider."""
+    for page in _pages(api_key, "batches"):
         for job in json_objects(page.get("operations")):
             if json_object(job.get("metadata")).get("displayName") == name:
                 return job_of(job)
+    return None
+
+
+def find_files(api_key: str, name: str) -> list[str]:
+    """Implements masstock_generate.providers.BatchProvider."""
+    return [
+        str(file.get("name"))
+        for page in islice(_pages(api_key, "files"), MAX_FILE_PAGES)
+        for file in json_objects(page.get("files"))
+        if file.get("displayName") == name
+    ]
+
+
+def _pages(api_key: str, what: str) -> Iterator[Json]:
+    """Every page of a list. A page can be empty although others follow."""
+    token = ""
+    while True:
+        query = {"pageSize": str(PAGE_SIZE), **({"pageToken": token} if token else {})}
+        page = _json(_send(api_key, "GET", f"/{VERSION}/{what}", params=query))
+        yield page
         token = str(page.get("nextPageToken") or "")
         if not token:
-            return None
+            return
 
 
 def look(api_key: str, job_name: str) -> ProviderJob | None:

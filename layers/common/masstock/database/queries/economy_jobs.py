@@ -410,12 +410,14 @@ def fetch_references(tx: Executor, execution_id: UUID) -> tuple[dict[str, Any], 
 
 
 def list_used_references(tx: Executor, job: Job) -> set[str]:
-    """Names of the files of reference images that other jobs of the execution use or may reuse."""
+    """Names of the files of reference images that other jobs of the execution use or may reuse.
+    Those that are being tidied up use none."""
     rows = tx.fetch_all(
         """
         SELECT DISTINCT file.value ->> 'name' AS name
         FROM public.economy_jobs j CROSS JOIN LATERAL jsonb_each(j.reference_files) AS file
         WHERE j.execution_id = %(execution_id)s AND j.id <> %(id)s
+          AND j.references_at IS NOT NULL
         """,
         execution_id=job.execution_id,
         id=job.id,
