@@ -601,6 +601,21 @@ def test_a_failing_issuer_keeps_sign_in_alive_for_an_hour(
     assert accepts(token, with_jwks)
 
 
+def test_a_key_withdrawn_while_the_issuer_fails_lives_until_the_next_good_fetch(
+    with_jwks: ApiSettings, issuer: Web
+) -> None:
+    """docs/security.md states this hour."""
+    token = signed("RS256")
+    assert accepts(token, with_jwks)
+    issuer.answer({}, status=500)
+    pass_time(key_sets.KEPT_SECONDS / 2)
+    assert accepts(token, with_jwks)
+    issuer.answer({"keys": JWKS["keys"][1:]})
+    pass_time(key_sets.RETRY_SECONDS + 1)
+    assert refusal(token, with_jwks) == NOT_VALID
+    assert accepts(signed("ES256"), with_jwks)
+
+
 def test_without_keys_forged_tokens_cause_a_request_a_second(
     with_jwks: ApiSettings, issuer: Web
 ) -> None:
