@@ -254,3 +254,31 @@ def test_the_sweep_and_the_end_of_a_run_do_not_lock_each_other_out(
         assert ending.execute(query, values).fetchone() == (3,)  # pyright: ignore
     sweeping.join(10)
     assert owner.execute("SELECT FROM public.webhook_deliveries").rowcount == 1
+
+
+def test_messages_that_are_queued_at_once_get_places_of_their_own(
+    owner: psycopg.Connection, fresh_database: Urls, receiver: Receiver
+) -> None:
+    execution_id = running(owner, receiver.url, 1)
+
+    def queue(connection: psycopg.Connection, run: int | None) -> None:
+        connection.execute(
+            "INSERT INTO public.webhook_deliveries"
+            " (execution_id, client_id, run, url, secret_version, next_attempt_at, payload)"
+            ' VALUES (%s, %s, %s, %s, 1, now(), \'{"type": "x"}\')',
+            [execution_id, ACME, run, receiver.url],
+        )
+
+    with connected(fresh_database.worker) as first, connected(fresh_database.worker) as second:
+        with first.transaction():
+            queue(first, 0)
+            waiting = threading.Thread(target=queue, args=(second, None))
+            waiting.start()
+            waiting.join(0.5)
+            assert waiting.is_alive()
+            queue(first, 1)
+        waiting.join(10)
+    rows = owner.execute(
+        "SELECT sequence, run FROM public.webhook_deliveries ORDER BY sequence"
+    ).fetchall()
+    assert rows == [(0, 0), (1, 1), (2, None)]

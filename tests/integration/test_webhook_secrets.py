@@ -3,6 +3,7 @@ The official libraries for Python and npm judge."""
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -105,7 +106,8 @@ def judged(folder: Path, secrets: list[str], receiver: Receiver) -> list[list[bo
 def test_the_replaced_secret_signs_for_another_day_unless_it_leaked(
     fresh_database: Urls, api: Api, worker: Worker, receiver: Receiver, tmp_path: Path
 ) -> None:
-    first_id, second_id, third_id, fourth_id = (running(fresh_database, receiver) for _ in range(4))
+    ids = [running(fresh_database, receiver) for _ in range(6)]
+    first_id, second_id, third_id, fourth_id, fifth_id, sixth_id = ids
 
     def end(execution_id: UUID) -> None:
         end_run(worker, ExecutionRun(execution_id, 0), NotFinished())
@@ -115,7 +117,8 @@ def test_the_replaced_secret_signs_for_another_day_unless_it_leaked(
     end(first_id)
     replaced = replace(api)
     assert (replaced["version"], secret(api)) == (2, replaced["secret"])
-    assert replaced["overlaps_until"] is not None
+    left = datetime.fromisoformat(replaced["overlaps_until"]) - datetime.now(UTC)
+    assert timedelta(hours=24, seconds=-60) < left <= timedelta(hours=24)
     secrets.append(replaced["secret"])
     end(second_id)
     # A second change leaves the first secret its day.
@@ -134,14 +137,20 @@ def test_the_replaced_secret_signs_for_another_day_unless_it_leaked(
     receiver.status = 200
     let_time_pass(fresh_database)
     assert deliver_due(worker, SETTINGS, until=0) == 1
+    # Nor has an execution that was running, also after a usual change.
+    end(fifth_id)
+    secrets.append(replace(api)["secret"])
+    end(sixth_id)
     assert judged(tmp_path, secrets, receiver) == [
-        [True, False, False, False],
-        [True, True, False, False],
-        [True, True, True, False],
-        [False, True, True, False],
-        [False, False, False, True],
+        [True, False, False, False, False],
+        [True, True, False, False, False],
+        [True, True, True, False, False],
+        [False, True, True, False, False],
+        [False, False, False, True, False],
+        [False, False, False, True, False],
+        [False, False, False, True, True],
     ]
-    assert len({headers["webhook-id"] for _, headers, _ in receiver.received}) == 4
+    assert len({headers["webhook-id"] for _, headers, _ in receiver.received}) == 6
 
 
 def test_only_administrators_replace_a_secret_and_only_its_client_sees_it(api: Api) -> None:
