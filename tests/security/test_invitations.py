@@ -149,6 +149,12 @@ HOSTILE = {
     "an address in a claim that users write, as the operator states": Claim(
         {"user_metadata": CONFIRMED, "app_metadata": CONFIRMED}, "always"
     ),
+    "not confirmed, against the operator's statement": Claim(
+        {"email": EMAIL, "email_verified": False}, "always"
+    ),
+    "not confirmed in a word, against the operator's statement": Claim(
+        {"email": EMAIL, "email_verified": "false"}, "always"
+    ),
     "no address": other(email=None),
     "an empty address": other(email=""),
     "a list of addresses": other(email=[EMAIL]),
@@ -352,6 +358,26 @@ def test_injected_sql_changes_no_invitation(
         with pytest.raises(psycopg.DatabaseError) as refused:
             connection.execute(statement)
     assert refused.value.sqlstate == "42501"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "invited_until = now() + interval '1 day'",
+        "email = 'attacker@evil.example'",
+        "role = 'admin'",
+    ],
+)
+def test_injected_sql_that_takes_the_role_of_an_administrator_changes_no_invitation(
+    database: Urls, owner: psycopg.Connection, change: Any
+) -> None:
+    invite(owner)
+    before = users(owner)
+    with connected(database.api) as connection, connection.transaction():
+        connection.execute(ENTER, signed_identity(JOHN_OF_ACME))
+        connection.execute("SET LOCAL ROLE masstock_admin")
+        assert connection.execute(f"UPDATE public.users SET {change}").rowcount == 0
+    assert users(owner) == before
 
 
 def test_a_replayed_signature_claims_nothing_more(

@@ -62,7 +62,8 @@ def _confirmed_email(claims: Mapping[str, Any], settings: ApiSettings) -> str | 
         case "claim":
             return email if claims.get("email_verified") is True else None
         case "always":
-            return email
+            # The issuer knows better about this address.
+            return None if claims.get("email_verified") in (False, "false") else email
         case _:
             return None
 
