@@ -63,7 +63,7 @@ STEPS = {
         "collect": ("masstock_generate.painting", "read_claimed_line"),
     },
     "economy": {
-        "plan": ("masstock.database.queries.economy_jobs", "plan_jobs"),
+        "plan": ("masstock.database.queries.economy_plans", "plan_jobs"),
         "upload": ("masstock_generate.providers.gemini_batches", "upload"),
         "create": ("masstock_generate.providers.gemini_batches", "create"),
         "keep": ("masstock.database.queries.economy_jobs", "keep_job"),

@@ -11,9 +11,10 @@ from psycopg.types.json import Jsonb
 
 from masstock.catalogue.image_models import MODELS, REFERENCE_TOKENS
 from masstock.catalogue.image_sizes import DEFAULT_SIZE
-from masstock.database.queries import economy_jobs
+from masstock.database.queries import economy_jobs, economy_plans
 from masstock.database.queries.asked import asked_in
-from masstock.database.queries.economy_jobs import ChunkLimits, ChunkPrompt, Job
+from masstock.database.queries.economy_jobs import ChunkPrompt, Job
+from masstock.database.queries.economy_plans import ChunkLimits
 from masstock.errors import (
     NotFinished,
     Outcome,
@@ -46,7 +47,7 @@ FAILED_CALL = (ProviderTimeout, ProviderUnavailable)
 
 def submit(economy: EconomyRun) -> None:
     """Plans the chunks and creates the jobs that are due."""
-    planned = economy_jobs.plan_jobs(economy.worker, economy.run, _limits(economy))
+    planned = economy_plans.plan_jobs(economy.worker, economy.run, _limits(economy))
     if planned:
         logger.info("planned economy jobs", jobs=planned)
     for job in economy.claims("submit"):
