@@ -98,14 +98,18 @@ def _end(economy: EconomyRun, job: Job, found: ProviderJob) -> None:
 def _tidy(economy: EconomyRun, job: Job) -> None:
     """Deletes the files of a job that is done. Files that cannot be deleted expire: at the provider
     after two days, copies after seven."""
-    try:
-        if job.copy_key is not None:
-            delete_copy(economy.settings.uploads_bucket, job.copy_key)
-        _delete_files(economy, job)
-    except Exception:  # it must not keep the execution from its end
-        logger.warning("files of an economy job were left", job_id=str(job.id), exc_info=True)
+    for delete in (_delete_copy, _delete_files):
+        try:
+            delete(economy, job)
+        except Exception:  # it must not keep the execution from its end
+            logger.warning("files of an economy job were left", job_id=str(job.id), exc_info=True)
     job.state, job.reference_files = "done", {}
     economy.release(job)
+
+
+def _delete_copy(economy: EconomyRun, job: Job) -> None:
+    if job.copy_key is not None:
+        delete_copy(economy.settings.uploads_bucket, job.copy_key)
 
 
 def _delete_files(economy: EconomyRun, job: Job) -> None:
