@@ -3,12 +3,14 @@
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from masstock.database.queries.reused_images import reserve_image
-from tests.support.databases import Urls, connected
-from tests.support.demo_data import ACME, WORKFLOW
+from tests.support.databases import Callers, Urls, connected
+from tests.support.demo_data import ACME, JANE_OF_GLOBEX, JOHN_OF_ACME, WORKFLOW
 from tests.support.engine import Engine, used
+from tests.support.engine import submit as insert
 from tests.support.handler import Api
 
 # A prompt of one token.
@@ -130,3 +132,41 @@ def test_an_image_whose_source_is_gone_must_fit_into_the_budget(
         assert engine.paint(lost[0], EACH - 1)
         assert used(fresh_database.superuser) == before + EACH - 1
         assert rows_of(fresh_database, second["id"], "reused_from")[0] == (None,)
+
+
+def test_a_row_inserted_past_the_api_reserves_all_and_finds_its_images_in_fan_out(
+    fresh_database: Urls, fresh_api: Api, engine: Engine
+) -> None:
+    first = submit(fresh_api, ["a"])
+    paint(engine, first["id"], 1)
+    content = {"prompts": ["a", "new"], "reuse": "identical"}
+    before = used(fresh_database.superuser)
+    second = insert(fresh_database.superuser, content, estimate=2 * EACH)
+    assert used(fresh_database.superuser) == before + 2 * EACH
+    engine.start(second)
+    [(source,)] = rows_of(fresh_database, first["id"], "id")
+    assert rows_of(fresh_database, str(second), "reused_from, reserved_microusd") == [
+        (source, 0),
+        (None, 2 * EACH),
+    ]
+
+
+def test_another_clients_row_finds_nothing_before_it_is_refused(
+    fresh_database: Urls, fresh_callers: Callers, engine: Engine
+) -> None:
+    """The error is that of the row, not of the other client's budget."""
+    paint(engine, str(insert(fresh_database.superuser, {"prompts": ["a"]})), 1)
+    leave_budget(fresh_database, 0)
+    statement = """
+        INSERT INTO public.workflow_executions
+            (id, workflow_id, client_id, user_id, input_data, estimate_microusd)
+        VALUES (gen_random_uuid(), %(workflow)s, %(client)s, %(user)s,
+                '{"prompts": ["a"], "reuse": "identical"}', 1) RETURNING reused_images
+        """
+    row = {"workflow": WORKFLOW, "client": ACME, "user": JANE_OF_GLOBEX}
+    with pytest.raises(psycopg.Error) as refused, fresh_callers.writing(JANE_OF_GLOBEX) as tx:
+        tx.fetch_all(statement, **row)
+    assert refused.value.sqlstate == "42501"
+    with fresh_callers.writing(JOHN_OF_ACME) as tx:
+        [found] = tx.fetch_all(statement, **row | {"user": JOHN_OF_ACME})
+        assert list(found["reused_images"]) == ["0"]
