@@ -160,10 +160,14 @@ export async function fetchImage(result) {
   return answer.blob();
 }
 
-/** @param {Result} result */
+/** The name that the image's URL gives the file, as in a ZIP. @param {Result} result */
 export function fileNameOf(result) {
+  const query = new URLSearchParams((result.result_url ?? "").split("?")[1]);
+  const named = /filename\*=UTF-8''(.+)/.exec(query.get("response-content-disposition") ?? "");
+  if (named?.[1]) return decodeURIComponent(named[1]);
+  // The URL of a public image is not signed.
   const extension = { "image/jpeg": "jpg", "image/webp": "webp" }[result.mime_type ?? ""] ?? "png";
-  const base = (result.custom_id ?? String(result.batch_index + 1).padStart(4, "0")).replace(/[^\p{L}\p{N}._-]+/gu, "-").slice(0, 80);
+  const base = (result.custom_id ?? String(result.batch_index).padStart(4, "0")).replace(/[^\p{L}\p{N}._-]+/gu, "-").slice(0, 80);
   return `${base}.${extension}`;
 }
 
