@@ -1,5 +1,6 @@
 """ETag, If-None-Match, If-Match and HEAD, on every GET route and every write that supports them."""
 
+import gzip
 from typing import Any
 from uuid import uuid4
 
@@ -54,6 +55,27 @@ def test_head_answers_as_get_without_the_body(api: Api, path: str) -> None:
     assert {name: value for name, value in headed.headers.items() if name not in volatile} == {
         name: value for name, value in got.headers.items() if name not in volatile
     }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/v1/executions/{DEMO_EXECUTION}",
+        f"/v1/executions/{DEMO_EXECUTION}/results",
+        "/v1/results",
+    ],
+)
+def test_what_browsers_poll_is_compressed(api: Api, path: str) -> None:
+    accepts = {"Accept-Encoding": "gzip, br"}
+    plain = api.call("client_a", "GET", path)
+    packed = api.call("client_a", "GET", path, headers=accepts)
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == plain.data
+    if "ETag" in plain.headers:
+        known = {**accepts, "If-None-Match": packed.headers["ETag"]}
+        again = api.call("client_a", "GET", path, headers=known)
+        assert (again.status_code, again.data) == (304, b"")
+        assert "Content-Encoding" not in again.headers
 
 
 def test_a_refused_head_has_the_status_of_get(api: Api) -> None:

@@ -108,7 +108,7 @@ def list_executions(request: Request, page: Page) -> list[str]:
     return [with_cover(row) for row in executions.list_executions(request.reading(), page)]
 
 
-@reads("/v1/executions/<execution_id>", "Execution", sends=POLLING)
+@reads("/v1/executions/<execution_id>", "Execution", sends=POLLING, compress=True)
 def get_execution(request: Request, execution_id: UUID) -> Versioned:
     """Returns one execution with its input, progress and pace. The ETag does not cover the pace."""
     return execution_of(request.reading(), execution_id)
@@ -220,6 +220,7 @@ def delete_execution(request: Request, execution_id: UUID) -> None:
     },
     headers=["If-None-Match"],
     problems=[InvalidCursor, NotFound],
+    compress=True,
 )
 def list_results(request: Request, execution_id: UUID) -> Response[str]:
     """Lists the results of an execution in the order of the prompts, also while it runs.

@@ -44,6 +44,7 @@ FILTERS = {
     Answer(200, "Page[BatchResult]"),
     query={**FILTERS, **PERIOD, **PAGE_PARAMETERS},
     problems=[InvalidCursor],
+    compress=True,
 )
 def search_results(request: Request) -> Response[str]:
     """Lists the results of all executions, newest first. `q` finds prompts that contain all of its
