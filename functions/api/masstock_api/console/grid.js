@@ -3,6 +3,8 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js"
 
 const GAP = 16;
 const OVERSCAN_ROWS = 2;
+// While the screen scrolls fast, nobody asks for what flies by.
+const REST_MS = 80;
 
 /**
  * @param {object} props
@@ -17,6 +19,8 @@ const OVERSCAN_ROWS = 2;
 export function Grid({ total, ratio, caption = 50, least = 220, label, tile, onRange }) {
   const element = useRef(/** @type {HTMLElement | null} */ (null));
   const wanted = useRef(-1);
+  const tell = useRef(onRange);
+  tell.current = onRange;
   const [place, setPlace] = useState({ width: 0, top: 0, height: 0 });
   useLayoutEffect(() => {
     const box = element.current;
@@ -50,7 +54,9 @@ export function Grid({ total, ratio, caption = 50, least = 220, label, tile, onR
   const from = firstRow * columns;
   const to = Math.min(total, Math.max(from, lastRow * columns));
   useEffect(() => {
-    if (place.width) onRange?.({ from, to: Math.max(from, to - 1) });
+    if (!place.width) return undefined;
+    const timer = setTimeout(() => tell.current?.({ from, to: Math.max(from, to - 1) }), REST_MS);
+    return () => clearTimeout(timer);
   }, [from, to, place.width > 0]);
   useLayoutEffect(() => {
     if (wanted.current < 0) return;

@@ -102,8 +102,6 @@ export function useResults(execution, range) {
       return page.isFinal;
     };
     (async () => {
-      // While the screen scrolls fast, pages that fly by are not read.
-      await sleep(0.08, stop.signal);
       while (!stop.signal.aborted) {
         let isFinal = true;
         try {

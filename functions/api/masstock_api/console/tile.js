@@ -1,5 +1,5 @@
 // One picture of a batch: arriving, here, or failed.
-import { html, useState } from "./preact.js";
+import { html, useLayoutEffect, useRef, useState } from "./preact.js";
 import { isAboutPrompt, sentenceOf } from "./outcomes.js";
 import { addressOf } from "./results.js";
 
@@ -37,9 +37,13 @@ export function Tile({ result, prompt, number, onOpen, onEdit, onAgain, planned,
     </button><p class="words">${words}${note && html`<small>${note}</small>`}</p></div>`;
 }
 
-/** Fades in when it has arrived. @param {{source: string}} props */
+/** Fades in when it arrives. What the browser still has is there at once. @param {{source: string}} props */
 function Picture({ source }) {
   const [state, setState] = useState("arriving");
+  const element = useRef(/** @type {HTMLImageElement | null} */ (null));
+  useLayoutEffect(() => {
+    if (element.current?.complete && element.current.naturalWidth) setState("here");
+  }, []);
   if (state === "broken") return html`<span class="broken">The picture cannot be shown</span>`;
-  return html`<img src=${source} alt="" class=${state} decoding="async" onLoad=${() => setState("here")} onError=${() => setState("broken")} />`;
+  return html`<img ref=${element} src=${source} alt="" class=${state} decoding="async" onLoad=${() => setState("here")} onError=${() => setState("broken")} />`;
 }
