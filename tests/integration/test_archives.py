@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import boto3
@@ -237,6 +238,28 @@ def test_the_url_of_an_archive_stays_the_same_and_names_the_file(
     assert disposition.startswith(f'attachment; filename="{batch.id}.zip"')
     clock.now += 1
     assert look(api, batch)["parts"] != first
+
+
+@pytest.mark.parametrize(("name", "saved"), [("Été: 50 % off", "Été_ 50 % off.zip"), ("...", None)])
+def test_a_browser_saves_an_archive_under_the_name_of_its_execution(
+    api: Api,
+    database: Urls,
+    batch: Batch,
+    worker: Worker,
+    settings: ArchiveSettings,
+    name: str,
+    saved: str | None,
+) -> None:
+    with connected(database.superuser) as connection:
+        query = "UPDATE public.workflow_executions SET name = %s WHERE id = %s"
+        connection.execute(query, [name, batch.id])
+    batch.paint()
+    ask(api, batch)
+    assert build_part(worker, settings, archive_id(database, batch), 1)
+    [part] = look(api, batch)["parts"]
+    told = requests.get(part["url"], timeout=10).headers["Content-Disposition"]
+    assert told.startswith("attachment; ")
+    assert told.endswith(f"filename*=UTF-8''{quote(saved or f'{batch.id}.zip')}")
 
 
 def test_chosen_images_make_an_archive(

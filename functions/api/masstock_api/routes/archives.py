@@ -15,6 +15,7 @@ from masstock.errors import (
     OutcomeUnknown,
     ValidationFailed,
 )
+from masstock.file_names import safe_stem
 from masstock.services.archive_storage import Archives
 from masstock.services.signed_urls import expiry
 from masstock.telemetry import logger
@@ -113,7 +114,8 @@ def _answer(archive: Archive) -> dict[str, object]:
 
 def _part(archive: Archive, part: Part) -> dict[str, object]:
     number = "" if len(archive["parts"]) == 1 else f"-{part['part']}"
-    file_name = f"{archive['execution_id']}{number}.zip"
+    stem = safe_stem(archive["name"] or "") or archive["execution_id"]
+    file_name = f"{stem}{number}.zip"
     store = Archives(session.settings().uploads_bucket)
     return {
         "url": store.signed_url(part["storage_path"] or "", file_name),

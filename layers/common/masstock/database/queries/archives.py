@@ -63,10 +63,12 @@ class Part(TypedDict):
 
 
 class Archive(TypedDict):
-    """The archive of an execution. `state`: building, ready, failed or expired."""
+    """The archive of an execution. `state`: building, ready, failed or expired. `name` is the
+    execution's."""
 
     id: UUID
     execution_id: UUID
+    name: str | None
     state: str
     images: int
     created_at: datetime
@@ -80,6 +82,7 @@ def fetch_archive(tx: Executor, execution_id: UUID) -> Archive:
         """
         SELECT a.id, a.execution_id, app.archive_state(a.id) AS state, a.images, a.created_at,
             a.expires_at,
+            (SELECT e.name FROM public.workflow_executions e WHERE e.id = a.execution_id) AS name,
             (SELECT json_agg(json_build_object('part', p.part, 'storage_path', p.storage_path,
                                                'size_bytes', p.size_bytes) ORDER BY p.part)
              FROM public.archive_parts p WHERE p.archive_id = a.id) AS parts
