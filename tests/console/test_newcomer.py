@@ -48,7 +48,7 @@ def test_a_blocked_prompt_says_why_and_the_others_are_kept(visit: Visit, stack: 
     person.picture(0)
     person.see("done, some failed")
     person.check("batch-failed")
-    person.press("Failed 1")
+    person.press("Only failed")
     assert person.page.locator(".cell").count() == 1
 
 

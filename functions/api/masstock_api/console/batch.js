@@ -6,7 +6,7 @@ import { Grid, shapeOf } from "./grid.js";
 import { ago, money } from "./format.js";
 import { all } from "./api.js";
 import { Empty, Failure, Head, Loading } from "./parts.js";
-import { Progress, State, endOf, partsOf, titleOfBatch } from "./progress.js";
+import { Progress, State, partsOf, titleOfBatch } from "./progress.js";
 import { isLive, promptAt, totalOf, useExecution, useResults } from "./results.js";
 import { useStore } from "./state.js";
 import { Tile } from "./tile.js";
@@ -48,6 +48,7 @@ function Pictures({ execution, onChange, profile }) {
   const total = totalOf(execution);
   const live = isLive(execution);
   const parts = partsOf(execution);
+  const price = execution.cost_microusd ?? execution.estimate_microusd;
   const at = (/** @type {number} */ position) => (indices ? indices[position] ?? 0 : position);
   const resultAt = (/** @type {number} */ index) =>
     rows.get(index) ?? failed.find((row) => row.batch_index === index);
@@ -69,13 +70,10 @@ function Pictures({ execution, onChange, profile }) {
         onChange=${onChange} onPick=${parts.done ? () => setPicked(picked ? null : new Set()) : null} isPicking=${picked !== null} />`}>
       <p class="facts"><${State} execution=${execution} /> <span>${execution.workflow_name}</span>
         ${profile.role === "admin" && html`<span>${execution.client_name}</span>`}
-        <span>${ago(execution.created_at)}</span><span>${money(execution.cost_microusd ?? execution.estimate_microusd)}${execution.cost_microusd === null && execution.estimate_microusd !== null ? " expected" : ""}</span>
-        ${!live && html`<span>${endOf(execution)}</span>`}</p>
+        <span>${ago(execution.created_at)}</span>${price !== null && html`<span>${money(price)}${execution.cost_microusd === null ? " expected" : ""}</span>`}</p>
     <//>
-    <${Progress} execution=${execution} />
-    ${parts.failed > 0 && html`<div class="tabs" role="group" aria-label="Show">
-      ${[["all", `All ${total}`], ["failed", `Failed ${parts.failed}`]].map(([name, text]) => html`<button key=${name} aria-pressed=${shown === name}
-        onClick=${() => setShown(name ?? "all")}>${text}</button>`)}</div>`}
+    <${Progress} execution=${execution}>${parts.failed > 0 && html`<button class="button small" aria-pressed=${shown === "failed"}
+      onClick=${() => setShown(shown === "failed" ? "all" : "failed")}>Only failed</button>`}<//>
     <${Grid} key=${shown} total=${indices ? indices.length : total} ratio=${shapeOf(execution.input_data?.aspect_ratio)}
       label="Images" tile=${tile} onRange=${setRange} />
     ${picked && html`<${Selection} execution=${execution} picked=${picked} rows=${rows} onDone=${() => setPicked(null)}

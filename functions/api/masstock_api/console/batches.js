@@ -65,12 +65,13 @@ function merged(first, then) {
 /** @param {{row: Execution, isAdmin: boolean}} props */
 function Row({ row, isAdmin }) {
   const parts = partsOf(row);
+  const price = row.cost_microusd ?? row.estimate_microusd;
   const runAgain = async () => again(await call("GET", `/v1/executions/${row.id}`));
   return html`<li class="batch"><a href=${`#/batches/${row.id}`}>
       <span class="cover">${row.cover_url && html`<img src=${row.cover_url} alt="" loading="lazy" />`}</span>
       <span class="about"><b>${titleOfBatch(row)}</b>
         <small>${[isAdmin && row.client_name, row.user_name, row.workflow_name !== titleOfBatch(row) && row.workflow_name].filter(Boolean).join(" · ")}</small>
-        <small>${count(parts.done)} of ${count(parts.total)} images${parts.failed ? `, ${count(parts.failed)} failed` : ""} · ${money(row.cost_microusd ?? row.estimate_microusd)} · ${ago(row.created_at)}</small></span>
+        <small>${count(parts.done)} of ${count(parts.total)} images${parts.failed ? `, ${count(parts.failed)} failed` : ""}${price === null ? "" : ` · ${money(price)}`} · ${ago(row.created_at)}</small></span>
       <${State} execution=${row} /></a>
     ${!isAdmin && html`<${Act} class="small" act=${runAgain}>Run again<//>`}</li>`;
 }

@@ -46,7 +46,8 @@ export function ago(time) {
   const seconds = (Date.now() - Date.parse(time)) / 1000;
   if (Math.abs(seconds) < 45) return seconds < 0 ? "in a moment" : "just now";
   if (Math.abs(seconds) > 7 * 86400) return day(time);
-  return seconds < 0 ? `in ${duration(-seconds)}` : `${duration(seconds)} ago`;
+  if (seconds < 0) return `in ${duration(-seconds)}`;
+  return seconds < 90 ? "1 min ago" : `${duration(seconds)} ago`;
 }
 
 /** @param {string} time */

@@ -3,6 +3,8 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js"
 
 const GAP = 16;
 const OVERSCAN_ROWS = 2;
+// A few pictures are large, but not larger than this.
+const MOST_WIDTH = 440;
 // While the screen scrolls fast, nobody asks for what flies by.
 const REST_MS = 80;
 
@@ -45,7 +47,8 @@ export function Grid({ total, ratio, caption = 50, least = 220, label, tile, onR
       cancelAnimationFrame(frame);
     };
   }, []);
-  const columns = Math.max(place.width < 480 ? 2 : 1, Math.floor((place.width + GAP) / (least + GAP)));
+  const fitting = Math.max(place.width < 480 ? 2 : 1, Math.floor((place.width + GAP) / (least + GAP)));
+  const columns = Math.min(fitting, Math.max(total, Math.ceil((place.width + GAP) / (MOST_WIDTH + GAP))));
   const width = (place.width - GAP * (columns - 1)) / columns;
   const height = width / ratio + caption;
   const rows = Math.ceil(total / columns);

@@ -23,13 +23,13 @@ export default function Lanes() {
       { name: "Whose", cell: (/** @type {any} */ one) => clients.find((/** @type {any} */ client) => client.id === one.client_id)?.name ?? "the platform's key" },
       { name: "State", cell: (/** @type {any} */ one) => stateOf(one) },
       { name: "Pace", cell: (/** @type {any} */ one) => (one.calls_per_minute === null ? "as fast as asked" : `${count(Math.round(one.calls_per_minute))} a minute`), isNumber: true },
-      { name: "Limit", cell: (/** @type {any} */ one) => (one.limit_per_minute === null ? "finds out" : `${count(one.limit_per_minute)} a minute`), isNumber: true },
+      { name: "Limit", cell: (/** @type {any} */ one) => (one.limit_per_minute === null ? "automatic" : `${count(one.limit_per_minute)} a minute`), isNumber: true },
       { name: "Waiting", cell: (/** @type {any} */ one) => count(one.waiting_executions), isNumber: true },
       { name: "Last image", cell: (/** @type {any} */ one) => (one.last_success_at ? ago(one.last_success_at) : "–") },
       { name: "", cell: (/** @type {any} */ one) => html`<button class="button small" aria-label=${`Set limit of ${one.model}`} onClick=${() => setEditing(one)}>Set limit</button>` },
     ]} />`}
     ${editing && html`<${FormDialog} title="Limit of this lane" verb="Save" save=${save} onClose=${() => setEditing(null)} values=${{ limit: editing.limit_per_minute ?? "" }}
-      fields=${[{ name: "limit", label: "Calls a minute", type: "number", least: 1, optional: true, hint: "Empty: the lane finds out." }]} />`}`;
+      fields=${[{ name: "limit", label: "Calls a minute", type: "number", least: 1, optional: true, hint: "Leave it empty, and the lane finds its limit by itself." }]} />`}`;
 }
 
 /** @param {any} lane */

@@ -58,7 +58,7 @@ export default function Library() {
     ${rows?.length === 0 && (words
       ? html`<${Empty} title="No picture found"><p>No prompt has these words. Try fewer, or others.</p><//>`
       : html`<${Empty} title="No pictures yet"><p>Every picture that you paint is kept here.</p><p><a class="button primary" href="#/new">New batch</a></p><//>`)}
-    ${rows && rows.length > 0 && html`<${Grid} key=${words} total=${rows.length} ratio=${1} label="Images" tile=${tile} onRange=${onRange} />`}
+    ${rows && rows.length > 0 && html`<${Grid} key=${words} total=${rows.length} ratio=${1} caption=${66} label="Images" tile=${tile} onRange=${onRange} />`}
     ${open >= 0 && rows && html`<${Viewer} position=${open} total=${rows.length} resultOf=${(/** @type {number} */ index) => rows[index]} promptOf=${() => ""}
       onMove=${setOpen} onClose=${() => setOpen(-1)} isInLibrary />`}`;
 }

@@ -50,7 +50,7 @@ function View({ name, ...props }) {
   }, [name]);
   if (error) return html`<${NewRelease} />`;
   const Component = loaded[name];
-  return Component ? html`<${Component} ...${props} />` : html`<${Loading} />`;
+  return Component ? html`<${Component} ...${props} />` : html`<div class="head"><div class="head-row"></div></div><${Loading} />`;
 }
 
 function NewRelease() {
@@ -119,12 +119,12 @@ function Shell({ profile }) {
     <a class="skip" href="#main" onClick=${(/** @type {Event} */ event) => { event.preventDefault(); main.current?.focus(); }}>Skip to the page</a>
     <header class="bar"><div>
       <a class="brand" href=${`#/${home}`} aria-label="MasStock"><img src=${new URL("icon.svg", import.meta.url).href} alt="" width="28" height="28" /><b>MasStock</b></a>
-      <nav aria-label="Pages">${pages.filter(([page = ""]) => VIEWS[page]).map(
+      <nav aria-label="Pages" class=${pages.length > 4 ? "many" : ""}>${pages.filter(([page = ""]) => VIEWS[page]).map(
         ([to, text]) => html`<a key=${to} href=${`#/${to}`} aria-current=${to === page ? "page" : undefined}>${text}</a>`,
       )}</nav>
       <details class="who"><summary aria-label=${`Account of ${profile.name}`}><span>${profile.name}</span></summary><div>
         <b>${profile.name}</b><small>${profile.client_name ?? "Administrator"}</small><small>${profile.email}</small>
-        <button class="button" onClick=${session.leave}>Leave</button></div></details>
+        <button class="button" onClick=${session.leave}>Sign out</button></div></details>
     </div></header>
     <${Trouble} />
     <main class="page" id="main" tabindex="-1" ref=${main}>

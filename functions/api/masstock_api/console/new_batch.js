@@ -46,6 +46,8 @@ function Form({ workflows, models }) {
         <${PromptBox} counted=${counted} most=${workflow.config.max_prompts ?? 100} />
         ${file && html`<${FilePreview} file=${file} />`}
         ${allowsReferences && html`<${References} pictures=${pictures} most=${model?.max_reference_images ?? 3} />`}
+        <div class="batch-name"><${Field} label="Name" optional><input value=${now.name} maxlength="200" placeholder="Summer campaign"
+          onInput=${(/** @type {any} */ event) => change({ name: event.target.value })} /><//></div>
       </div>
       <aside class="new-side" aria-label="Settings">
         <${Settings} now=${now} workflows=${workflows} workflow=${workflow} model=${model} price=${price} />
@@ -76,9 +78,7 @@ function Settings({ now, workflows, workflow, model, price }) {
       options=${[
         { value: "standard", text: "Now", note: estimates ? money(estimates.standard) : "in minutes" },
         { value: "economy", text: "Within a day", note: estimates?.economy ? `${money(estimates.economy)}, half price` : "half price" },
-      ]} />`}
-    <${Field} label="Name" optional><input value=${now.name} maxlength="200" placeholder="Summer campaign"
-      onInput=${(/** @type {any} */ event) => change({ name: event.target.value })} /><//>`;
+      ]} />`}`;
 }
 
 /** @param {any} props */
@@ -113,7 +113,7 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
   return html`<div class="paint">
     ${needsKey && (isKept
       ? html`<p class="kept">Your API key is kept in this tab. <button class="link" onClick=${() => setKept(false)}>Change</button></p>`
-      : html`<${Field} label="API key of the image model" hint=${SIGN_IN.local ? "The stand-in of the local stack takes any eight characters." : "Encrypted, never shown again. Asked once in this tab."}>
+      : html`<${Field} label="API key of the image model" hint=${SIGN_IN.local ? "The practice model takes any eight characters." : "Encrypted, never shown again. Asked once in this tab."}>
           <input type="password" autocomplete="off" spellcheck=${false} value=${typed} name="api-key"
             placeholder="AIza…" onInput=${(/** @type {any} */ event) => setTyped(event.target.value.trim())} /><//>`)}
     <button class="button primary big" disabled=${!isReady || !hasKey || isSending || Boolean(price.problem)} aria-busy=${isSending}

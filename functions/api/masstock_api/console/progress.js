@@ -18,8 +18,8 @@ export function partsOf(execution) {
   return { total: told.total || totalOf(execution), done: told.successful, failed: told.failed, painting: Math.max(0, told.processing - waiting), waiting };
 }
 
-/** @param {{execution: Execution}} props */
-export function Progress({ execution }) {
+/** @param {{execution: Execution, children?: any}} props */
+export function Progress({ execution, children }) {
   const { total, done, failed, painting, waiting } = partsOf(execution);
   const share = (/** @type {number} */ part) => ({ flexGrow: total ? part / total : 0 });
   const live = isLive(execution);
@@ -29,8 +29,8 @@ export function Progress({ execution }) {
       ${painting > 0 && html`<i class="painting" style=${share(painting)}></i>`}${waiting > 0 && html`<i class="rest" style=${share(waiting)}></i>`}</div>
     <p class="counts"><span><b>${count(done)}</b> done</span>${failed > 0 && html`<span class="bad"><b>${count(failed)}</b> failed</span>`}
       ${live && html`<span><b>${count(painting)}</b> painting</span>`}${waiting > 0 && html`<span><b>${count(waiting)}</b> waiting</span>`}
-      <span class="of">of ${many(total, "image")}</span></p>
-    ${live && html`<p class="reason" role="status">${reasonOf(execution)}</p>`}
+      <span class="of">of ${many(total, "image")}</span>${children}</p>
+    <p class="reason" role="status">${live ? reasonOf(execution) : endOf(execution)}</p>
   </section>`;
 }
 

@@ -63,6 +63,7 @@ function saying(counted, most, text, file) {
 export function FilePreview({ file }) {
   const now = useStore(draft);
   const isTemplate = !file.columns.includes("prompt");
+  const isFilled = isTemplate && now.text.trim() !== "";
   const columns = file.columns.slice(0, 6);
   // The column that holds the prompts may have another name.
   const take = (/** @type {string} */ column) => promptFile.set({
@@ -73,10 +74,10 @@ export function FilePreview({ file }) {
   return html`<section class="card file" aria-label="File">
     <header><b>${file.name}</b><span>${many(file.rows.length, "row")}</span>
       <button class="button" onClick=${() => promptFile.set(null)}>Remove</button></header>
-    <div class="scroll" tabindex="0" role="region" aria-label="First rows"><table><thead><tr>${columns.map((name) => html`<th key=${name} scope="col">${name}<small>${roleOf(name, isTemplate)}</small></th>`)}
-      ${isTemplate && now.text.trim() && html`<th scope="col">Prompt</th>`}</tr></thead>
-      <tbody>${file.rows.slice(0, 5).map((row, index) => html`<tr key=${index}>${columns.map((name) => html`<td key=${name}>${textOf(row[name])}</td>`)}
-        ${isTemplate && now.text.trim() && html`<td class="filled">${filled(now.text, row)}</td>`}</tr>`)}</tbody></table></div>
+    <div class="scroll" tabindex="0" role="region" aria-label="First rows"><table><thead><tr>${isFilled && html`<th scope="col">Prompt</th>`}
+      ${columns.map((name) => html`<th key=${name} scope="col">${name}<small>${roleOf(name, isTemplate)}</small></th>`)}</tr></thead>
+      <tbody>${file.rows.slice(0, 5).map((row, index) => html`<tr key=${index}>${isFilled && html`<td class="filled">${filled(now.text, row)}</td>`}
+        ${columns.map((name) => html`<td key=${name}>${textOf(row[name])}</td>`)}</tr>`)}</tbody></table></div>
     ${isTemplate && html`<div class="row wrap"><span>Is one column the whole prompt?</span>
       ${file.columns.filter((name) => !SETTINGS.has(name)).map((name) => html`<button key=${name} class="button small" onClick=${() => take(name)}>${name}</button>`)}</div>
       <${Chips} label="Rows" name="combine" value=${now.combine} onChange=${(/** @type {"rows" | "product"} */ combine) => change({ combine })}

@@ -34,7 +34,7 @@ export function Tile({ result, prompt, number, onOpen, onEdit, onAgain, planned,
       aria-pressed=${isPicking ? Boolean(isPicked) : undefined} disabled=${isPicking && status !== "completed"}>
       ${source ? html`<${Picture} key=${source} source=${source} />` : html`<span class=${planned ? "shimmer" : "waiting"}></span>`}
       ${isPicking && status === "completed" && html`<span class="tick" aria-hidden="true">${isPicked ? "✓" : ""}</span>`}
-    </button><p class="words">${words}${note && html`<small>${note}</small>`}</p></div>`;
+    </button><p class="words">${words}</p>${note && html`<small class="quiet">${note}</small>`}</div>`;
 }
 
 /** Fades in when it arrives. What the browser still has is there at once. @param {{source: string}} props */

@@ -42,7 +42,7 @@ function Report({ usage }) {
       <${Table} label="Usage of the month" empty="Nothing was painted in this month." rows=${of(chosen)} columns=${[
         { name: "Workflow", cell: (/** @type {any} */ one) => one.workflow_name ?? "–" },
         { name: "Model", cell: (/** @type {any} */ one) => one.model ?? "–" },
-        { name: "Tier", cell: (/** @type {any} */ one) => one.tier },
+        { name: "When", cell: (/** @type {any} */ one) => (one.tier === "economy" ? "within a day" : "now") },
         { name: "Images", cell: (/** @type {any} */ one) => count(one.images), isNumber: true },
         { name: "Cost", cell: (/** @type {any} */ one) => money(one.cost_microusd), isNumber: true },
       ]} /></section>`}`;

@@ -8,7 +8,8 @@ import { FormDialog, Table } from "./table.js";
 
 const INVITED_DAYS = 14;
 
-export default function Users() {
+/** @param {{profile: import("./main.js").Profile}} props */
+export default function Users({ profile }) {
   const { data, error, again } = useLoaded(() => Promise.all([all("/v1/users"), all("/v1/clients")]), []);
   const [isInviting, setInviting] = useState(false);
   const [users, clients] = data ?? [null, []];
@@ -33,7 +34,7 @@ export default function Users() {
       { name: "Client", cell: (/** @type {any} */ one) => (one.role === "admin" ? "Administrator" : nameOf(one.client_id)) },
       { name: "Last here", cell: (/** @type {any} */ one) => (one.last_login ? ago(one.last_login) : "never") },
       { name: "Status", cell: (/** @type {any} */ one) => stateOf(one) },
-      { name: "", cell: (/** @type {any} */ one) => html`<${Act} class="small" act=${() => set(one, one.status === "active" ? "suspended" : "active")}>${one.status === "active" ? "Suspend" : "Activate"}<//>` },
+      { name: "", cell: (/** @type {any} */ one) => one.id !== profile.id && html`<${Act} class="small" act=${() => set(one, one.status === "active" ? "suspended" : "active")}>${one.status === "active" ? "Suspend" : "Activate"}<//>` },
     ]} />`}
     ${isInviting && html`<${FormDialog} title="Invite somebody" verb="Invite" save=${invite} onClose=${() => setInviting(false)}
       values=${{ role: "client", client_id: clients[0]?.id ?? "" }} fields=${[

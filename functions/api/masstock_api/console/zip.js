@@ -19,8 +19,11 @@ export function Zip({ id, indices = null, kind = "", disabled = false }) {
     setBusy(true);
     try {
       const ready = await packed(id, indices);
-      if (ready.parts.length === 1) save(ready.parts[0].url);
-      else setArchive(ready);
+      if (ready.parts.length > 1) setArchive(ready);
+      else {
+        save(ready.parts[0].url);
+        say(`Downloading ${many(ready.images, "image")}, ${bytes(ready.bytes)}.`);
+      }
     } catch (error) {
       say(/** @type {Error} */ (error).message);
     } finally {
