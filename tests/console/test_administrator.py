@@ -7,6 +7,7 @@ import pytest
 from tests.console.conftest import Visit
 from tests.e2e.conftest import Stack, workflow
 from tests.support.demo_data import ACME
+from tests.support.looks import LOOKS
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -56,8 +57,14 @@ def test_an_administrator_changes_a_workflow_and_keeps_what_the_form_does_not_kn
     assert (config["max_prompts"], config["own_setting"]) == (9, "kept")
 
 
-@pytest.mark.parametrize("view", ["clients", "tickets", "lanes", "reports", "workflows"])
-def test_every_view_of_administrators_is_accessible(visit: Visit, view: str) -> None:
-    person = visit("admin", at=view)
-    person.page.locator(".page :is(table, .card, .empty)").first.wait_for()
-    person.check(f"admin-{view}")
+VIEWS = ["clients", "users", "workflows", "requests", "tickets", "lanes", "reports", "batches"]
+
+
+@pytest.mark.parametrize("look", ["desk", "tablet", "phone-dark"])
+def test_every_view_of_administrators_is_accessible_and_fits(visit: Visit, look: str) -> None:
+    person = visit("admin", at="clients", **LOOKS.get(look, {}))
+    for view in VIEWS:
+        person.press(view.capitalize(), exact=True)
+        person.page.get_by_role("heading", name=view.capitalize(), exact=True).first.wait_for()
+        person.page.locator(".page :is(table, .card, .batch, .empty)").first.wait_for()
+        person.check(f"admin-{view}-{look}")

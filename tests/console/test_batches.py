@@ -114,7 +114,16 @@ def left_of_the_budget(stack: Stack, client: str, left_microusd: int) -> Iterato
         stack.call("admin", "PATCH", path, json={"monthly_budget_microusd": None})
 
 
-def test_an_outage_and_a_cancellation_are_told(visit: Visit, stack: Stack) -> None:
+def test_an_outage_is_told(visit: Visit, stack: Stack) -> None:
+    stack.rule({"match": "^down", "behave": "unavailable"})
+    execution = stack.submit([f"down {number}" for number in range(20)])
+    person = visit(at=f"batches/{execution}")
+    person.see("The provider is down. We go on by ourselves when it is back.")
+    person.check("batch-outage")
+    stack.call("client_a", "POST", f"/v1/executions/{execution}/cancel")
+
+
+def test_a_limit_and_a_cancellation_are_told(visit: Visit, stack: Stack) -> None:
     stack.rule({"match": "^later", "behave": "throttle", "retry_delay_s": 20})
     execution = stack.submit(["later one", "later two"])
     person = visit(at=f"batches/{execution}")
@@ -123,6 +132,7 @@ def test_an_outage_and_a_cancellation_are_told(visit: Visit, stack: Stack) -> No
     person.press("Cancel")
     person.press("Cancel the batch")
     person.see("cancelled", exact=True)
+    person.check("batch-cancelled")
     person.page.get_by_label("More").click()
     person.press("As curl, Python, TypeScript")
     person.see("curl -s")

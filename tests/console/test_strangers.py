@@ -7,6 +7,7 @@ from local.processes.children import free_port
 from local.processes.servers import ThreadedServer
 from tests.console.conftest import Visit
 from tests.e2e.conftest import Stack
+from tests.support.browser import REBOUND
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -25,6 +26,16 @@ def test_an_expired_token_leads_to_the_entry_and_back(visit: Visit) -> None:
     person.check("session-ended")
     person.press("Enter as Acme")
     person.page.get_by_role("heading", name="Batches").wait_for()
+
+
+def test_a_page_of_a_rebound_host_name_gets_no_token(browser: Browser, stack: Stack) -> None:
+    tab = browser.new_page()
+    tab.goto(f"{stack.access['base_url'].replace('127.0.0.1', REBOUND)}/")
+    tab.get_by_text("This page may not hand out tokens.").wait_for()
+    read = "fetch('/_local/entry').then(async (answer) => [answer.status, await answer.text()])"
+    status, text = tab.evaluate(read)
+    assert (status, "token" in text) == (403, False)
+    tab.close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

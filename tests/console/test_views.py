@@ -6,15 +6,9 @@ import pytest
 
 from tests.console.conftest import Visit
 from tests.e2e.conftest import Stack
+from tests.support.looks import LOOKS
 
 pytestmark = pytest.mark.timeout(120)
-
-LOOKS: dict[str, dict[str, Any]] = {
-    "dark": {"dark": True},
-    "tablet": {"width": 768, "height": 1024},
-    "phone": {"width": 390, "height": 844, "touch": True},
-    "phone-dark": {"width": 390, "height": 844, "touch": True, "dark": True},
-}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +41,37 @@ def test_every_view_is_accessible_and_fits(visit: Visit, execution: str, look: s
     person.page.goto(f"{person.base}/#/usage")
     person.see("By month")
     person.check(f"usage-{look}")
-    wide = person.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert wide <= 0
+
+
+@pytest.mark.parametrize(
+    ("view", "path", "empty"),
+    [
+        ("batches", "/v1/executions?*", "No batches yet"),
+        ("library", "/v1/results?*", "No pictures yet"),
+        ("usage", "/v1/usage", "Nothing was painted yet"),
+    ],
+)
+def test_a_view_has_a_loading_an_error_and_an_empty_state(
+    visit: Visit, view: str, path: str, empty: str
+) -> None:
+    person = visit(at="new", expects=(500,))
+    waiting: list[Any] = []
+    person.page.route(f"**{path}", lambda route: waiting.append(route))
+    person.page.goto(f"{person.base}/#/{view}")
+    person.page.get_by_label("Loading").wait_for()
+    person.check(f"{view}-loading")
+    problem = {"code": "internal_error", "status": 500, "detail": "…", "request_id": "r-1"}
+    waiting[0].fulfill(status=500, json=problem)
+    person.see("The server has a problem")
+    person.check(f"{view}-error")
+    person.page.unroute(f"**{path}")
+    nothing = {"spent_microusd": 0, "reserved_microusd": 0, "budget_left_microusd": None}
+    body = {"items": [], "next_cursor": None, "month": "2026-11-01", **nothing}
+    body["monthly_budget_microusd"] = None
+    person.page.route(f"**{path}", lambda route: route.fulfill(json=body))
+    person.press("Try again")
+    person.see(empty)
+    person.check(f"{view}-empty")
 
 
 def test_the_library_finds_words(visit: Visit, execution: str) -> None:

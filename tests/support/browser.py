@@ -18,7 +18,13 @@ DESCRIBE = """
 import chromium from "@sparticuz/chromium";
 console.log(await chromium.executablePath());
 """
-ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
+# A host name that leads here, as one does after DNS rebinding.
+REBOUND = "rebound.example"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1",
+]
 
 
 class NoBrowser(Exception):

@@ -117,9 +117,12 @@ class Visitor:
         return image
 
     def check(self, name: str) -> None:
-        """Takes a screenshot for eyes, and finds no violation of the accessibility rules."""
+        """Takes a screenshot for eyes. Notes violations of the accessibility rules, and a page that
+        is wider than its window."""
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SHOTS / f"{name}.png")
+        if self.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            self.mistakes.append(f"{name} is wider than the window")
         self.page.evaluate(_axe())
         found = self.page.evaluate("axe.run()")
         for violation in found["violations"]:
