@@ -56,8 +56,13 @@ def test_a_view_has_a_loading_an_error_and_an_empty_state(
 ) -> None:
     person = visit(at="new", expects=(500,))
     waiting: list[Any] = []
-    person.page.route(f"**{path}", lambda route: waiting.append(route))
-    person.page.goto(f"{person.base}/#/{view}")
+
+    def hold(route: Any) -> None:
+        waiting.append(route)
+
+    person.page.route(f"**{path}", hold)
+    with person.page.expect_request(f"**{path}"):
+        person.page.goto(f"{person.base}/#/{view}")
     person.page.get_by_label("Loading").wait_for()
     person.check(f"{view}-loading")
     problem = {"code": "internal_error", "status": 500, "detail": "…", "request_id": "r-1"}
