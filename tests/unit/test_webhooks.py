@@ -1,8 +1,10 @@
 """Webhooks: receivers can verify them, and private addresses are not called."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -72,6 +74,27 @@ def test_a_closed_port_is_a_failed_delivery_not_an_exception(receiver: Receiver)
     answer = send(receiver.url)
     assert answer.status is None
     assert answer.error == "The connection failed (ConnectionRefusedError)."
+
+
+def test_a_dead_address_of_a_name_does_not_lose_the_webhook(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receiver listens on 127.0.0.1 alone."""
+    resolve = socket.getaddrinfo
+
+    def addresses(host: str, *arguments: Any, **named: Any) -> list[Any]:
+        hosts = ["::1", "127.0.0.1"] if host == "hooks.example" else [host]
+        return [found for name in hosts for found in resolve(name, *arguments, **named)]
+
+    monkeypatch.setattr("socket.getaddrinfo", addresses)
+    assert send(f"http://hooks.example:{receiver.port}/").delivered
+
+
+def test_an_address_that_is_not_ascii_is_called_as_browsers_do(receiver: Receiver) -> None:
+    """The API refuses it, but a row can be inserted past the API. An exception would end the
+    deliveries to every other receiver."""
+    assert send(f"http://127.0.0.1:{receiver.port}/h\u00f6ok a?b=%20\u2603&c").delivered
+    assert receiver.received[0][0] == "/h%C3%B6ok%20a?b=%20%E2%98%83&c"
 
 
 SLOW = {

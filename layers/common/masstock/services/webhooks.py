@@ -7,12 +7,14 @@ import http.client
 import io
 import ipaddress
 import socket
+import string
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 from uuid import UUID
 
 from masstock.services.https import default_tls_context
@@ -25,6 +27,8 @@ TIMEOUT_SECONDS = 10
 # `check_url` accepts a name that does not resolve in this time; `send` checks it again.
 RESOLVE_SECONDS = 3
 USER_AGENT = "MasStock-Webhooks/1"
+# What a path keeps as it is. `quote` writes other characters as %XX.
+PRINTABLE = string.punctuation
 # Ranges of the IANA special-purpose registries and withdrawn ranges that `is_global` of Python 3.13
 # does not exclude: site-local addresses, two notations of IPv4 addresses (private ones included),
 # segment routing inside a network (RFC 9602), documentation (RFC 9637), relays of 6to4 (RFC 7526).
@@ -111,8 +115,8 @@ def send(
     try:
         parts = _parts(url, allow_private=allow_private)
         addresses = _public_addresses(parts, allow_private=allow_private)
-        # Connect to the checked address: the name could resolve to another one now.
-        return Answer(_post(parts, addresses[0], body, headers, ends_at), None)
+        # Connect to a checked address: the name could resolve to another one now.
+        return Answer(_post(parts, addresses, body, headers, ends_at), None)
     except WebhookRefused as error:
         return Answer(None, str(error))
     except TimeoutError:
@@ -185,11 +189,15 @@ def _translated(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def _post(
-    parts: SplitResult, address: str, body: str, headers: dict[str, str], ends_at: float
+    parts: SplitResult,
+    addresses: Sequence[str],
+    body: str,
+    headers: dict[str, str],
+    ends_at: float,
 ) -> int:
     host = parts.hostname or ""
     connection = http.client.HTTPConnection(host, _port(parts))
-    sock = socket.create_connection((address, _port(parts)), timeout=_seconds_until(ends_at))
+    sock = _connect(addresses, _port(parts), ends_at)
     try:
         if parts.scheme == "https":
             connection.default_port = 443  # keeps the default port out of the Host header
@@ -198,6 +206,8 @@ def _post(
             sock = default_tls_context().wrap_socket(sock, server_hostname=host)
         connection.sock = _TimedSocket(sock, ends_at)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        # A row inserted past the api can have any text. HTTP has ASCII alone.
+        path = quote(path, safe=PRINTABLE)
         connection.request("POST", path, body.encode(), headers)
         # The body of the answer is not read, because it could be endless.
         with connection.getresponse() as response:
@@ -205,6 +215,17 @@ def _post(
     finally:
         connection.close()
         sock.close()
+
+
+def _connect(addresses: Sequence[str], port: int, ends_at: float) -> socket.socket:
+    """A connection to the first address that accepts one. Each address has an equal part of the
+    time that is left, so that a dead one does not use up the others' time."""
+    *others, last = addresses
+    for count, address in enumerate(others):
+        seconds = _seconds_until(ends_at) / (len(addresses) - count)
+        with suppress(OSError):
+            return socket.create_connection((address, port), timeout=seconds)
+    return socket.create_connection((last, port), timeout=_seconds_until(ends_at))
 
 
 def _seconds_until(ends_at: float) -> float:
