@@ -1,5 +1,6 @@
 """Lists by keyset: a caller who pages during writes sees every earlier row exactly once."""
 
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from tests.support.handler import Api
 ROWS = 1000
 PAGE = 37
 INSERTED = 200
+LAMBDA_BYTES = 6 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +172,27 @@ def test_the_newest_rows_come_first(api: Api) -> None:
     keys = [(item["created_at"], item["id"]) for item in items]
     assert keys == sorted(keys, reverse=True)
     assert {item["client_id"] for item in items} == {str(ACME), str(GLOBEX)}
+
+
+def test_a_page_of_quotes_fits_into_lambdas_answer(api: Api, superuser: psycopg.Connection) -> None:
+    """The answer has the page as a string of JSON, which doubles each quote's two characters."""
+    execution = superuser.execute(
+        "INSERT INTO public.workflow_executions (workflow_id, client_id, user_id, input_data)"
+        " VALUES (%s, %s, %s, '{}') RETURNING id",
+        [WORKFLOW, ACME, JOHN_OF_ACME],
+    ).fetchone()
+    assert execution is not None
+    superuser.execute(
+        "INSERT INTO public.workflow_batch_results"
+        " (execution_id, client_id, batch_index, prompt_text)"
+        """ SELECT %s, %s, n, repeat('"', 10000) FROM generate_series(0, 199) n""",
+        [execution[0], ACME],
+    )
+    path = f"/v1/executions/{execution[0]}/results?limit=200"
+    first = api.call("client_a", "GET", path)
+    assert len(json.dumps(first.text)) < LAMBDA_BYTES
+    assert first.json is not None
+    rest = api.call("client_a", "GET", f"{path}&cursor={first.json['next_cursor']}").json
+    assert rest is not None
+    indices = [row["batch_index"] for row in first.json["items"] + rest["items"]]
+    assert indices == list(range(200))

@@ -105,6 +105,13 @@ def test_a_page_ends_early_if_it_would_become_too_large() -> None:
     assert after == UUID(int=7)
 
 
+@given(st.text() | st.text('"\\\n'))
+def test_a_page_is_counted_as_lambda_sends_it(text: str) -> None:
+    """Python's runtime writes the answer as JSON, and in it the page as a string."""
+    body = json.dumps(text, ensure_ascii=False)
+    assert pages.bytes_in_envelope(body) == len(json.dumps(body, ensure_ascii=False).encode()) - 2
+
+
 def test_one_row_larger_than_a_page_is_a_page() -> None:
     table = [_row(EPOCH, UUID(int=number), 5 * 1024 * 1024) for number in (2, 1)]
     assert len(json.loads(pages.page_of_rows(table, 1, LIST, KEY))["items"]) == 1

@@ -14,7 +14,7 @@ from masstock_api.parameters import Parameter, between
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
-# A page and its envelope must fit into Lambda's limit of 6 MB.
+# A page must fit into Lambda's limit of 6 MB, as `bytes_in_envelope` counts it.
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 SIGNATURE_BYTES = 9
 
@@ -71,13 +71,19 @@ def time_position(cursor: str | None, list_name: str, key: str) -> tuple[datetim
     return datetime.fromisoformat(str(created_at)), UUID(str(row_id))
 
 
+def bytes_in_envelope(text: str) -> int:
+    """The bytes of JSON text as a string of Lambda's answer, which escapes quotes and backslashes
+    once more."""
+    return len(text.encode()) + text.count('"') + text.count("\\")
+
+
 def page_of_rows(rows: Sequence[str], limit: int, list_name: str, key: str) -> str:
     """The JSON of a page: at most `limit` rows and 4 MB. Each row is JSON with `created_at` and
     `id`. A row beyond `limit`, which the query also fetches, shows that a next page exists."""
     items: list[str] = []
     size = 0
     for row in rows[:limit]:
-        size += len(row.encode())
+        size += bytes_in_envelope(row)
         if items and size > MAX_PAGE_BYTES:
             break
         items.append(row)

@@ -17,6 +17,7 @@ from masstock_api.pages import (
     DEFAULT_LIMIT,
     MAX_PAGE_BYTES,
     PAGE_PARAMETERS,
+    bytes_in_envelope,
     decode_cursor,
     encode_cursor,
 )
@@ -89,7 +90,7 @@ def _page_of(rows: list[Row], limit: int, key: str) -> str:
             next_cursor = _cursor(row, 0, key)
             break
         item = as_json(with_urls({name: row[name] for name in row if name not in OF_THE_PAGE}))
-        size += len(item.encode())
+        size += bytes_in_envelope(item)
         if items and (len(items) == limit or size > MAX_PAGE_BYTES):
             next_cursor = _cursor(last, last["batch_index"], key)
             break

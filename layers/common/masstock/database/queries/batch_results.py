@@ -35,9 +35,10 @@ RESULT_COLUMNS: LiteralString = (
 _CANDIDATES: LiteralString = """
     WITH candidates AS (
         SELECT c.*, row_number() OVER in_order AS position,
-            sum(octet_length(to_json(c.prompt_text)::text)
-                + coalesce(octet_length(to_json(c.original_prompt)::text), 0)
-                + coalesce(octet_length(c.prompt_metadata::text), 0)
+            -- As JSON inside the string of Lambda's answer, which escapes once more.
+            sum(octet_length(to_json(to_json(c.prompt_text)::text)::text)
+                + coalesce(octet_length(to_json(to_json(c.original_prompt)::text)::text), 0)
+                + coalesce(octet_length(to_json(c.prompt_metadata::text)::text), 0)
             ) OVER in_order AS bytes_so_far
         FROM (
             SELECT * FROM public.workflow_batch_results r
