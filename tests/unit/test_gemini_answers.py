@@ -2,7 +2,8 @@
 
 import base64
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -103,7 +104,9 @@ def test_image_in_both_alphabets_at_once_is_decoded() -> None:
 def test_model_that_answered_is_recorded() -> None:
     painting = read(answer(candidate(part(FINAL)), modelVersion="gemini-3-pro-image"))
     assert painting.model == "gemini-3-pro-image"
-    assert read(answer(candidate(part(FINAL)), modelVersion=5)).model is None
+    for odd in (5, "", "a\x00b", "a\ud800", "m" * 3000, "modèle", "<b>", "a b", "a\n"):
+        painting = read(answer(candidate(part(FINAL)), modelVersion=odd))
+        assert (painting.content, painting.model) == (FINAL, None)
 
 
 def test_continuation_with_an_image_is_that_image() -> None:
@@ -231,6 +234,23 @@ def test_delay_comes_from_retry_info_or_header(seconds: str) -> None:
         assert isinstance(found, ProviderThrottled)
         assert found.retry_after is not None
         assert float(seconds) <= found.retry_after <= float(seconds) * 1.1
+
+
+PAST, FAR = "Fri, 01 Jan 2021 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"
+
+
+def test_a_delay_can_be_a_date() -> None:
+    """HTTP allows it, and proxies send it."""
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    found = outcome({}, 429, **{"retry-after": soon})
+    assert isinstance(found, ProviderThrottled)
+    assert 80 < (found.retry_after or 0) <= 90 * 1.1
+    late = outcome({}, 429, **{"retry-after": "Fri, 31 Dec 2049 23:59:59 GMT"})
+    assert isinstance(late, errors.QuotaExhausted)
+    for odd in ("-5", "1 Jan", "Fri, 32 Jan 2021 00:00:00 GMT", PAST, FAR):
+        refused = outcome({}, 429, **{"retry-after": odd})
+        assert isinstance(refused, ProviderThrottled)
+        assert refused.retry_after is None
 
 
 @pytest.mark.parametrize(

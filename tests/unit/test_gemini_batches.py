@@ -1,12 +1,15 @@
 """What the raw JSON of a job says, and what a line of a job asks."""
 
 import json
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
+from masstock.errors import ProviderUnavailable
 from masstock_generate.providers import LineRequest, ProviderFile
-from masstock_generate.providers.gemini_batches import job_of, line_of
+from masstock_generate.providers.gemini_batches import find, job_of, line_of
+from tests.support.web import Web
 
 FILE = {"responsesFile": "files/result"}
 
@@ -61,6 +64,25 @@ def test_a_failed_job_gives_its_reason() -> None:
 )
 def test_painted_lines_are_counted_from_any_form(count: Any, painted: int) -> None:
     assert job_of(metadata(batchStats={"successfulRequestCount": count})).painted == painted
+
+
+@pytest.mark.parametrize(("after_a", "pages"), [("a", 2), ("b", 3)])
+def test_pages_that_do_not_end_do_not_prove_that_there_is_no_job(
+    web: Web, monkeypatch: pytest.MonkeyPatch, after_a: str, pages: int
+) -> None:
+    """The job could be on another page. A second one would be paid again."""
+
+    def page(request: BaseHTTPRequestHandler) -> None:
+        token = after_a if request.path.endswith("pageToken=a") else "a"
+        web.answer({"operations": [], "nextPageToken": token})
+        web.behave(request)
+        web.behave = page
+
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", web.url)
+    web.behave = page
+    with pytest.raises(ProviderUnavailable, match="does not end"):
+        find("key", "a job")
+    assert len(web.requests) == pages
 
 
 def test_a_line_asks_for_an_image_and_is_one_line() -> None:

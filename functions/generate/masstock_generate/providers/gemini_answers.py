@@ -58,6 +58,7 @@ OUTAGES = {500, 502, 503, 504}
 # A quota that opens later than this counts as used up for the day.
 LONG_DELAY_SECONDS = 3600
 MAX_WORDS = 500
+MODEL_NAME = re.compile(r"[A-Za-z0-9._:@/-]{1,200}")
 UNREADABLE = "The answer of the image model could not be read."
 
 
@@ -106,11 +107,15 @@ def painting_of(answer: Json, api_key: str) -> Painting:
         finished = [image for is_thought, image in images if not is_thought]
         if images:
             content = (finished or [image for _, image in images])[-1]
-            model = answer.get("modelVersion")
-            return Painting(
-                content, usage, model if isinstance(model, str) else None, len(finished) or 1
-            )
+            model = _model_of(answer.get("modelVersion"))
+            return Painting(content, usage, model, len(finished) or 1)
     raise _no_image(candidates[0], usage, api_key)
+
+
+def _model_of(name: object) -> str | None:
+    """The name of a model. None for another text: Postgres or the metadata of an object might not
+    hold it, and the paid image would be lost."""
+    return name if isinstance(name, str) and MODEL_NAME.fullmatch(name) else None
 
 
 def _no_image(candidate: Json, usage: Usage | None, api_key: str) -> Outcome:
@@ -289,13 +294,20 @@ def _quota_value(violations: list[Json]) -> int | None:
 
 
 def retry_delay(details: list[Json], headers: Mapping[str, str]) -> float | None:
-    """Seconds until the quota opens: of a RetryInfo ("7s", "0.5s") or of a Retry-After header."""
+    """Seconds until the quota opens: of a RetryInfo ("7s", "0.5s") or of a Retry-After header, as
+    seconds or as a date."""
     given = [str(detail.get("retryDelay")) for detail in details]
     given.append(f"{headers.get('retry-after', '')}s")
     for text in given:
         # A protobuf Duration in JSON. float() would also accept "nan" and "inf".
         if delay := re.fullmatch(r"(\d{1,9}(\.\d+)?)s", text):
             return float(delay[1])
+    # HTTP also allows a date. Proxies send it.
+    with suppress(ValueError):
+        date = f"{headers.get('retry-after', '')}+0000"
+        opens_at = datetime.strptime(date, "%a, %d %b %Y %H:%M:%S GMT%z")
+        seconds = (opens_at - datetime.now(UTC)).total_seconds()
+        return seconds if 0 < seconds < 10**9 else None
     return None
 
 

@@ -119,15 +119,19 @@ def find_files(api_key: str, name: str) -> list[str]:
 
 
 def _pages(api_key: str, what: str) -> Iterator[Json]:
-    """Every page of a list. A page can be empty although others follow."""
+    """Every page of a list. A page can be empty although others follow. Raises ProviderUnavailable
+    if the pages do not end."""
     token = ""
-    while True:
+    seen: set[str] = set()
+    while token not in seen:
+        seen.add(token)
         query = {"pageSize": str(PAGE_SIZE), **({"pageToken": token} if token else {})}
         page = _json(_send(api_key, "GET", f"/{VERSION}/{what}", params=query))
         yield page
         token = str(page.get("nextPageToken") or "")
         if not token:
             return
+    raise ProviderUnavailable("The provider's list does not end.")
 
 
 def look(api_key: str, job_name: str) -> ProviderJob | None:
