@@ -5,7 +5,7 @@
  * @param {string} text
  */
 export function splitPrompts(text) {
-  const blocks = text.replaceAll("\r\n", "\n").split(/\n[^\S\n]*\n/).map((block) => block.trim()).filter(Boolean);
+  const blocks = text.replaceAll(/\r\n?/g, "\n").split(/\n[^\S\n]*\n/).map((block) => block.trim()).filter(Boolean);
   const inBlocks = blocks.length > 1 && blocks.some((block) => block.includes("\n"));
   const prompts = inBlocks ? blocks : blocks.flatMap((block) => block.split("\n"));
   return { prompts: prompts.map((prompt) => prompt.trim()).filter(Boolean), inBlocks };
@@ -78,8 +78,8 @@ function readJsonLines(text) {
 
 /** @param {string} text */
 export function readCsv(text) {
-  const [header = "", ...more] = cellsOf(text);
-  const columns = [...header].map((name) => name.trim());
+  const [header = [], ...more] = cellsOf(text);
+  const columns = namesOf(header.map((name) => name.trim()));
   const rows = more
     .filter((cells) => cells.some((cell) => cell.trim()))
     .map((cells) => Object.fromEntries(columns.map((name, index) => [name, cells[index] ?? ""])));
@@ -88,12 +88,25 @@ export function readCsv(text) {
 }
 
 /**
- * RFC 4180, with commas, semicolons or tabs.
+ * `Image size` and `imageSize` are `image_size`. Without prompts, the columns are a template's variables.
+ * @param {string[]} columns
+ */
+function namesOf(columns) {
+  const lettersOf = (/** @type {string} */ name) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+  const members = new Map(["prompt", ...SETTINGS].map((name) => [lettersOf(name), name]));
+  const named = columns.map((name) => members.get(lettersOf(name)) ?? name);
+  return named.includes("prompt") ? named : columns;
+}
+
+/**
+ * RFC 4180, with the separators that the API knows. Excel names it in a first line `sep=;`.
  * @param {string} text
  */
 function cellsOf(text) {
-  const first = text.split("\n", 1)[0] ?? "";
-  const separator = [",", ";", "\t"].reduce((best, mark) => (first.split(mark).length > first.split(best).length ? mark : best));
+  const named = /^"?sep=([,;\t|])"?(?:\r\n?|\n|$)/i.exec(text);
+  if (named) text = text.slice(named[0].length);
+  const first = text.split(/[\r\n]/, 1)[0] ?? "";
+  const separator = named?.[1] ?? [",", ";", "\t", "|"].reduce((best, mark) => (first.split(mark).length > first.split(best).length ? mark : best));
   /** @type {string[][]} */
   const rows = [[]];
   let cell = "";
@@ -107,12 +120,43 @@ function cellsOf(text) {
         at += 1;
       } else isQuoted = false;
     } else if (mark === '"' && cell === "") isQuoted = true;
-    else if (mark === separator || mark === "\n") {
-      rows.at(-1)?.push(cell.replace(/\r$/, ""));
+    else if (mark === separator || mark === "\n" || mark === "\r") {
+      rows.at(-1)?.push(cell);
       cell = "";
-      if (mark === "\n") rows.push([]);
+      if (mark !== separator) rows.push([]);
+      if (mark === "\r" && text[at + 1] === "\n") at += 1;
     } else cell += mark;
   }
   rows.at(-1)?.push(cell);
   return rows;
+}
+
+/**
+ * What the draft asks to paint: a list of prompts, or a template with rows.
+ * @param {import("./draft.js").Draft} draft
+ * @param {PromptFile | null} file
+ */
+export function contentOf(draft, file) {
+  if (!file) return { prompts: splitPrompts(draft.text).prompts };
+  if (file.columns.includes("prompt")) return { prompts: file.rows.map(promptOf) };
+  return { template: draft.text.trim(), rows: file.rows.map(settingsOf), combine: draft.combine };
+}
+
+/** @param {Record<string, any>} row */
+function promptOf(row) {
+  const { prompt, ...others } = row;
+  const settings = settingsOf(Object.fromEntries(Object.entries(others).filter(([name]) => SETTINGS.has(name))));
+  return Object.keys(settings).length ? { prompt, ...settings } : prompt;
+}
+
+/**
+ * Empty cells say nothing; numbers of a CSV arrive as text. The API refuses a text that is no number: JSON would
+ * make it null, which says nothing.
+ * @param {Record<string, any>} row
+ */
+function settingsOf(row) {
+  const given = Object.entries(row).filter(([name, value]) => !(SETTINGS.has(name) && value === ""));
+  const isNumber = (/** @type {string} */ name, /** @type {any} */ value) =>
+    ["images", "seed"].includes(name) && Number.isFinite(Number(value));
+  return Object.fromEntries(given.map(([name, value]) => [name, isNumber(name, value) ? Number(value) : value]));
 }

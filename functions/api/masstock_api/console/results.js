@@ -153,7 +153,8 @@ export function addressOf(result, kind) {
 export async function fetchImage(result) {
   const path = `/v1/executions/${result.execution_id}/results/${result.batch_index}/image`;
   const { url } = await call("GET", path, { query: { redirect: false } });
-  const answer = await fetch(url);
+  // An <img> may have left a copy in the cache without the headers that a fetch needs.
+  const answer = await fetch(url, { cache: "reload" });
   if (!answer.ok) throw new Error("The image could not be fetched.");
   return answer.blob();
 }

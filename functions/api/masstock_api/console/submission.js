@@ -1,7 +1,7 @@
 // The body of a submission, and its price.
 import { useEffect, useRef, useState } from "./preact.js";
 import { call, sleep } from "./api.js";
-import { SETTINGS, splitPrompts, variablesOf } from "./prompts.js";
+import { contentOf, variablesOf } from "./prompts.js";
 import { apiKey } from "./session.js";
 import { upload } from "./uploads.js";
 
@@ -13,35 +13,9 @@ const PAUSE_SECONDS = 0.35;
 /** @typedef {import("./draft.js").Draft} Draft */
 /** @typedef {import("./prompts.js").PromptFile} PromptFile */
 
-/**
- * What the draft asks to paint: a list of prompts, or a template with rows.
- * @param {Draft} draft
- * @param {PromptFile | null} file
- */
-export function contentOf(draft, file) {
-  if (!file) return { prompts: splitPrompts(draft.text).prompts };
-  if (file.columns.includes("prompt")) return { prompts: file.rows.map(promptOf) };
-  return { template: draft.text.trim(), rows: file.rows.map(settingsOf), combine: draft.combine };
-}
-
-/** @param {Record<string, any>} row */
-function promptOf(row) {
-  const { prompt, ...others } = row;
-  const settings = settingsOf(Object.fromEntries(Object.entries(others).filter(([name]) => SETTINGS.has(name))));
-  return Object.keys(settings).length ? { prompt, ...settings } : prompt;
-}
-
 /** @param {string} text */
 function firstWords(text) {
   return [...(text.trim().split("\n", 1)[0] ?? "")].slice(0, NAME_LENGTH).join("").trim();
-}
-
-/** Empty cells say nothing; numbers of a CSV arrive as text. @param {Record<string, any>} row */
-function settingsOf(row) {
-  const given = Object.entries(row).filter(([name, value]) => !(SETTINGS.has(name) && value === ""));
-  return Object.fromEntries(
-    given.map(([name, value]) => [name, ["images", "seed"].includes(name) ? Number(value) : value]),
-  );
 }
 
 /**
