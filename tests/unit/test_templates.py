@@ -182,6 +182,30 @@ def test_many_variables_are_found_quickly() -> None:
 
 
 @pytest.mark.parametrize("combine", ["rows", "product"])
+def test_a_variable_in_many_places_takes_no_step_for_each(combine: str) -> None:
+    """The body has 0.1 MB. A step for each place of each row took minutes."""
+    rows = [{"x": number} for number in range(1_000, 10_000)]
+    began = time.process_time()
+    [mistake] = mistakes("{x}" * 6_666, rows, combine)
+    assert mistake.detail == "The prompts have 228.9 MB; at most 50 are allowed."
+    assert len(texts("{x}" * 2_000, rows[:1_000], combine)) == 1_000
+    assert time.process_time() - began < 3
+
+
+def test_variables_with_one_value_cost_little_in_each_combination() -> None:
+    names = [f"{number:x}" for number in range(3_000)]
+    rows = [dict.fromkeys(names, 10)] + [{"0": n, "1": n} for n in range(10, 40)]
+    began = time.process_time()
+    found = texts("".join(f"{{{name}}}" for name in names), rows, "product")
+    assert len(set(found)) == len(found) == 30 * 30
+    assert time.process_time() - began < 2
+
+
+def test_texts_and_names_are_not_read_as_another_format() -> None:
+    assert texts("100% {a)%(b} %s", [{"a)%(b": "%d"}]) == ["100% %d %s"]
+
+
+@pytest.mark.parametrize("combine", ["rows", "product"])
 def test_bytes_are_counted_before_prompts_are_made(combine: str) -> None:
     rows = [{"x": f"{number:04}" + "é" * 9_000} for number in range(3_000)]
     [mistake] = mistakes("{x}", rows, combine)

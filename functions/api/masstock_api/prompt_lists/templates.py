@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
@@ -28,24 +29,23 @@ type Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A parsed template: its texts, and the name of the variable between each two of them."""
+    """A parsed template. It can have thousands of variables, or one variable in thousands of
+    places, for 10,000 prompts. So no prompt takes a step of Python for each place."""
 
-    texts: Sequence[str]
-    names: Sequence[str]
-    # The variables, each once, in the order of the template. A template can have thousands.
-    variables: Mapping[str, None]
+    # For the operator %, with the key of the variable (`_key`) in each place.
+    form: str
+    # How often the template has each variable, in the order of the template.
+    variables: Mapping[str, int]
     text_bytes: int
 
-    def prompt_of(self, row: Row) -> str:
-        """The prompt with the row's values."""
-        parts = [self.texts[0]]
-        for name, text in zip(self.names, self.texts[1:], strict=True):
-            parts += text_of(row[name]) or "", text
-        return "".join(parts)
+    def texts_of(self, row: Row) -> dict[str, str | None]:
+        """The row's values of variables, for `form`."""
+        return {_key(name): text_of(value) for name, value in row.items() if name in self.variables}
 
     def size_of(self, row: Row) -> int:
-        """The bytes of the prompt, without the variables that the row lacks."""
-        return self.text_bytes + sum(_bytes_of(row[name]) for name in self.names if name in row)
+        """The bytes of the prompt. The row has every variable."""
+        places = self.variables.items()
+        return self.text_bytes + sum(count * _bytes_of(row[name]) for name, count in places)
 
     def check(self, row: Row, *, combined: bool) -> Iterator[tuple[str | None, str]]:
         """Each member of the row that is wrong, and the reason. A combination takes its values from
@@ -53,11 +53,11 @@ class Template:
         for name in row:
             if name not in SETTINGS and name not in self.variables:
                 yield name, "The template has no such variable."
-        for name in self.variables:
+        # In a combination the row can be much shorter than the list of variables.
+        for name in row if combined else self.variables:
             if name not in row:
-                if not combined:
-                    yield name, "The row has no value for this variable."
-            elif text_of(row[name]) is None:
+                yield name, "The row has no value for this variable."
+            elif name in self.variables and text_of(row[name]) is None:
                 yield name, "Send text or a number."
         try:
             PromptWithId.model_validate({"prompt": "-"} | _settings(row))
@@ -91,7 +91,15 @@ def parse(text: str) -> Template:
     if "" in names:
         mistakes.append(FieldError("/template", "A variable has no name."))
     refuse(mistakes)
-    return Template(texts, names, dict.fromkeys(names), len("".join(texts).encode()))
+    form = texts[0].replace("%", "%%")
+    for name, following in zip(names, texts[1:], strict=True):
+        form += f"%({_key(name)})s" + following.replace("%", "%%")
+    return Template(form, Counter(names), len("".join(texts).encode()))
+
+
+def _key(name: str) -> str:
+    # A name can have parentheses, which end a key of the operator %.
+    return name.encode().hex()
 
 
 def check_rows(template: Template, rows: Sequence[Row], places: Places, *, combined: bool) -> None:
@@ -115,7 +123,8 @@ def expand(
         refuse([FieldError(places.pointer, f"At most {PROMPTS_LIMIT} rows are allowed.")])
     if not combined:
         _refuse_bytes(places.pointer, sum(map(template.size_of, rows)))
-        return _made(template, rows, places)
+        made = [{"prompt": template.form % template.texts_of(row)} | _settings(row) for row in rows]
+        return validated(made, places, has_prompts=False)
     axes = _axes(template, rows)
     if lacking := [name for name in template.variables if name not in axes]:
         refuse(
@@ -128,13 +137,21 @@ def expand(
         detail = f"At most {PROMPTS_LIMIT} prompts are allowed; the rows make {there_are}."
         refuse([FieldError(places.pointer, detail)])
     _refuse_bytes(places.pointer, _size_of_all(template, axes, count))
-    made = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
-    return _made(template, made, Places(places.pointer, combined=True))
+    places = Places(places.pointer, combined=True)
+    return validated(_combinations(template, axes), places, has_prompts=False)
 
 
-def _made(template: Template, rows: Sequence[Row], places: Places) -> PromptList:
-    objects = [{"prompt": template.prompt_of(row)} | _settings(row) for row in rows]
-    return validated(objects, places, has_prompts=False)
+def _combinations(template: Template, axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Each combination as a prompt. Few of thousands of variables can have several values."""
+    fixed = {name: values[0] for name, values in axes.items() if len(values) == 1}
+    varied = {name: values for name, values in axes.items() if len(values) > 1}
+    texts, settings = template.texts_of(fixed), _settings(fixed)
+    made: list[dict[str, Any]] = []
+    for values in product(*varied.values()):
+        row = dict(zip(varied, values, strict=True))
+        prompt = template.form % (texts | template.texts_of(row))
+        made.append({"prompt": prompt} | settings | _settings(row))
+    return made
 
 
 def _axes(template: Template, rows: Sequence[Row]) -> dict[str, list[Any]]:
@@ -150,9 +167,10 @@ def _axes(template: Template, rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 
 def _size_of_all(template: Template, axes: Mapping[str, Sequence[Any]], count: int) -> int:
-    size = template.size_of({}) * count
-    for name in template.names:
-        size += sum(_bytes_of(value) for value in axes[name]) * (count // len(axes[name]))
+    size = template.text_bytes * count
+    for name, places in template.variables.items():
+        values = axes[name]
+        size += places * sum(map(_bytes_of, values)) * (count // len(values))
     return size
 
 
