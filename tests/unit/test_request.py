@@ -3,19 +3,20 @@ caller the mistake."""
 
 import json
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from masstock.errors import MalformedJson, ValidationFailed
 from masstock.schemas.requests import ExecutionCreate, SupportTicketCreate
 from masstock_api import parameters
 from masstock_api.request import MAX_MISTAKES, Request
+from masstock_api.routes import usage
 
 WORKFLOW = str(uuid4())
 json_values = st.recursive(
@@ -54,6 +55,24 @@ def test_a_time_without_an_offset_is_utc(value: datetime) -> None:
     assert parameters.a_time.convert(value.isoformat()) == value
     assert parameters.a_time.convert(value.isoformat().replace("+", " ")) == value
     assert parameters.a_time.convert(value.replace(tzinfo=None).isoformat()) == value
+
+
+@given(st.datetimes(), st.integers(-23, 23))
+@example(datetime.min.replace(tzinfo=UTC), 14)
+@example(datetime.max.replace(tzinfo=UTC), -14)
+@example(datetime.max.replace(tzinfo=UTC), 0)
+def test_every_time_is_one_of_utc_or_refused(value: datetime, hours: int) -> None:
+    """The year 1 with an offset is before the first year of UTC, and no day follows the last."""
+    text = value.replace(tzinfo=timezone(timedelta(hours=hours))).isoformat()
+    try:
+        time = parameters.a_time.convert(text)
+    except ValueError:
+        assert value.year in (1, 9999)
+        return
+    assert time.tzinfo is UTC
+    day = usage._day_from(time)
+    assert day is not None
+    assert day in (time.date(), date.max) or datetime(*day.timetuple()[:3], tzinfo=UTC) > time
 
 
 @given(st.integers(-(10**12), 10**12), st.integers(0, 500), st.integers(0, 500))

@@ -60,9 +60,10 @@ def _time(text: str) -> datetime:
     try:
         # An unescaped + arrives as a space.
         time = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError:
+        # OverflowError: with its offset the time is outside the years 1 to 9999 of UTC.
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise ValueError("Send an ISO 8601 date or date-time.") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _text(text: str) -> str:

@@ -44,4 +44,6 @@ def _day_from(time: datetime | None) -> date | None:
         return None
     day = time.astimezone(UTC)
     is_midnight = day.time() == day.min.time()
-    return day.date() if is_midnight else day.date() + timedelta(days=1)
+    # No day follows the last one, and no month begins on it.
+    is_first = is_midnight or day.date() == date.max
+    return day.date() if is_first else day.date() + timedelta(days=1)
