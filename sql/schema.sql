@@ -1013,6 +1013,131 @@ $$;
 
 ALTER FUNCTION app.lock_ticket(p_id uuid) OWNER TO masstock_owner;
 
+CREATE TABLE public.workflow_batch_results (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    execution_id uuid NOT NULL,
+    batch_index integer NOT NULL,
+    prompt_text text NOT NULL,
+    status text DEFAULT 'processing'::text NOT NULL,
+    result_url text,
+    result_storage_path text,
+    error_message text,
+    processing_time_ms integer,
+    created_at timestamp with time zone DEFAULT now(),
+    completed_at timestamp with time zone,
+    client_id uuid NOT NULL,
+    custom_id text,
+    error_code text,
+    attempts integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    throttles integer DEFAULT 0 NOT NULL,
+    claimed_until timestamp with time zone,
+    mime_type text,
+    size_bytes integer,
+    cost_microusd bigint,
+    image_sha256 text,
+    model text,
+    width integer,
+    height integer,
+    as_asked boolean,
+    images_in_answer integer,
+    has_provenance boolean,
+    provider_message text,
+    lane_successes bigint,
+    probes integer DEFAULT 0 NOT NULL,
+    prompt_index integer NOT NULL,
+    image_index integer DEFAULT 0 NOT NULL,
+    asked jsonb,
+    seed integer,
+    prompt_metadata jsonb,
+    reserved_microusd bigint,
+    has_thumbnail boolean DEFAULT false NOT NULL,
+    announced_at timestamp with time zone,
+    original_prompt text,
+    edited_at timestamp with time zone,
+    tier text,
+    economy_job_id uuid,
+    economy_offset bigint,
+    economy_length integer,
+    expired_at timestamp with time zone,
+    reuse_key uuid,
+    reused_from uuid,
+    thumbnail_path text,
+    CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
+    CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text]))),
+    CONSTRAINT workflow_batch_results_tier_check CHECK ((tier = ANY (ARRAY['standard'::text, 'economy'::text])))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN prompt_text SET STATISTICS 0;
+ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN error_message SET STATISTICS 0;
+ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN original_prompt SET STATISTICS 0;
+
+ALTER TABLE ONLY public.workflow_batch_results FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE public.workflow_batch_results OWNER TO masstock_owner;
+
+COMMENT ON COLUMN public.workflow_batch_results.client_id IS 'Copied from the execution: lets row security use an index instead of a subquery per row.';
+
+COMMENT ON COLUMN public.workflow_batch_results.attempts IS 'Claims so far; the number of the latest is the fence that its completion must carry.';
+
+COMMENT ON COLUMN public.workflow_batch_results.failures IS 'Failures since the submission or the latest retry, without throttles: outcomes that are retried, and claims that ended without an outcome.';
+
+COMMENT ON COLUMN public.workflow_batch_results.model IS 'The model that answered.';
+
+COMMENT ON COLUMN public.workflow_batch_results.as_asked IS 'False if the image has another ratio or size than asked. NULL if none was asked.';
+
+COMMENT ON COLUMN public.workflow_batch_results.has_provenance IS 'True if the file carries a C2PA manifest.';
+
+COMMENT ON COLUMN public.workflow_batch_results.provider_message IS 'The provider''s own words about an answer without an image.';
+
+COMMENT ON COLUMN public.workflow_batch_results.lane_successes IS 'How many calls of the lane had succeeded at the prompt''s last refusal.';
+
+COMMENT ON COLUMN public.workflow_batch_results.probes IS 'How often the prompt asked in vain whether a closed lane is open again.';
+
+COMMENT ON COLUMN public.workflow_batch_results.prompt_index IS 'Position of the prompt in the submission. batch_index counts images.';
+
+COMMENT ON COLUMN public.workflow_batch_results.image_index IS 'Number of the image among those of its prompt, from 0.';
+
+COMMENT ON COLUMN public.workflow_batch_results.asked IS 'Ratio, size and reference images of a prompt that has own ones. NULL: those of the execution.';
+
+COMMENT ON COLUMN public.workflow_batch_results.reserved_microusd IS 'The row''s part of the reservation. NULL for rows of earlier releases: an equal part.';
+
+COMMENT ON COLUMN public.workflow_batch_results.has_thumbnail IS 'True if {execution_id}/thumbnails/{batch_index}.webp is stored, or the object thumbnail_path.';
+
+COMMENT ON COLUMN public.workflow_batch_results.announced_at IS '`completed_at` of the outcome that a delivery announces. A retry gives the result another one.';
+
+COMMENT ON COLUMN public.workflow_batch_results.original_prompt IS 'The prompt as submitted. NULL: prompt_text is.';
+
+COMMENT ON COLUMN public.workflow_batch_results.edited_at IS 'When prompt_text was last changed; replaces created_at in the key of the image.';
+
+COMMENT ON COLUMN public.workflow_batch_results.tier IS 'The tier that painted the image.';
+
+COMMENT ON COLUMN public.workflow_batch_results.economy_job_id IS 'The economy job that paints the prompt. A retry by the caller clears it.';
+
+COMMENT ON COLUMN public.workflow_batch_results.economy_offset IS 'Where the prompt''s line begins in the copied result of the job. NULL: there is no usable line.';
+
+COMMENT ON COLUMN public.workflow_batch_results.expired_at IS 'When its image was given up, for the retention of the client. The object may live a little longer.';
+
+COMMENT ON COLUMN public.workflow_batch_results.reuse_key IS 'A hash of what was asked, of the model and of image_index. NULL for rows of earlier releases.';
+
+COMMENT ON COLUMN public.workflow_batch_results.reused_from IS 'The result whose image this one has; before the end, the one to copy.';
+
+COMMENT ON COLUMN public.workflow_batch_results.thumbnail_path IS 'The key of the thumbnail if the prompt was changed. NULL: the usual key; see has_thumbnail.';
+
+CREATE FUNCTION app.next_results(p_execution_id uuid, p_after integer, p_status text, p_limit integer) RETURNS SETOF public.workflow_batch_results
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET enable_sort TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+    SELECT * FROM public.workflow_batch_results r
+    WHERE r.execution_id = p_execution_id AND r.batch_index > p_after
+      AND (p_status IS NULL OR r.status = p_status)
+    ORDER BY r.batch_index LIMIT p_limit
+$$;
+
+ALTER FUNCTION app.next_results(p_execution_id uuid, p_after integer, p_status text, p_limit integer) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.note_deleted_execution() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -2806,117 +2931,6 @@ COMMENT ON COLUMN public.webhook_deliveries.type IS 'The event; NULL for rows of
 
 COMMENT ON COLUMN public.webhook_deliveries.sequence IS 'Place in the execution''s queue, from 0; NULL for rows of earlier releases, which come first.';
 
-CREATE TABLE public.workflow_batch_results (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    execution_id uuid NOT NULL,
-    batch_index integer NOT NULL,
-    prompt_text text NOT NULL,
-    status text DEFAULT 'processing'::text NOT NULL,
-    result_url text,
-    result_storage_path text,
-    error_message text,
-    processing_time_ms integer,
-    created_at timestamp with time zone DEFAULT now(),
-    completed_at timestamp with time zone,
-    client_id uuid NOT NULL,
-    custom_id text,
-    error_code text,
-    attempts integer DEFAULT 0 NOT NULL,
-    failures integer DEFAULT 0 NOT NULL,
-    throttles integer DEFAULT 0 NOT NULL,
-    claimed_until timestamp with time zone,
-    mime_type text,
-    size_bytes integer,
-    cost_microusd bigint,
-    image_sha256 text,
-    model text,
-    width integer,
-    height integer,
-    as_asked boolean,
-    images_in_answer integer,
-    has_provenance boolean,
-    provider_message text,
-    lane_successes bigint,
-    probes integer DEFAULT 0 NOT NULL,
-    prompt_index integer NOT NULL,
-    image_index integer DEFAULT 0 NOT NULL,
-    asked jsonb,
-    seed integer,
-    prompt_metadata jsonb,
-    reserved_microusd bigint,
-    has_thumbnail boolean DEFAULT false NOT NULL,
-    announced_at timestamp with time zone,
-    original_prompt text,
-    edited_at timestamp with time zone,
-    tier text,
-    economy_job_id uuid,
-    economy_offset bigint,
-    economy_length integer,
-    expired_at timestamp with time zone,
-    reuse_key uuid,
-    reused_from uuid,
-    thumbnail_path text,
-    CONSTRAINT workflow_batch_results_cost_microusd_check CHECK (((cost_microusd >= 0) AND (cost_microusd <= '1000000000000'::bigint))),
-    CONSTRAINT workflow_batch_results_status_check CHECK ((status = ANY (ARRAY['processing'::text, 'completed'::text, 'failed'::text]))),
-    CONSTRAINT workflow_batch_results_tier_check CHECK ((tier = ANY (ARRAY['standard'::text, 'economy'::text])))
-)
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
-ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN prompt_text SET STATISTICS 0;
-ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN error_message SET STATISTICS 0;
-ALTER TABLE ONLY public.workflow_batch_results ALTER COLUMN original_prompt SET STATISTICS 0;
-
-ALTER TABLE ONLY public.workflow_batch_results FORCE ROW LEVEL SECURITY;
-
-ALTER TABLE public.workflow_batch_results OWNER TO masstock_owner;
-
-COMMENT ON COLUMN public.workflow_batch_results.client_id IS 'Copied from the execution: lets row security use an index instead of a subquery per row.';
-
-COMMENT ON COLUMN public.workflow_batch_results.attempts IS 'Claims so far; the number of the latest is the fence that its completion must carry.';
-
-COMMENT ON COLUMN public.workflow_batch_results.failures IS 'Failures since the submission or the latest retry, without throttles: outcomes that are retried, and claims that ended without an outcome.';
-
-COMMENT ON COLUMN public.workflow_batch_results.model IS 'The model that answered.';
-
-COMMENT ON COLUMN public.workflow_batch_results.as_asked IS 'False if the image has another ratio or size than asked. NULL if none was asked.';
-
-COMMENT ON COLUMN public.workflow_batch_results.has_provenance IS 'True if the file carries a C2PA manifest.';
-
-COMMENT ON COLUMN public.workflow_batch_results.provider_message IS 'The provider''s own words about an answer without an image.';
-
-COMMENT ON COLUMN public.workflow_batch_results.lane_successes IS 'How many calls of the lane had succeeded at the prompt''s last refusal.';
-
-COMMENT ON COLUMN public.workflow_batch_results.probes IS 'How often the prompt asked in vain whether a closed lane is open again.';
-
-COMMENT ON COLUMN public.workflow_batch_results.prompt_index IS 'Position of the prompt in the submission. batch_index counts images.';
-
-COMMENT ON COLUMN public.workflow_batch_results.image_index IS 'Number of the image among those of its prompt, from 0.';
-
-COMMENT ON COLUMN public.workflow_batch_results.asked IS 'Ratio, size and reference images of a prompt that has own ones. NULL: those of the execution.';
-
-COMMENT ON COLUMN public.workflow_batch_results.reserved_microusd IS 'The row''s part of the reservation. NULL for rows of earlier releases: an equal part.';
-
-COMMENT ON COLUMN public.workflow_batch_results.has_thumbnail IS 'True if {execution_id}/thumbnails/{batch_index}.webp is stored, or the object thumbnail_path.';
-
-COMMENT ON COLUMN public.workflow_batch_results.announced_at IS '`completed_at` of the outcome that a delivery announces. A retry gives the result another one.';
-
-COMMENT ON COLUMN public.workflow_batch_results.original_prompt IS 'The prompt as submitted. NULL: prompt_text is.';
-
-COMMENT ON COLUMN public.workflow_batch_results.edited_at IS 'When prompt_text was last changed; replaces created_at in the key of the image.';
-
-COMMENT ON COLUMN public.workflow_batch_results.tier IS 'The tier that painted the image.';
-
-COMMENT ON COLUMN public.workflow_batch_results.economy_job_id IS 'The economy job that paints the prompt. A retry by the caller clears it.';
-
-COMMENT ON COLUMN public.workflow_batch_results.economy_offset IS 'Where the prompt''s line begins in the copied result of the job. NULL: there is no usable line.';
-
-COMMENT ON COLUMN public.workflow_batch_results.expired_at IS 'When its image was given up, for the retention of the client. The object may live a little longer.';
-
-COMMENT ON COLUMN public.workflow_batch_results.reuse_key IS 'A hash of what was asked, of the model and of image_index. NULL for rows of earlier releases.';
-
-COMMENT ON COLUMN public.workflow_batch_results.reused_from IS 'The result whose image this one has; before the end, the one to copy.';
-
-COMMENT ON COLUMN public.workflow_batch_results.thumbnail_path IS 'The key of the thumbnail if the prompt was changed. NULL: the usual key; see has_thumbnail.';
-
 CREATE TABLE public.workflow_executions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     workflow_id uuid NOT NULL,
@@ -3678,6 +3692,101 @@ REVOKE ALL ON FUNCTION app.lock_ticket(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.lock_ticket(p_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.lock_ticket(p_id uuid) TO masstock_admin;
 
+GRANT SELECT ON TABLE public.workflow_batch_results TO masstock_api;
+GRANT SELECT ON TABLE public.workflow_batch_results TO authenticated;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.workflow_batch_results TO masstock_admin;
+GRANT SELECT ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(execution_id) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(batch_index) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(prompt_text) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(status) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(result_url) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(result_storage_path) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(error_message) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(processing_time_ms) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(completed_at) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(client_id) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(custom_id) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(error_code) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(attempts) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(failures) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(throttles) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(claimed_until) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(mime_type) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(size_bytes) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(cost_microusd) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(image_sha256) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(model) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(width) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(height) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(as_asked) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(images_in_answer) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(has_provenance) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(provider_message) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(lane_successes) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(probes) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(prompt_index) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(image_index) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(asked) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(seed) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(prompt_metadata) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(reserved_microusd) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(has_thumbnail) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(tier) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(economy_job_id) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(economy_offset) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(economy_length) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(reuse_key) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT INSERT(reused_from),UPDATE(reused_from) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+GRANT UPDATE(thumbnail_path) ON TABLE public.workflow_batch_results TO masstock_worker;
+
+REVOKE ALL ON FUNCTION app.next_results(p_execution_id uuid, p_after integer, p_status text, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.next_results(p_execution_id uuid, p_after integer, p_status text, p_limit integer) TO masstock_api;
+GRANT ALL ON FUNCTION app.next_results(p_execution_id uuid, p_after integer, p_status text, p_limit integer) TO masstock_admin;
+
 REVOKE ALL ON FUNCTION app.note_deleted_execution() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION app.note_edited_prompt() FROM PUBLIC;
@@ -4042,97 +4151,6 @@ GRANT UPDATE(delivered_at) ON TABLE public.webhook_deliveries TO masstock_worker
 GRANT UPDATE(response_status) ON TABLE public.webhook_deliveries TO masstock_worker;
 
 GRANT UPDATE(error_message) ON TABLE public.webhook_deliveries TO masstock_worker;
-
-GRANT SELECT ON TABLE public.workflow_batch_results TO masstock_api;
-GRANT SELECT ON TABLE public.workflow_batch_results TO authenticated;
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.workflow_batch_results TO masstock_admin;
-GRANT SELECT ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(execution_id) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(batch_index) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(prompt_text) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(status) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(result_url) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(result_storage_path) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(error_message) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(processing_time_ms) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(completed_at) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(client_id) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(custom_id) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(error_code) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(attempts) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(failures) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(throttles) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(claimed_until) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(mime_type) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(size_bytes) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(cost_microusd) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(image_sha256) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(model) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(width) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(height) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(as_asked) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(images_in_answer) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(has_provenance) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(provider_message) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(lane_successes) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(probes) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(prompt_index) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(image_index) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(asked) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(seed) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(prompt_metadata) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(reserved_microusd) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(has_thumbnail) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(tier) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(economy_job_id) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(economy_offset) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(economy_length) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(reuse_key) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT INSERT(reused_from),UPDATE(reused_from) ON TABLE public.workflow_batch_results TO masstock_worker;
-
-GRANT UPDATE(thumbnail_path) ON TABLE public.workflow_batch_results TO masstock_worker;
 
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO masstock_api;
 GRANT SELECT,DELETE ON TABLE public.workflow_executions TO authenticated;

@@ -40,12 +40,9 @@ _CANDIDATES: LiteralString = """
                 + coalesce(octet_length(to_json(to_json(c.original_prompt)::text)::text), 0)
                 + coalesce(octet_length(to_json(c.prompt_metadata::text)::text), 0)
             ) OVER in_order AS bytes_so_far
-        FROM (
-            SELECT * FROM public.workflow_batch_results r
-            WHERE r.execution_id = %(execution_id)s AND r.batch_index > %(after)s
-              AND (%(status)s::text IS NULL OR r.status = %(status)s)
-            ORDER BY r.batch_index LIMIT %(limit)s + 1
-        ) c
+        FROM app.next_results(
+            %(execution_id)s, %(after)s, %(status)s, %(limit)s + 1
+        ) AS c
         WINDOW in_order AS (ORDER BY c.batch_index)
     ), page AS (
         SELECT * FROM candidates
