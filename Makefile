@@ -63,9 +63,9 @@ deploy: $(ENVIRONMENT) ## Deploy the built functions (STAGE=dev, staging, prod; 
 smoke: $(ENVIRONMENT) ## Check a deployed stack (API=, TOKEN=, WORKFLOW=, API_KEY=, CLIENT=; docs/deploy.md)
 	@python -m deploy.smoke
 
-# Two at a time, because most tests wait. The tests of one file share a stack, so they stay together.
+# Three at a time, because most tests wait. The tests of one file share a stack, so they stay together.
 test: $(ENVIRONMENT) ## Run all tests except test-crash (ARGS="-k …" selects tests)
-	@python -m pytest -n 2 --dist loadfile $(ARGS)
+	@python -m pytest -n 3 --dist loadfile $(ARGS)
 
 # Too slow for test-unit: they need the stand-in model, a build, Postgres or the template's stack.
 SLOW_TESTS := $(addprefix tests/,unit/test_gemini.py $(addprefix contract/,test_deploy.py \
