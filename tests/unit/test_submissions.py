@@ -66,6 +66,18 @@ def test_mistakes_are_reported_with_their_line() -> None:
     assert third == "Line 8 is not JSON."
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["\u200b", "\ufeff", "\u2060", "\u00ad", "\u3164", "\u2800", "\ufe0f", " \u200d ", "\u202e"],
+    ids=ascii,
+)
+def test_a_prompt_without_a_visible_character_is_refused(text: str) -> None:
+    """It would be painted and paid."""
+    [mistake] = mistakes(json.dumps(text).encode())
+    assert mistake.startswith("Line 1: ")
+    assert read(json.dumps(f"{text}x").encode()) == [f"{text}x".strip()]
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", b" \n\t\r\n"])
 def test_an_empty_list_is_refused(content: bytes) -> None:
     assert mistakes(content) == ["The list is empty."]

@@ -21,12 +21,16 @@ METADATA_BYTES = 4096
 MAX_SEED = 2**31 - IMAGES_PER_PROMPT_LIMIT
 
 
-# Spaces and control characters. Not \s, which differs between dialects of regular expressions.
-SPACES = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# Spaces, control characters and characters of no width. Not \s, which differs between dialects of
+# regular expressions.
+SPACES = (
+    r"\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
+    r"\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
 
 
 def text_of(max_length: int) -> StringConstraints:
-    """Text that is not empty after trimming. U+0000 is refused: Postgres cannot store it."""
+    """Text with a visible character. U+0000 is refused: Postgres cannot store it."""
     return StringConstraints(
         strip_whitespace=True,
         min_length=1,
