@@ -18,11 +18,14 @@ class LocalEntry:
     PATH: tokens must not reach another page of this machine, nor a page whose host name was bound
     to this address after it was loaded (DNS rebinding)."""
 
-    def __init__(self, application: Application, tokens: Mapping[str, str], port: int) -> None:
+    def __init__(
+        self, application: Application, tokens: Mapping[str, str], port: int, *, practice: bool
+    ) -> None:
         self._application = application
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         items = [{"name": LABELS[user], "token": tokens[user]} for user in LABELS]
-        self._body = json.dumps({"items": items})
+        # In practice mode the stand-in model paints.
+        self._body = json.dumps({"items": items, "practice": practice})
 
     def __call__(self, environ: dict[str, Any], start_response: Callable) -> Any:
         """Answer one request."""

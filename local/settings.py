@@ -85,6 +85,11 @@ class Settings:
         return max(SMALLEST_POOL, self.concurrency or 0, self.concurrent_executions or 0)
 
     @property
+    def practice(self) -> bool:
+        """True if the stand-in model paints, so that nothing is charged."""
+        return not (self.model_url or self.real_model)
+
+    @property
     def public_images(self) -> bool:
         """True if result images need no signature in their URL."""
         return self.parameters.get("ImageAccess") == "public"

@@ -162,8 +162,8 @@ class Stack:
         invoke = functools.partial(
             pools[template.default_route].invoke, patience=GATEWAY_PATIENCE_SECONDS
         )
-        api = LocalEntry(HttpApi(invoke), self._tokens(), api_port)
-        base_url = self._serve(api, api_port)
+        entry = LocalEntry(HttpApi(invoke), self._tokens(), api_port, practice=settings.practice)
+        base_url = self._serve(entry, api_port)
         wait_for_health(api_port, settings.logs)
         pools.wait_for_starts(WARM_UP_SECONDS)
         self._start_timers(template, pools, events)

@@ -8,7 +8,7 @@ from local.entry import PATH, LocalEntry
 
 TOKENS = {"admin": "a-token", "client_a": "another", "client_b": "a third"}
 OWN = {"Host": "127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}
-CLIENT = Client(LocalEntry(Response("the api"), TOKENS, 8000))
+CLIENT = Client(LocalEntry(Response("the api"), TOKENS, 8000, practice=True))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000"])
@@ -19,6 +19,7 @@ def test_the_page_gets_a_token_for_each_demo_user(host: str) -> None:
         "Beta": "a third",
         "Administrator": "a-token",
     }
+    assert answer.json["practice"] is True
     assert answer.headers["Cache-Control"] == "no-store"
     assert "Access-Control-Allow-Origin" not in answer.headers
 

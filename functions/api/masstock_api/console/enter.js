@@ -1,12 +1,12 @@
 // The entry: demo users on the local stack, else sign-in or a pasted token.
 import { html, useEffect, useState } from "./preact.js";
 import { Failure, Field, Notice, Loading } from "./parts.js";
-import { SIGN_IN, session } from "./session.js";
+import { SIGN_IN, practiceMode, session } from "./session.js";
 
 /** @type {Record<string, string>} */
 const ROLES = {
-  Acme: "Paint batches as a client",
-  Beta: "Another client, who sees nothing of Acme",
+  Acme: "Paint pictures as John of Acme. Begin here",
+  Beta: "Another company, which sees nothing of Acme",
   Administrator: "Clients, users, workflows, reports",
 };
 
@@ -39,7 +39,7 @@ function SignIn() {
 }
 
 function DemoUsers() {
-  const [users, setUsers] = useState(/** @type {{name: string, token: string}[] | null} */ (null));
+  const [entry, setEntry] = useState(/** @type {{items: {name: string, token: string}[], practice: boolean} | null} */ (null));
   const [error, setError] = useState(/** @type {any} */ (null));
   useEffect(() => {
     fetch("/_local/entry")
@@ -47,12 +47,17 @@ function DemoUsers() {
         if (!answer.ok) throw new Error("This page may not hand out tokens. Open the address that make up prints.");
         return answer.json();
       })
-      .then((answer) => setUsers(answer.items), setError);
+      .then(setEntry, setError);
   }, []);
   if (error) return html`<${Failure} error=${error} />`;
-  if (!users) return html`<${Loading} />`;
-  return html`<div class="entries">${users.map(
-    ({ name, token }) => html`<button key=${name} class="entry-button" onClick=${() => session.begin(token)}>
+  if (!entry) return html`<${Loading} />`;
+  const enter = (/** @type {string} */ token) => {
+    practiceMode.set(entry.practice ? "1" : null);
+    session.begin(token);
+  };
+  return html`${entry.practice && html`<p class="quiet">Practice mode: the pictures are samples, and nothing is charged.</p>`}
+    <div class="entries">${entry.items.map(
+    ({ name, token }) => html`<button key=${name} class="entry-button" onClick=${() => enter(token)}>
       <b>Enter as ${name}</b><small>${ROLES[name]}</small></button>`,
   )}</div>`;
 }

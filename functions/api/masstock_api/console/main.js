@@ -2,7 +2,7 @@
 import { html, render, useEffect, useErrorBoundary, useRef, useState } from "./preact.js";
 import { call, trouble } from "./api.js";
 import { Failure, Head, Loading, Notice, Toasts, titleOf } from "./parts.js";
-import { SIGN_IN, session } from "./session.js";
+import { SIGN_IN, practiceMode, session } from "./session.js";
 import { go, route, useStore } from "./state.js";
 
 /** @typedef {{id: string, name: string, email: string, role: "admin" | "client", client_id: string | null, client_name: string | null}} Profile */
@@ -130,7 +130,7 @@ function Shell({ profile }) {
     <main class="page" id="main" tabindex="-1" ref=${main}>
       <${Guard} key=${address}><${View} name=${name} id=${id} profile=${profile} /><//>
     </main>
-    <footer class="foot"><span>${SIGN_IN.local ? "Local stack" : location.host}</span>
+    <footer class="foot"><span>${practiceMode.get() ? "Practice mode: sample pictures, nothing is charged" : SIGN_IN.local ? "Local stack" : location.host}</span>
       <a href="docs">API docs</a><a href="openapi.json">OpenAPI</a></footer>
     <${Toasts} />`;
 }

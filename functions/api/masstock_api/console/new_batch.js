@@ -6,7 +6,7 @@ import { many, money } from "./format.js";
 import { Chips, Empty, Failure, Field, Head, Loading, useLoaded, wordsOf, titleOf } from "./parts.js";
 import { FilePreview, PromptBox } from "./prompt_box.js";
 import { References } from "./references.js";
-import { SIGN_IN, apiKey } from "./session.js";
+import { apiKey, practiceMode } from "./session.js";
 import { go, useStore } from "./state.js";
 import { bodyOf, countOf, usePrice } from "./submission.js";
 
@@ -113,7 +113,7 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
   return html`<div class="paint">
     ${needsKey && (isKept
       ? html`<p class="kept">Your API key is kept in this tab. <button class="link" onClick=${() => setKept(false)}>Change</button></p>`
-      : html`<${Field} label="API key of the image model" hint=${SIGN_IN.local ? "The practice model takes any eight characters." : "Encrypted, never shown again. Asked once in this tab."}>
+      : html`<${Field} label="API key of the image model" hint=${practiceMode.get() ? "Practice mode: type any eight characters. The pictures are samples, and nothing is charged." : "Encrypted, never shown again. Asked once in this tab."}>
           <input type="password" autocomplete="off" spellcheck=${false} value=${typed} name="api-key"
             placeholder="AIza…" onInput=${(/** @type {any} */ event) => setTyped(event.target.value.trim())} /><//>`)}
     <button class="button primary big" disabled=${!isReady || !hasKey || isSending || Boolean(price.problem)} aria-busy=${isSending}

@@ -6,6 +6,8 @@ import { Chips } from "./parts.js";
 import { SETTINGS, filled, readPromptFile, splitPrompts } from "./prompts.js";
 import { say, useStore } from "./state.js";
 
+// Rows of a file that the page shows.
+const SHOWN = 5;
 const EXAMPLE = "A ceramic mug on a slate table, morning light\nThe same mug in a sunny kitchen\nThe mug from above, filled with coffee";
 
 /** @param {{counted: {prompts: number, unknown: string[], needsTemplate: boolean}, most: number}} props */
@@ -40,7 +42,7 @@ export function PromptBox({ counted, most }) {
         onInput=${(/** @type {any} */ event) => change({ text: event.target.value })}></textarea>`}
     <div class="box-foot"><p id="prompt-count" aria-live="polite" class=${counted.prompts > most || counted.unknown.length ? "bad" : ""}>${saying(counted, most, now.text, file)}</p>
       <input ref=${picker} type="file" hidden accept=".txt,.csv,.tsv,.jsonl,.ndjson" onChange=${(/** @type {any} */ event) => { read(event.target.files[0]); event.target.value = ""; }} />
-      ${!file && html`<button class="link" onClick=${() => picker.current?.click()}>Use a TXT, CSV or JSONL file</button>`}</div>
+      ${!file && html`<button class="link" onClick=${() => picker.current?.click()}>Use a text file or a table (TXT, CSV, JSONL)</button>`}</div>
   </section>`;
 }
 
@@ -55,7 +57,7 @@ function saying(counted, most, text, file) {
   if (file && counted.needsTemplate) return `Write a template. Put a column in braces: ${file.columns.slice(0, 3).map((name) => `{${name}}`).join(" ")}`;
   if (counted.prompts > most) return `${many(counted.prompts, "prompt")}. This workflow takes ${count(most)} at once.`;
   if (file) return many(counted.prompts, "prompt");
-  if (!counted.prompts) return "One prompt a line. Blank lines separate longer ones.";
+  if (!counted.prompts) return "One prompt a line. If a prompt has several lines, put a blank line between prompts.";
   return `${many(counted.prompts, "prompt")}${splitPrompts(text).inBlocks ? ", separated by blank lines" : ""}`;
 }
 
@@ -76,8 +78,9 @@ export function FilePreview({ file }) {
       <button class="button" onClick=${() => promptFile.set(null)}>Remove</button></header>
     <div class="scroll" tabindex="0" role="region" aria-label="First rows"><table><thead><tr>${isFilled && html`<th scope="col">Prompt</th>`}
       ${columns.map((name) => html`<th key=${name} scope="col">${name}<small>${roleOf(name, isTemplate)}</small></th>`)}</tr></thead>
-      <tbody>${file.rows.slice(0, 5).map((row, index) => html`<tr key=${index}>${isFilled && html`<td class="filled">${filled(now.text, row)}</td>`}
+      <tbody>${file.rows.slice(0, SHOWN).map((row, index) => html`<tr key=${index}>${isFilled && html`<td class="filled">${filled(now.text, row)}</td>`}
         ${columns.map((name) => html`<td key=${name}>${textOf(row[name])}</td>`)}</tr>`)}</tbody></table></div>
+    ${file.rows.length > SHOWN && html`<p class="quiet">and ${many(file.rows.length - SHOWN, "more row")}</p>`}
     ${isTemplate && html`<div class="row wrap"><span>Is one column the whole prompt?</span>
       ${file.columns.filter((name) => !SETTINGS.has(name)).map((name) => html`<button key=${name} class="button small" onClick=${() => take(name)}>${name}</button>`)}</div>
       <${Chips} label="Rows" name="combine" value=${now.combine} onChange=${(/** @type {"rows" | "product"} */ combine) => change({ combine })}
@@ -87,7 +90,7 @@ export function FilePreview({ file }) {
 
 /** @param {string} name @param {boolean} isTemplate */
 function roleOf(name, isTemplate) {
-  if (name === "prompt") return "prompt";
+  if (name === "prompt") return "painted";
   if (name === "custom_id") return "your name for it";
   if (SETTINGS.has(name)) return "setting";
   return isTemplate ? "variable" : "not used";

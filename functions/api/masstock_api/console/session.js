@@ -10,6 +10,7 @@ export const SIGN_IN = /** @type {{local: boolean, supabase_url: string, supabas
 const keptToken = tabValue("token");
 const keptRefresh = tabValue("refresh");
 const key = tabValue("api-key");
+const practice = tabValue("practice");
 
 const state = store({ token: keptToken.get() ?? "", ended: false });
 
@@ -34,12 +35,14 @@ export const session = {
     }
   },
   leave() {
-    for (const kept of [keptToken, keptRefresh, key]) kept.set(null);
+    for (const kept of [keptToken, keptRefresh, key, practice]) kept.set(null);
     state.set({ token: "", ended: false });
   },
 };
 
 /** The key of the image model, asked once in a tab. */
 export const apiKey = key;
+/** Set while a stand-in model paints sample pictures. */
+export const practiceMode = practice;
 /** Supabase's refresh token. */
 export const refreshToken = keptRefresh;

@@ -48,7 +48,8 @@ export function Viewer({ position, total, resultOf, promptOf, onMove, onClose, o
         ${onEdit && html`<p><button class=${isAboutPrompt(result.error_code) ? "button primary" : "button"} onClick=${() => onEdit(result)}>Edit prompt</button></p>`}`}
       ${result?.status === "completed" && html`<${Facts} result=${result} />
         <div class="row wrap"><${Act} class="primary" act=${() => download(result)}>Download<//>
-          <button class="button" onClick=${() => moreLike(result, settings)}>More like this</button>
+          <button class="button" onClick=${() => again(result, settings, 1)}>Change the prompt</button>
+          <button class="button" onClick=${() => again(result, settings, 4)}>More like this</button>
           <${Act} act=${() => useAsReference(result)}>Use as reference<//>
           <${Act} act=${() => copy(prompt)}>Copy prompt<//>
           ${isInLibrary && html`<a class="button" href=${`#/batches/${result.execution_id}`} onClick=${onClose}>Its batch</a>`}</div>`}
@@ -80,9 +81,9 @@ function Facts({ result }) {
     ${result.as_asked === false && html`<p class="quiet">The model chose another shape or size than asked.</p>`}`;
 }
 
-/** @param {Result} result @param {any} settings */
-function moreLike(result, settings) {
-  startOver({ text: result.prompt_text, images: 4, ratio: settings?.aspect_ratio ?? "", size: settings?.image_size ?? "" });
+/** Begins a batch with the prompt. @param {Result} result @param {any} settings @param {number} images */
+function again(result, settings, images) {
+  startOver({ text: result.prompt_text, images, ratio: settings?.aspect_ratio ?? "", size: settings?.image_size ?? "" });
   go("new");
 }
 
