@@ -1,15 +1,17 @@
 """URLs of images: boto3's signature, but the same URL for a whole period."""
 
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from botocore import auth
+from botocore.session import Session
 
 from masstock.file_names import image_stem
 from masstock.services import signed_urls
-from masstock.services.s3_client import s3
+from masstock.services.s3_client import bucket_address, s3
 from masstock.services.signed_urls import PERIOD_SECONDS, VALID_SECONDS, signed_url
 from tests.support.clock import BEGINNING, Clock
 
@@ -50,6 +52,36 @@ def test_the_signature_is_that_of_boto3(
     assert urlsplit(ours)[:2] == urlsplit(theirs)[:2]
     assert unquote(urlsplit(ours).path) == unquote(urlsplit(theirs).path)
     assert sorted(parse_qsl(urlsplit(ours).query)) == sorted(parse_qsl(urlsplit(theirs).query))
+
+
+REGIONS = [
+    region
+    for partition in ("aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b")
+    for region in Session().get_available_regions("s3", partition, allow_non_regional=False)
+]
+
+
+@pytest.mark.parametrize("bucket", ["a-bucket", "a.bucket", "bucket0"])
+def test_an_address_is_that_of_boto3_in_every_region(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, bucket: str
+) -> None:
+    assert len(REGIONS) > 30
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    for region, fips in [*((region, "") for region in REGIONS), ("us-east-1", "true")]:
+        monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", fips)
+        monkeypatch.setenv("AWS_REGION", region)
+        s3.cache_clear()
+        theirs = s3().generate_presigned_url("get_object", {"Bucket": bucket, "Key": "x"})
+        assert bucket_address(bucket) == theirs.partition("?")[0].removesuffix("x")
+
+
+def test_the_usual_url_needs_no_boto3(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would double the cold start of a list."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    assert signed_url("a-bucket", "a/0_1.png").startswith("http://127.0.0.1:")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert signed_url("a-bucket", "k").startswith("https://a-bucket.s3.eu-west-1.amazonaws.com/k?")
 
 
 def test_a_url_stays_the_same_for_a_period_and_is_valid_for_longer(clock: Clock) -> None:

@@ -12,27 +12,29 @@ from fastapi import APIRouter, HTTPException
 
 from fastapi_app.identity import Transaction
 from fastapi_app.pages import PageOf
+from masstock.schemas import archives, people, reports
 from masstock.schemas import requests as body
 from masstock.schemas import responses as answer
 
 router = APIRouter(prefix="/v1")
 
 LISTS: list[tuple[str, Any]] = [
-    ("/users", answer.User),
-    ("/clients", answer.Client),
+    ("/users", people.User),
+    ("/clients", people.ClientOrganization),
     ("/workflows", answer.Workflow),
     ("/workflow-requests", answer.WorkflowRequest),
     ("/support-tickets", answer.SupportTicket),
+    ("/lanes", answer.Lane),
+    ("/results", answer.BatchResult),
 ]
 # Method, path, schema of the answer.
 WITHOUT_BODY: list[tuple[str, str, Any]] = [
-    ("GET", "/me", answer.Profile),
-    ("GET", "/users/{id}", answer.User),
+    ("GET", "/me", people.Profile),
+    ("GET", "/users/{id}", people.User),
     ("DELETE", "/users/{id}", None),
-    ("GET", "/clients/{id}", answer.Client),
+    ("GET", "/clients/{id}", people.ClientOrganization),
     ("DELETE", "/clients/{id}", None),
-    ("GET", "/clients/{id}/webhook-secret", answer.WebhookSecret),
-    ("POST", "/clients/{id}/webhook-secret", answer.WebhookSecret),
+    ("GET", "/clients/{id}/webhook-secret", people.WebhookSecret),
     ("GET", "/workflows/{id}", answer.Workflow),
     ("DELETE", "/workflows/{id}", None),
     ("GET", "/workflow-requests/{id}", answer.WorkflowRequest),
@@ -43,16 +45,22 @@ WITHOUT_BODY: list[tuple[str, str, Any]] = [
     ("DELETE", "/executions/{id}", None),
     ("POST", "/executions/{id}/cancel", answer.Execution),
     ("GET", "/executions/{id}/results", answer.Page[answer.BatchResult]),
-    ("GET", "/executions/{id}/results/0/image", None),
-    ("GET", "/analytics/clients", answer.Report[answer.ClientUsage]),
-    ("GET", "/analytics/workflows", answer.Report[answer.WorkflowUsage]),
+    ("POST", "/executions/{id}/resume", answer.Execution),
+    ("GET", "/executions/{id}/results/0/image", answer.ImageUrl),
+    ("GET", "/executions/{id}/results/0/thumbnail", answer.ImageUrl),
+    ("GET", "/executions/{id}/archive", archives.Archive),
+    ("GET", "/models", answer.Report[answer.ImageModel]),
+    ("GET", "/lanes/{id}", answer.Lane),
+    ("GET", "/usage", reports.Usage),
+    ("GET", "/analytics/clients", answer.Report[reports.ClientUsage]),
+    ("GET", "/analytics/workflows", answer.Report[reports.WorkflowUsage]),
 ]
 # Method, path, schema of the body, schema of the answer.
 WITH_BODY: list[tuple[str, str, Any, Any]] = [
-    ("POST", "/users", body.UserCreate, answer.User),
-    ("PATCH", "/users/{id}", body.UserUpdate, answer.User),
-    ("POST", "/clients", body.ClientCreate, answer.Client),
-    ("PATCH", "/clients/{id}", body.ClientUpdate, answer.Client),
+    ("POST", "/users", body.UserCreate, people.User),
+    ("PATCH", "/users/{id}", body.UserUpdate, people.User),
+    ("POST", "/clients", body.ClientCreate, people.ClientOrganization),
+    ("PATCH", "/clients/{id}", body.ClientUpdate, people.ClientOrganization),
     ("POST", "/workflows", body.WorkflowCreate, answer.Workflow),
     ("PATCH", "/workflows/{id}", body.WorkflowUpdate, answer.Workflow),
     ("POST", "/workflow-requests", body.WorkflowRequestCreate, answer.WorkflowRequest),
@@ -61,6 +69,10 @@ WITH_BODY: list[tuple[str, str, Any, Any]] = [
     ("PATCH", "/support-tickets/{id}", body.SupportTicketUpdate, answer.SupportTicket),
     ("POST", "/executions", body.ExecutionCreate, answer.Execution),
     ("POST", "/executions/{id}/retry", body.ExecutionRetry, answer.Execution),
+    ("POST", "/executions/{id}/clone", body.ExecutionClone, answer.Execution),
+    ("POST", "/executions/{id}/archive", body.ArchiveCreate, archives.Archive),
+    ("PATCH", "/lanes/{id}", body.LaneUpdate, answer.Lane),
+    ("POST", "/clients/{id}/webhook-secret", body.WebhookSecretAdvance, people.WebhookSecret),
     ("POST", "/uploads", body.UploadCreate, answer.Upload),
 ]
 

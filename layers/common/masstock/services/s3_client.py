@@ -2,9 +2,10 @@
 
 import base64
 import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -25,6 +26,12 @@ URL_SECONDS = 900
 MISSING_OR_CHANGED = {
     *("NoSuchKey", "NoSuchUpload", "404", "InvalidRange", "416", "PreconditionFailed", "412"),
 }
+
+
+# The partitions aws, aws-cn and aws-us-gov. A test compares their addresses with boto3's.
+USUAL_REGION = re.compile(r"(?:af|ap|ca|cn|eu|il|me|mx|sa|us)-(?:gov-)?[a-z]+-[0-9]+")
+# A bucket with a dot has an address of another form.
+USUAL_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 class ObjectMissing(Exception):
@@ -94,10 +101,41 @@ def s3(requests: int = REQUESTS) -> "S3Client":
     )
 
 
+def bucket_address(bucket: str) -> str:
+    """The URL of the bucket's objects, with a slash at its end. It is boto3's, but in the usual
+    cases without boto3: a list of executions needs no other part of S3."""
+    endpoint, region = _endpoint(), os.environ.get("AWS_REGION") or ""
+    if endpoint and _endpoint_is_loopback():
+        return f"{endpoint.rstrip('/')}/{bucket}/"
+    if (
+        not endpoint
+        and USUAL_REGION.fullmatch(region)
+        and USUAL_BUCKET.fullmatch(bucket)
+        and not os.environ.get("AWS_USE_FIPS_ENDPOINT")
+    ):
+        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        return f"https://{bucket}.s3.{region}.{suffix}/"
+    return _address(s3(), bucket)
+
+
+@lru_cache(maxsize=8)
+def _address(client: "S3Client", bucket: str) -> str:
+    url = client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "x"})
+    return url.partition("?")[0].removesuffix("x")
+
+
+def region_name() -> str:
+    """The region of the buckets."""
+    return os.environ.get("AWS_REGION") or s3().meta.region_name
+
+
+def _endpoint() -> str:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
 def _endpoint_is_loopback() -> bool:
     """True for the endpoint of the local stack, whose host has no subdomain for a bucket."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    host = urlsplit(endpoint).hostname or ""
+    host = urlsplit(_endpoint()).hostname or ""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -11,14 +11,10 @@ import hmac
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from masstock.services.credentials import read_credentials
-from masstock.services.s3_client import URL_SECONDS, s3
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from masstock.services.s3_client import URL_SECONDS, bucket_address, region_name
 
 # A new URL is valid for this time and the rest of its period.
 PERIOD_SECONDS = URL_SECONDS
@@ -37,7 +33,7 @@ def expiry() -> datetime:
 
 def plain_url(bucket: str, key: str) -> str:
     """The URL of an object without a signature."""
-    return _address(s3(), bucket) + quote(key, safe="/~")
+    return bucket_address(bucket) + quote(key, safe="/~")
 
 
 def signed_url(bucket: str, key: str, file_name: str | None = None, *, shown: bool = True) -> str:
@@ -46,7 +42,7 @@ def signed_url(bucket: str, key: str, file_name: str | None = None, *, shown: bo
     url = plain_url(bucket, key)
     credentials = read_credentials()
     began = datetime.fromtimestamp(period() * PERIOD_SECONDS, UTC).strftime("%Y%m%dT%H%M%SZ")
-    scope = f"{began[:8]}/{s3().meta.region_name}/s3/aws4_request"
+    scope = f"{began[:8]}/{region_name()}/s3/aws4_request"
     query = {
         "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
         "X-Amz-Credential": f"{credentials.access_key}/{scope}",
@@ -81,10 +77,3 @@ def _key(secret_key: str, scope: str) -> bytes:
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
-
-
-@lru_cache(maxsize=8)
-def _address(client: "S3Client", bucket: str) -> str:
-    """Where boto3 finds the bucket's objects."""
-    url = client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "x"})
-    return url.partition("?")[0].removesuffix("x")
