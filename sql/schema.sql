@@ -366,6 +366,21 @@ $$;
 
 ALTER FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.ended_progress(p_status text, p_output_data jsonb) RETURNS json
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT CASE WHEN p_status IN ('completed', 'failed')
+                 AND jsonb_typeof(p_output_data -> 'successful') = 'number'
+                 AND jsonb_typeof(p_output_data -> 'failed') = 'number'
+        THEN json_build_object(
+            'total', (p_output_data -> 'successful')::numeric + (p_output_data -> 'failed')::numeric,
+            'successful', p_output_data -> 'successful', 'failed', p_output_data -> 'failed',
+            'processing', 0, 'waiting', 0, 'submitted', 0, 'painted_by_provider', 0, 'paused', 0)
+        END
+$$;
+
+ALTER FUNCTION app.ended_progress(p_status text, p_output_data jsonb) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) RETURNS TABLE(role text, client_id uuid, last_login timestamp with time zone)
     LANGUAGE plpgsql
     AS $$
@@ -3592,6 +3607,10 @@ GRANT ALL ON FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indic
 REVOKE ALL ON FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) TO masstock_api;
 GRANT ALL ON FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.ended_progress(p_status text, p_output_data jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.ended_progress(p_status text, p_output_data jsonb) TO masstock_api;
+GRANT ALL ON FUNCTION app.ended_progress(p_status text, p_output_data jsonb) TO masstock_admin;
 
 REVOKE ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.enter(p_sub uuid, p_exp bigint, p_mac text) TO masstock_api;

@@ -1,5 +1,6 @@
 SELECT page.*, w.name AS workflow_name, u.name AS user_name, c.name AS client_name,
-    app.progress(page.id, page.status, page.image_count, page.output_data) AS progress,
+    coalesce(app.ended_progress(page.status, page.output_data),
+        app.progress(page.id, page.status, page.image_count, page.output_data)) AS progress,
     (SELECT coalesce(b.thumbnail_path, b.execution_id || '/thumbnails/' || b.batch_index || '.webp')
      FROM public.workflow_batch_results b
      WHERE b.execution_id = page.id AND b.has_thumbnail

@@ -127,7 +127,8 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
                     AS workflow_name,
                 (SELECT p.name FROM app.people p WHERE p.id = e.user_id) AS user_name,
                 (SELECT c.name FROM public.clients c WHERE c.id = e.client_id) AS client_name,
-                app.progress(e.id, e.status, e.image_count, e.output_data) AS progress
+                coalesce(app.ended_progress(e.status, e.output_data),
+                    app.progress(e.id, e.status, e.image_count, e.output_data)) AS progress
             FROM public.workflow_executions e
             LEFT JOIN public.webhook_deliveries d ON d.execution_id = e.id AND d.run = e.run
             WHERE e.id = %(id)s
@@ -175,7 +176,8 @@ def list_executions(tx: Executor, page: Page) -> list[str]:
                     AS workflow_name,
                 (SELECT p.name FROM app.people p WHERE p.id = e.user_id) AS user_name,
                 (SELECT c.name FROM public.clients c WHERE c.id = e.client_id) AS client_name,
-                app.progress(e.id, e.status, e.image_count, e.output_data) AS progress,
+                coalesce(app.ended_progress(e.status, e.output_data),
+                    app.progress(e.id, e.status, e.image_count, e.output_data)) AS progress,
                 (SELECT json_build_array(b.execution_id, b.batch_index, b.thumbnail_path)
                  FROM public.workflow_batch_results b
                  WHERE b.execution_id = e.id AND b.has_thumbnail
