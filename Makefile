@@ -74,11 +74,11 @@ SLOW_TESTS := $(addprefix tests/,unit/test_gemini.py $(addprefix contract/,test_
 test-unit: $(ENVIRONMENT) ## Run the fast tests in less than 30 seconds (ARGS="-k …" selects tests)
 	@python -m pytest -q tests/unit tests/contract $(addprefix --ignore=,$(SLOW_TESTS)) $(ARGS)
 
-test-crash: $(ENVIRONMENT) ## Kill each function at each step, and run the slow tests, about 18 minutes
+test-crash: $(ENVIRONMENT) ## Kill each function at each step, and run the slow tests, about 23 minutes
 	@python -m pytest tests/crash $(ARGS)
 	@$(if $(ARGS),,python -m pytest -m slow tests/integration tests/local tests/e2e)
 
-bench: package ## Compare speed with other systems, about 25 minutes (NAME=row; docs/performance.md)
+bench: package ## Compare speed with other systems, less than an hour (NAME=row; docs/performance.md)
 	@python -m bench $(NAME)
 
 bench-full: package ## Compare at the full sizes, an hour or more (NAME=row)
