@@ -105,7 +105,7 @@ def bucket_address(bucket: str) -> str:
     """The URL of the bucket's objects, with a slash at its end. It is boto3's, but in the usual
     cases without boto3: a list of executions needs no other part of S3."""
     endpoint, region = _endpoint(), os.environ.get("AWS_REGION") or ""
-    if endpoint and _endpoint_is_loopback():
+    if _endpoint_is_loopback():
         return f"{endpoint.rstrip('/')}/{bucket}/"
     if (
         not endpoint
