@@ -43,8 +43,8 @@ SAMPLE = 5
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A submission. `lane_key` is None, or the lane key of the earlier execution from which it has
-    the API key."""
+    """A submission. If it takes its API key from an earlier execution, `lane_key` is the lane key
+    of that execution."""
 
     submission: ExecutionCreate
     lane_key: UUID | None = None

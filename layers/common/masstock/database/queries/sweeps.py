@@ -165,7 +165,7 @@ def index_prompts(tx: Executor) -> bool:
 
 def expire_images(tx: Executor) -> bool:
     """Marks the images of one execution that is older than its client's retention as expired, and
-    lists its objects as removals. False if there is none."""
+    lists its objects as removals. Returns False if no execution is that old."""
     return tx.fetch_one("SELECT app.expire_images() AS expired")["expired"]
 
 
