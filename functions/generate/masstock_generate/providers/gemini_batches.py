@@ -27,6 +27,7 @@ from masstock_generate.providers.gemini_answers import (
     json_object,
     json_objects,
     name_in,
+    read_json,
     refusal,
     words_of,
 )
@@ -209,7 +210,7 @@ def _connection_errors() -> Generator[None]:
 
 
 def _refused(answer: httpx2.Response, api_key: str) -> Outcome:
-    error = json_object(_parsed(answer).get("error"))
+    error = json_object(json_object(read_json(answer.content)).get("error"))
     words = words_of(error.get("message"), api_key)
     if answer.status_code < 400:
         return ProviderUnavailable(f"The provider answered with status {answer.status_code}.")
@@ -218,17 +219,10 @@ def _refused(answer: httpx2.Response, api_key: str) -> Outcome:
 
 def _json(answer: httpx2.Response) -> Json:
     """The JSON object of an answer. Raises ProviderUnavailable."""
-    parsed = _parsed(answer)
+    parsed = json_object(read_json(answer.content))
     if not parsed:
         raise ProviderUnavailable("The answer of the provider could not be read.")
     return parsed
-
-
-def _parsed(answer: httpx2.Response) -> Json:
-    try:
-        return json_object(answer.json())
-    except (ValueError, RecursionError):
-        return {}
 
 
 def job_of(operation: Mapping[str, object]) -> ProviderJob:

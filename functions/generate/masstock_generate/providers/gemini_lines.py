@@ -13,6 +13,7 @@ from masstock_generate.providers.gemini_answers import (
     Json,
     json_object,
     painting_of,
+    read_json,
     refusal,
     words_of,
 )
@@ -55,14 +56,14 @@ def line_of(request: LineRequest) -> bytes:
 
 def key_of(line: bytes) -> tuple[str, bool] | None:
     """Implements masstock_generate.providers.BatchProvider."""
-    content = _parsed(line)
+    content = json_object(read_json(line))
     key = content.get("key")
     return (key, "response" in content) if isinstance(key, str) else None
 
 
 def read_line(line: bytes) -> Painting:
     """Implements masstock_generate.providers.BatchProvider."""
-    content = _parsed(line)
+    content = json_object(read_json(line))
     if isinstance(content.get("response"), dict):
         return painting_of(json_object(content["response"]), "")
     error = json_object(content.get("error") or content.get("status"))
@@ -72,10 +73,3 @@ def read_line(line: bytes) -> Painting:
     status = code if isinstance(code, int) else 500
     status = status if status >= 400 else STATUS_OF_RPC.get(status, 500)
     raise refusal(status, error, {}, words_of(error.get("message"), ""))
-
-
-def _parsed(line: bytes) -> Json:
-    try:
-        return json_object(json.loads(line))
-    except (ValueError, RecursionError):
-        return {}
