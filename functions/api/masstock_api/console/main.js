@@ -154,5 +154,19 @@ function Trouble() {
   }</div>`;
 }
 
+/** Menus close by Escape, and by a click in them or elsewhere. @param {Event} event */
+function closeMenus(event) {
+  if (event instanceof KeyboardEvent && event.key !== "Escape") return;
+  const target = /** @type {Element} */ (event.target);
+  for (const menu of document.querySelectorAll("details:is(.who, .menu)[open]")) {
+    const summary = menu.querySelector("summary");
+    if (event instanceof MouseEvent && summary?.contains(target)) continue;
+    if (event instanceof KeyboardEvent && menu.contains(target)) summary?.focus();
+    menu.removeAttribute("open");
+  }
+}
+addEventListener("click", closeMenus);
+addEventListener("keydown", closeMenus);
+
 const root = document.getElementById("console");
 if (root) render(html`<${Console} />`, root);
