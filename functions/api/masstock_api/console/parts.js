@@ -129,6 +129,9 @@ export function Dialog({ title, onClose, children, wide }) {
     const opener = document.activeElement;
     const dialog = element.current;
     dialog?.showModal();
+    // A form begins at its first field, not at the button that closes it.
+    const field = dialog?.querySelector("input, select, textarea");
+    if (field instanceof HTMLElement) field.focus();
     return () => {
       // Outside of an open dialog nothing can have the focus.
       dialog?.close();
