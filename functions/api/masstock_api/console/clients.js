@@ -2,7 +2,7 @@
 import { html, useState } from "./preact.js";
 import { all, call, newKey } from "./api.js";
 import { day, money } from "./format.js";
-import { Failure, Head, Loading, useLoaded } from "./parts.js";
+import { Empty, Failure, Head, Loading, useLoaded } from "./parts.js";
 import { FormDialog, Table } from "./table.js";
 
 /** @type {import("./table.js").FormField[]} */
@@ -31,10 +31,12 @@ export default function Clients() {
     else await call("POST", "/v1/clients", { body, key: newKey() });
     again();
   };
+  const clients = data?.filter((/** @type {any} */ one) => one.status !== "deleted");
   return html`<${Head} title="Clients" aside=${html`<button class="button primary" onClick=${() => setEditing({})}>New client</button>`} />
     ${error && html`<${Failure} error=${error} again=${again} />`}
     ${!data && !error && html`<${Loading} />`}
-    ${data && html`<${Table} label="Clients" empty="No clients yet." rows=${data.filter((/** @type {any} */ one) => one.status !== "deleted")} columns=${[
+    ${clients?.length === 0 && html`<${Empty} title="No clients yet"><p>A client is a company that paints. Its users share its budget.</p><//>`}
+    ${clients && clients.length > 0 && html`<${Table} label="Clients" empty="" rows=${clients} columns=${[
       { name: "Name", cell: (/** @type {any} */ one) => html`<b>${one.name}</b>` },
       { name: "E-mail", cell: (/** @type {any} */ one) => one.email },
       { name: "Budget a month", cell: (/** @type {any} */ one) => (one.monthly_budget_microusd === null ? "No limit" : money(one.monthly_budget_microusd)), isNumber: true },

@@ -3,7 +3,7 @@ import { html, useState } from "./preact.js";
 import { call } from "./api.js";
 import { Bars } from "./charts.js";
 import { count, duration } from "./format.js";
-import { Failure, Head, Loading, useLoaded } from "./parts.js";
+import { Empty, Failure, Head, Loading, useLoaded } from "./parts.js";
 import { Table } from "./table.js";
 
 const PERIODS = [{ days: 0, text: "All time" }, { days: 30, text: "30 days" }, { days: 7, text: "7 days" }];
@@ -15,11 +15,13 @@ export default function Reports() {
     () => Promise.all([call("GET", "/v1/analytics/clients", { query }), call("GET", "/v1/analytics/workflows", { query })]),
     [days],
   );
+  const isEmpty = data && !data[0].items.length && !data[1].items.length;
   return html`<${Head} title="Reports" aside=${html`<div class="tabs" role="group" aria-label="Period">${PERIODS.map((one) => html`<button key=${one.days} aria-pressed=${one.days === days}
       onClick=${() => setDays(one.days)}>${one.text}</button>`)}</div>`} />
     ${error && html`<${Failure} error=${error} again=${again} />`}
     ${!data && !error && html`<${Loading} tall />`}
-    ${data && html`<div class="reports">
+    ${isEmpty && html`<${Empty} title="No batches in this time"><p>What clients and workflows did appears here.</p><//>`}
+    ${data && !isEmpty && html`<div class="reports">
       <section class="card"><h2>Clients</h2><p class="quiet">Batches; the darker part has images.</p>
         <${Bars} label="Batches by client" bars=${data[0].items.map((/** @type {any} */ one) => ({ name: one.client_name, value: one.total_executions, part: one.successful, text: count(one.total_executions) }))} />
         <${Table} label="Clients" empty="No batches in this time." rows=${data[0].items} columns=${[

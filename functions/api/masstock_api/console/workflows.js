@@ -2,7 +2,7 @@
 import { html, useState } from "./preact.js";
 import { all, call, newKey } from "./api.js";
 import { count, money } from "./format.js";
-import { Failure, Head, Loading, useLoaded } from "./parts.js";
+import { Empty, Failure, Head, Loading, useLoaded } from "./parts.js";
 import { FormDialog } from "./table.js";
 
 export default function Workflows() {
@@ -18,6 +18,7 @@ export default function Workflows() {
   return html`<${Head} title="Workflows" aside=${html`<button class="button primary" onClick=${() => setEditing({ status: "active", config: { requires_api_key: true, supports_reference_images: true } })}>New workflow</button>`} />
     ${error && html`<${Failure} error=${error} again=${again} />`}
     ${!workflows && !error && html`<${Loading} />`}
+    ${workflows?.length === 0 && html`<${Empty} title="No workflows yet"><p>Nobody can paint before there is one.</p><//>`}
     <ul class="tiles">${workflows?.map((/** @type {any} */ one) => html`<li key=${one.id} class="card workflow">
       <div class="head-row"><h2>${one.name}</h2><span class=${`state ${one.status === "active" ? "good" : ""}`}>${one.status}</span></div>
       <p class="quiet">${one.description}</p>
