@@ -80,7 +80,8 @@ function Pictures({ execution, onChange, profile }) {
       onAll=${() => setPicked(new Set(Array.from({ length: total }, (_, index) => index).filter((index) => (resultAt(index)?.status ?? "completed") === "completed")))} />`}
     ${open >= 0 && html`<${Viewer} position=${open} total=${indices ? indices.length : total} resultOf=${(/** @type {number} */ position) => resultAt(at(position))}
       promptOf=${(/** @type {number} */ position) => promptAt(execution, at(position))} onMove=${(/** @type {number} */ position) => { setOpen(position); setRange({ from: position, to: position }); }}
-      onClose=${() => setOpen(-1)} onEdit=${(/** @type {Result} */ result) => { setOpen(-1); setEditing(result); }} settings=${execution.input_data} />`}
+      onClose=${() => setOpen(-1)} onEdit=${(/** @type {Result} */ result) => { setOpen(-1); setEditing(result); }}
+      onAgain=${(/** @type {Result} */ result) => { setOpen(-1); edits.add(execution.id, result.batch_index, null); }} settings=${execution.input_data} />`}
     ${editing && html`<${EditPrompt} result=${editing} isLive=${live} onClose=${() => setEditing(null)} />`}`;
 }
 

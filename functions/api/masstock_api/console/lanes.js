@@ -9,6 +9,7 @@ export default function Lanes() {
   const { data, error, again } = useLoaded(() => Promise.all([all("/v1/lanes"), all("/v1/clients")]), []);
   const [editing, setEditing] = useState(/** @type {any} */ (null));
   const [lanes, clients] = data ?? [null, []];
+  const whose = (/** @type {any} */ lane) => clients.find((/** @type {any} */ one) => one.id === lane.client_id)?.name ?? "the platform's key";
   const save = async (/** @type {any} */ values) => {
     const body = { limit_per_minute: values.limit === "" ? null : Number(values.limit) };
     await call("PATCH", `/v1/lanes/${editing.id}`, { body });
@@ -20,7 +21,7 @@ export default function Lanes() {
     ${lanes?.length === 0 && html`<${Empty} title="No lanes yet"><p>The first batch makes one.</p><//>`}
     ${lanes && lanes.length > 0 && html`<${Table} label="Lanes" empty="" rows=${lanes} columns=${[
       { name: "Model", cell: (/** @type {any} */ one) => html`<b>${one.model}</b>` },
-      { name: "Whose", cell: (/** @type {any} */ one) => clients.find((/** @type {any} */ client) => client.id === one.client_id)?.name ?? "the platform's key" },
+      { name: "Whose", cell: (/** @type {any} */ one) => whose(one) },
       { name: "State", cell: (/** @type {any} */ one) => stateOf(one) },
       { name: "Pace", cell: (/** @type {any} */ one) => (one.calls_per_minute === null ? "as fast as asked" : `${count(Math.round(one.calls_per_minute))} a minute`), isNumber: true },
       { name: "Limit", cell: (/** @type {any} */ one) => (one.limit_per_minute === null ? "automatic" : `${count(one.limit_per_minute)} a minute`), isNumber: true },
@@ -29,7 +30,7 @@ export default function Lanes() {
       { name: "", cell: (/** @type {any} */ one) => html`<button class="button small" aria-label=${`Set limit of ${one.model}`} onClick=${() => setEditing(one)}>Set limit</button>` },
     ]} />`}
     ${editing && html`<${FormDialog} title="Limit of this lane" verb="Save" save=${save} onClose=${() => setEditing(null)} values=${{ limit: editing.limit_per_minute ?? "" }}
-      fields=${[{ name: "limit", label: "Calls a minute", type: "number", least: 1, optional: true, hint: "Leave it empty, and the lane finds its limit by itself." }]} />`}`;
+      fields=${[{ name: "limit", label: "Calls a minute", type: "number", least: 1, optional: true, hint: "Leave it empty, and the lane finds its limit by itself." }]}><p class="quiet">${editing.model}, ${whose(editing)}</p><//>`}`;
 }
 
 /** @param {any} lane */

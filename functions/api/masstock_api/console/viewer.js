@@ -19,10 +19,11 @@ import { addReferences } from "./uploads.js";
  * @param {(position: number) => void} props.onMove
  * @param {() => void} props.onClose
  * @param {(result: Result) => void} [props.onEdit]
+ * @param {(result: Result) => void} [props.onAgain]
  * @param {any} [props.settings]
  * @param {boolean} [props.isInLibrary]
  */
-export function Viewer({ position, total, resultOf, promptOf, onMove, onClose, onEdit, settings, isInLibrary }) {
+export function Viewer({ position, total, resultOf, promptOf, onMove, onClose, onEdit, onAgain, settings, isInLibrary }) {
   const result = resultOf(position);
   const go = (/** @type {number} */ step) => {
     const next = position + step;
@@ -45,7 +46,8 @@ export function Viewer({ position, total, resultOf, promptOf, onMove, onClose, o
       ${result?.original_prompt && result.original_prompt !== prompt && html`<p class="quiet">First asked as: ${result.original_prompt}</p>`}
       ${result?.status === "failed" && html`<p class="bad">${sentenceOf(result.error_code)}</p>
         ${result.provider_message && html`<blockquote><small>The provider says</small>${result.provider_message}</blockquote>`}
-        ${onEdit && html`<p><button class=${isAboutPrompt(result.error_code) ? "button primary" : "button"} onClick=${() => onEdit(result)}>Edit prompt</button></p>`}`}
+        <div class="row wrap">${onEdit && html`<button class=${isAboutPrompt(result.error_code) ? "button primary" : "button"} onClick=${() => onEdit(result)}>Edit prompt</button>`}
+          ${onAgain && result.retryable && html`<button class="button" onClick=${() => onAgain(result)}>Try again</button>`}</div>`}
       ${result?.status === "completed" && html`<${Facts} result=${result} />
         <div class="row wrap"><${Act} class="primary" act=${() => download(result)}>Download<//>
           <button class="button" onClick=${() => again(result, settings, 1)}>Change the prompt</button>
@@ -59,7 +61,7 @@ export function Viewer({ position, total, resultOf, promptOf, onMove, onClose, o
 /** @param {{result: Result | undefined, prompt: string}} props */
 function Stage({ result, prompt }) {
   const [isHere, setHere] = useState(false);
-  if (result?.status === "failed") return html`<div class="none"><p>No picture</p></div>`;
+  if (result?.status === "failed") return html`<div class="none failed"><p>No picture</p></div>`;
   if (result?.status !== "completed") return html`<div class="none"><span class="shimmer"></span><p>Not painted yet</p></div>`;
   const small = addressOf(result, "thumbnail");
   const full = addressOf(result, "image");

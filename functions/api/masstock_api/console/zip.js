@@ -33,7 +33,7 @@ export function Zip({ id, indices = null, kind = "", disabled = false }) {
   return html`<button class=${`button ${kind}`} disabled=${disabled || isBusy} aria-busy=${isBusy} onClick=${run}>${isBusy ? "Packing…" : "Download ZIP"}</button>
     ${archive && html`<${Dialog} title="Your ZIP is ready" onClose=${() => setArchive(null)}>
       <p>${many(archive.images, "image")}, ${bytes(archive.bytes)}, in ${many(archive.parts.length, "file")}.</p>
-      <ul class="parts">${archive.parts.map((/** @type {any} */ part, /** @type {number} */ index) => html`<li key=${index}><a class="button" href=${part.url}>Part ${index + 1}</a> <small>${bytes(part.size_bytes)}</small></li>`)}</ul>
+      <ul class="parts">${archive.parts.map((/** @type {any} */ part, /** @type {number} */ index) => html`<li key=${index}><a class="button" href=${part.url}>Part ${index + 1}<small class="quiet">${bytes(part.size_bytes)}</small></a></li>`)}</ul>
       <${Notice}>The links work for a while. After seven days the files are deleted; the images stay.<//>
     <//>`}`;
 }
