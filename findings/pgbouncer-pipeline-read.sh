@@ -36,10 +36,13 @@ export PGHOST="$work/data" PGUSER=postgres PGDATABASE=postgres
 libraries=""
 pgbouncer=$(PATH="$PATH:/usr/sbin" command -v pgbouncer || true)
 if [ -z "$pgbouncer" ]; then
-  mapfile -t needed < <(apt-cache depends pgbouncer | sed -nE 's/.*Depends: (libevent-2.*|libc-?ares2.*)$/\1/p')
-  mkdir debs
-  (cd debs && apt-get download -qq pgbouncer "${needed[@]}" 2> ../apt.log) \
-    || { echo "PgBouncer is missing, and apt-get cannot fetch it. Try apt-get update first." >&2; exit 2; }
+  # With package lists of its own: those of the machine can be missing or old.
+  mkdir -p debs apt/lists/partial apt/cache/archives/partial
+  apt=(-qq -o "Dir::State::lists=$work/apt/lists" -o "Dir::Cache=$work/apt/cache")
+  apt-get "${apt[@]}" update > apt.log 2>&1 || true
+  mapfile -t needed < <(apt-cache "${apt[@]}" depends pgbouncer | sed -nE 's/.*Depends: (libevent-2.*|libc-?ares2.*)$/\1/p')
+  (cd debs && apt-get "${apt[@]}" download pgbouncer "${needed[@]}" >> ../apt.log 2>&1) \
+    || { echo "PgBouncer is missing, and apt-get cannot fetch it:" >&2; cat apt.log >&2; exit 2; }
   for package in debs/*.deb; do dpkg-deb -x "$package" debian; done
   pgbouncer=$PWD/debian/usr/sbin/pgbouncer
   libraries=$(echo "$PWD"/debian/usr/lib/*-linux-gnu*)
