@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Guess: A prompt that begins with a quoted word is read in the same way by every CSV reader, or
-#   refused by every one.
-# So: Python's csv drops the quotes and says nothing. papaparse makes one prompt of this line and
-#   all that follow. csv-parse refuses the file.
+# Guess: A CSV reader that is set to tabs reads tab-separated values. In that format a quote is text
+#   (IANA's text/tab-separated-values).
+# So: Python's csv drops the quotes of a first word and says nothing. papaparse makes one prompt of
+#   this line and all that follow. csv-parse refuses the file.
 # Matters: A prompt such as "OPEN" sign over a door is common. With Python the text to paint is not
 #   in the picture's prompt as written; with papaparse three prompts become one paid image. csv's
-#   strict=True raises.
+#   QUOTE_NONE reads the file as it is.
 set -euo pipefail
 
 work=$(mktemp -d)
@@ -36,24 +36,25 @@ def check(words, seen, expected):
 
 
 print(f"Python {sys.version.split()[0]}, papaparse 5.7.1, csv-parse 7.0.3")
-TEXT = 'prompt\n"OPEN" sign over a door\na cat\na dog\n'
+TEXT = 'id\tprompt\n1\t"OPEN" sign over a door\n2\ta cat\n3\ta dog\n'
 PROGRAM = """
 const text = JSON.parse(process.argv[1]);
-const papa = require('papaparse').parse(text, { header: true, skipEmptyLines: true }).data.map(row => row.prompt);
+const papa = require('papaparse').parse(text, { delimiter: '\\t', header: true, skipEmptyLines: true }).data.map(row => row.prompt);
 let parsed;
-try { parsed = require('csv-parse/sync').parse(text, { columns: true }); } catch (error) { parsed = error.code; }
+try { parsed = require('csv-parse/sync').parse(text, { delimiter: '\\t', columns: true }); } catch (error) { parsed = error.code; }
 console.log(JSON.stringify([papa, parsed]));
 """
 command = ["node", "-e", PROGRAM, json.dumps(TEXT)]
 papa, parsed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-rows = [row["prompt"] for row in csv.DictReader(io.StringIO(TEXT))]
-check("Python's csv", rows, ["OPEN sign over a door", "a cat", "a dog"])
-try:
-    strict = list(csv.reader(io.StringIO(TEXT), strict=True))
-except csv.Error as error:
-    strict = str(error)
-check("Python's csv with strict=True", strict, "',' expected after '\"'")
-check("papaparse", papa, ['OPEN" sign over a door\na cat\na dog\n'])
+
+
+def prompts(**options):
+    return [row["prompt"] for row in csv.DictReader(io.StringIO(TEXT), delimiter="\t", **options)]
+
+
+check("Python's csv", prompts(), ["OPEN sign over a door", "a cat", "a dog"])
+check("Python's csv with QUOTE_NONE", prompts(quoting=csv.QUOTE_NONE), ['"OPEN" sign over a door', "a cat", "a dog"])
+check("papaparse", papa, ['OPEN" sign over a door\n2\ta cat\n3\ta dog\n'])
 check("csv-parse", parsed, "CSV_INVALID_CLOSING_QUOTE")
 
 sys.exit(bool(failed))
