@@ -1,11 +1,9 @@
 #!/usr/bin/env bash
-# Guess: boto3 compares the checksum and the length of an object with what arrived, however the body
-#   is read.
-# So: Both checks run only in the read that meets the end. read(n) returns wrong bytes without an
-#   error when n is exactly the object's length, and a body that was cut short when n is larger.
-#   read() without a number raises in both cases.
-# Matters: read(limit + 1), a usual way to bound memory, switches the check for cut bodies off. A
-#   second read() after it would raise.
+# Guess: boto3 compares the length of an object with what arrived, however the body is read.
+# So: If the connection ends too early, read() raises. read(n) returns what arrived without an error
+#   when n is larger than that. Only the next read() raises.
+# Matters: read(limit + 1), a usual way to bound memory, takes half an image for a whole one. Compare
+#   the length with ContentLength.
 set -euo pipefail
 
 work=$(mktemp -d)
@@ -67,10 +65,6 @@ def serve(answer):
 print(f"boto3 {boto3.__version__}")
 
 
-def wrong_checksum(request, body):
-    return 200, {"ETag": '"e"', "x-amz-checksum-crc32": "AAAAAA=="}, b"12345"
-
-
 def cut_short(request, body):
     request.close_connection = True
     return 200, {"ETag": '"e"', "Content-Length": "10", "Connection": "close"}, b"12345"
@@ -86,11 +80,9 @@ def read(answer, *sizes):
         return type(error).__name__
 
 
-check("Wrong checksum, read()", read(wrong_checksum, ()), "FlexibleChecksumError")
-check("Wrong checksum, read(5) of 5 bytes", read(wrong_checksum, (5,)), [b"12345"])
-check("Wrong checksum, read(5) and read()", read(wrong_checksum, (5,), ()), "FlexibleChecksumError")
 check("5 of 10 bytes arrive, read()", read(cut_short, ()), "ResponseStreamingError")
 check("5 of 10 bytes arrive, read(100)", read(cut_short, (100,)), [b"12345"])
+check("5 of 10 bytes arrive, read(100) and read()", read(cut_short, (100,), ()), "ResponseStreamingError")
 
 sys.exit(bool(failed))
 EOF
