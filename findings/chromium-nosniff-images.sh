@@ -41,16 +41,10 @@ async function serve(answer) {
   return server.address().port;
 }
 
-const pages = await serve((request, response) => {
-  response.writeHead(200, { 'Content-Type': 'text/html' });
-  response.end('<!doctype html><title>page</title>');
-});
-const page = `http://127.0.0.1:${pages}/`;
-
 const answer = (request, response) => {
-  const query = new URL(request.url, page).searchParams;
+  const query = new URL(request.url, 'http://localhost').searchParams;
   response.setHeader('Content-Type', query.get('type') ?? 'text/html');
-  response.setHeader('X-Content-Type-Options', query.get('options') ?? '');
+  if (query.get('options')) response.setHeader('X-Content-Type-Options', query.get('options'));
   response.end(query.has('type') ? pixel : '<!doctype html><title>page</title>');
 };
 const port = await serve(answer);
