@@ -35,8 +35,9 @@ def check(words, seen, expected):
 
 print(f"awslambdaric {metadata.version('awslambdaric')}")
 marshaller = LambdaMarshaller()
-result, content_type = marshaller.marshal_response({"mean_seconds": float("nan")})
-check("The answer of the first function", (result, content_type), ('{"mean_seconds": NaN}', "application/json"))
+result, content_type = marshaller.marshal_response({"mean_seconds": float("nan"), "longest": float("inf")})
+check("The answer of the first function", (result, content_type),
+      ('{"mean_seconds": NaN, "longest": Infinity}', "application/json"))
 try:
     seen = marshaller.unmarshal_request(result)
 except FaultException as error:

@@ -70,8 +70,8 @@ def serve(answer):
 print(f"google-genai {version('google-genai')}")
 
 
-def client(answer):
-    options = types.HttpOptions(base_url=serve(answer).url, timeout=5000)
+def client(server):
+    options = types.HttpOptions(base_url=server.url, timeout=5000)
     return genai.Client(api_key="key", vertexai=False, http_options=options)
 
 
@@ -87,9 +87,11 @@ def call(models):
         return str(error)
 
 
-kept = client(answer)
+server = serve(answer)
+kept = client(server)
 check("The client is kept", call(kept.models), "painted")
-check("Only its models are kept", call(client(answer).models), "Cannot send a request, as the client has been closed.")
+check("Only its models are kept", call(client(server).models), "Cannot send a request, as the client has been closed.")
+check("The requests of both calls", len(server.calls), 1)
 
 sys.exit(bool(failed))
 EOF

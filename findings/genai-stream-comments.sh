@@ -2,7 +2,7 @@
 # Guess: generate_content_stream reads server-sent events, so it skips comment lines and event
 #   names, which the format allows.
 # So: A comment line (: keep-alive) or a line with the event's name raises UnknownApiResponseError
-#   and ends the stream. Line endings and data over several lines are read as the format says.
+#   and ends the stream. CRLF and data over several lines are read as the format says.
 # Matters: Gateways and proxies between the SDK and the model send comments to keep a slow stream
 #   alive. A long paid answer then ends with a parse error.
 set -euo pipefail
@@ -93,6 +93,7 @@ def stream(content):
 
 
 check("Two events", stream(event("a") + event("b")), ["a", "b"])
+check("Two events with CRLF", stream((event("a") + event("b")).replace("\n", "\r\n")), ["a", "b"])
 split = 'data: {"candidates": [{"content":\ndata: {"parts": [{"text": "c"}]}}]}\n\n'
 check("An event with two data lines", stream(split), ["c"])
 check("A comment in front", stream(": keep-alive\n\n" + event("a")), ["UnknownApiResponseError"])

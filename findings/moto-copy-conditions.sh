@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Guess: moto's S3 has conditional writes, so it has them for PutObject, CompleteMultipartUpload and
-#   CopyObject.
+# Guess: moto's S3 has conditional writes, so it has them for PutObject and CopyObject.
 # So: PutObject obeys If-None-Match and If-Match. CopyObject ignores If-None-Match and also the old
 #   condition on the source, x-amz-copy-source-if-match: it copies over the existing object and
 #   copies a source with another ETag.

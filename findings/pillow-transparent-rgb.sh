@@ -37,12 +37,12 @@ def check(words, seen, expected):
 print(f"Pillow {PIL.__version__}")
 
 
-def through_webp(image, **options):
+def through_webp(image, mode=None, **options):
     """has_transparency_data of the PNG, the mode of the WebP, and the alpha of its first pixel."""
     png, webp = io.BytesIO(), io.BytesIO()
     image.save(png, "PNG", **options)
     opened = Image.open(png)
-    opened.save(webp, "WEBP", lossless=True)
+    (opened.convert(mode) if mode else opened).save(webp, "WEBP", lossless=True)
     result = Image.open(webp)
     return opened.has_transparency_data, result.mode, result.convert("RGBA").getpixel((0, 0))[3]
 
@@ -52,6 +52,8 @@ palette.putpalette([255, 0, 0])
 check("Palette with a transparent entry", through_webp(palette, transparency=0), (True, "RGBA", 0))
 check("RGB with a transparent colour", through_webp(Image.new("RGB", (4, 4), (255, 0, 0)), transparency=(255, 0, 0)),
       (True, "RGB", 255))
+check("The same with convert('RGBA')",
+      through_webp(Image.new("RGB", (4, 4), (255, 0, 0)), "RGBA", transparency=(255, 0, 0)), (True, "RGBA", 0))
 check("Grey with a transparent shade", through_webp(Image.new("L", (4, 4), 9), transparency=9), (True, "RGBA", 0))
 
 sys.exit(bool(failed))

@@ -70,6 +70,7 @@ def run(sql):
 check("A plain insert", run("INSERT INTO outbox VALUES (1)"), "INSERT 0 1")
 check("ON CONFLICT DO NOTHING", run("INSERT INTO outbox VALUES (2) ON CONFLICT DO NOTHING"), "INSERT 0 1")
 check("ON CONFLICT (id) DO NOTHING", run("INSERT INTO outbox VALUES (3) ON CONFLICT (id) DO NOTHING"), REFUSED)
+check("RETURNING", run("INSERT INTO outbox VALUES (3) RETURNING id"), REFUSED)
 check("MERGE", run("MERGE INTO outbox USING (VALUES (4)) AS new (id) ON outbox.id = new.id"
                    " WHEN NOT MATCHED THEN INSERT VALUES (new.id)"), "MERGE 1")
 check("ON CONFLICT DO NOTHING with a conflict that the role cannot see",

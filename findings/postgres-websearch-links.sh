@@ -4,8 +4,8 @@
 #   websearch_to_tsquery splits it at the colon into other words. And two hyphens in front of a word
 #   are two negations, so --no demands the word, where -no excludes it.
 # Matters: Image prompts hold links to style references and flags such as --ar. A person who pastes
-#   a prompt into the search field finds nothing, or the opposite. plainto_tsquery has neither
-#   problem.
+#   a prompt into the search field finds nothing, or the opposite. plainto_tsquery knows no
+#   operators and finds both texts.
 set -euo pipefail
 
 work=$(mktemp -d)
@@ -70,6 +70,8 @@ check("The query of the same text", query(link),
       "'a' & 'cat' & !!'sref' & 'https' & '/x.example/style.png'")
 check("The prompt matches itself", finds(link, link), False)
 check("The prompt matches itself with plainto_tsquery", finds(link, link, "plainto"), True)
+check("'cat -no text' matches itself", finds("cat -no text", "cat -no text"), False)
+check("'cat -no text' matches itself with plainto_tsquery", finds("cat -no text", "cat -no text", "plainto"), True)
 check("The query for --no", query("cat --no text"), "'cat' & !!'no' & 'text'")
 check("The query for -no", query("cat -no text"), "'cat' & !'no' & 'text'")
 check("'cat --no text' finds 'cat text'", finds("cat text", "cat --no text"), False)
