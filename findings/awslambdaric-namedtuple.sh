@@ -17,11 +17,11 @@ venv/bin/pip install -qq --disable-pip-version-check 'awslambdaric==4.2.2'
 
 venv/bin/python - <<'EOF'
 import collections
+import decimal
 import importlib.metadata as metadata
 import json
 import sys
 
-import decimal
 from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
 
 failed = []

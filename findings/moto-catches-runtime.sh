@@ -54,16 +54,6 @@ def run(states, event):
         time.sleep(0.05)
 
 
-def choose(rule, event):
-    """Which way a Choice goes: 'rule' or 'default', or the name of the error."""
-    result = run({
-        "Choice": {"Type": "Choice", "Choices": [rule | {"Next": "Rule"}], "Default": "Default"},
-        "Rule": {"Type": "Pass", "Result": {"went": "rule"}, "End": True},
-        "Default": {"Type": "Pass", "Result": {"went": "default"}, "End": True},
-    }, event)
-    return result["went"] if isinstance(result, dict) else result
-
-
 machine = {
     "Map": {
         "Type": "Map", "ItemsPath": "$.items", "End": True,
