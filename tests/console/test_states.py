@@ -62,6 +62,22 @@ def test_a_dialog_of_administrators_begins_at_its_first_field(
 
 
 @pytest.mark.parametrize("look", TWO_LOOKS)
+def test_a_form_says_which_field_is_refused(visit: Visit, look: str) -> None:
+    person = visit("admin", at="clients", expects=(422,), **LOOKS.get(look, {}))
+    person.press("New client")
+    person.write("Name", "Initech")
+    person.write("E-mail", "hello@initech")
+    person.write("Webhook", "ftp://initech.example")
+    person.press("Add client")
+    webhook = person.page.get_by_label("Webhook", exact=True)
+    assert webhook.evaluate("(field) => field.validity.patternMismatch")
+    webhook.fill("")
+    person.press("Add client")
+    person.page.get_by_role("alert").get_by_text("E-mail: It is not written").wait_for()
+    person.check(f"client-refused-{look}")
+
+
+@pytest.mark.parametrize("look", TWO_LOOKS)
 def test_menus_a_failed_picture_and_a_zip_of_many_files(
     visit: Visit, execution: str, look: str
 ) -> None:

@@ -10,7 +10,7 @@ const FIELDS = [
   { name: "name", label: "Name" },
   { name: "email", label: "E-mail", type: "email" },
   { name: "budget", label: "Monthly budget in US dollars", type: "number", step: 0.01, least: 0, optional: true, hint: "Empty for no limit." },
-  { name: "webhook_url", label: "Webhook", type: "url", optional: true, hint: "Gets a message when a batch ends." },
+  { name: "webhook_url", label: "Webhook", type: "url", pattern: "https?://.+", form: "An address that begins with https://", optional: true, hint: "Gets a message when a batch ends." },
 ];
 /** @type {import("./table.js").FormField} */
 const STATUS = { name: "status", label: "Status", type: "select", options: [

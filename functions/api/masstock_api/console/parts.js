@@ -67,10 +67,15 @@ export function titleOf(error) {
   return "That did not work";
 }
 
-/** @param {any} error */
-export function wordsOf(error) {
+/** @param {any} error @param {{name: string, label: string}[]} [fields] of the form that was refused */
+export function wordsOf(error, fields = []) {
   if (error?.code === "validation_failed" && error.errors?.length) {
-    return error.errors.map((/** @type {{detail: string}} */ one) => one.detail).join(" ");
+    return error.errors.map((/** @type {{pointer: string, detail: string}} */ one) => {
+      const field = fields.find(({ name }) => one.pointer.endsWith(`/${name}`));
+      // A pattern is for programs.
+      const told = one.detail.includes("should match pattern") ? "It is not written as it should be." : one.detail;
+      return field ? `${field.label}: ${told}` : told;
+    }).join(" ");
   }
   if (error?.code === "budget_exceeded" && error.message) return error.message;
   if (error?.code === "conflict") return error.message;

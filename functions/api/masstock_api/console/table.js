@@ -22,6 +22,8 @@ export function Table({ label, rows, columns, empty }) {
  * @property {"text" | "email" | "url" | "number" | "area" | "select" | "check"} [type]
  * @property {{value: string, text: string}[]} [options]
  * @property {string} [hint]
+ * @property {string} [pattern]
+ * @property {string} [form] the pattern in words
  * @property {boolean} [optional]
  * @property {number} [step]
  * @property {number} [least]
@@ -58,14 +60,14 @@ export function FormDialog({ title, verb, fields, values: begin, save, onClose, 
   return html`<${Dialog} title=${title} onClose=${onClose}><form onSubmit=${submit}>
     ${children}
     ${fields.filter((field) => field.shown?.(values) ?? true).map((field) => html`<${Input} key=${field.name} field=${field} value=${values[field.name]} onChange=${(/** @type {any} */ value) => set(field.name, value)} />`)}
-    ${problem && html`<${Notice} kind="bad" title=${titleOf(problem)}>${wordsOf(problem)}<//>`}
+    ${problem && html`<${Notice} kind="bad" title=${titleOf(problem)}>${wordsOf(problem, fields)}<//>`}
     <p class="row end"><button type="button" class="button" onClick=${onClose}>Back</button><button class="button primary" disabled=${isBusy}>${verb}</button></p>
   </form><//>`;
 }
 
 /** @param {{field: FormField, value: any, onChange: (value: any) => void}} props */
 function Input({ field, value, onChange }) {
-  const { type = "text", label, hint, optional = false, options = [], step, least } = field;
+  const { type = "text", label, hint, optional = false, options = [], step, least, pattern, form } = field;
   const take = (/** @type {any} */ event) => onChange(event.target.value);
   if (type === "check") {
     return html`<label class="check"><input type="checkbox" checked=${Boolean(value)} onChange=${(/** @type {any} */ event) => onChange(event.target.checked)} /> <span>${label}</span></label>`;
@@ -75,6 +77,6 @@ function Input({ field, value, onChange }) {
       ? html`<select value=${value ?? ""} onChange=${take}>${options.map((one) => html`<option key=${one.value} value=${one.value}>${one.text}</option>`)}</select>`
     : type === "area"
       ? html`<textarea rows="3" required=${!optional} value=${value ?? ""} onInput=${take}></textarea>`
-    : html`<input type=${type} required=${!optional} step=${step} min=${least} value=${value ?? ""} onInput=${take} />`
+    : html`<input type=${type} required=${!optional} step=${step} min=${least} pattern=${pattern} title=${form} value=${value ?? ""} onInput=${take} />`
   }<//>`;
 }
