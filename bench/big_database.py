@@ -21,7 +21,7 @@ from bench.environment import SCRATCH
 from local.database import create_database, prepare, with_login
 from local.keys import Keys
 from local.processes.postgres import PostgresServer
-from masstock.database.connection import BEGIN_READ_ONLY, COMMIT, Database, Row, Statement
+from masstock.database.connection import BEGIN_READ_ONLY, COMMIT, Database, Executor, Row, Statement
 from masstock.database.tenants import TenantReader
 from masstock.database.worker import Worker
 from masstock.services.tokens import Principal
@@ -152,7 +152,7 @@ def _made(server: PostgresServer, size: Size) -> BigDatabase:
     return database
 
 
-class WithoutRowSecurity:
+class WithoutRowSecurity(Executor):
     """Our statements as the table owner would write them without row security.
 
     Tables replace the views that hide rows, and the query names the client. One flight holds the
@@ -177,6 +177,9 @@ class WithoutRowSecurity:
     def _statement(self, query: LiteralString, values: dict[str, object]) -> Statement:
         plain = query.replace("app.people", "public.users")
         plain = plain.replace("app.workflow_names", "public.workflows")
+        # seed_policies.sql makes these functions.
+        plain = plain.replace("app.describe_executions", "public.describe_executions")
+        plain = plain.replace("app.newest_executions", "public.newest_executions")
         if self._client_id is not None:
             plain = plain.replace("WHERE e.id =", "WHERE e.client_id = %(own_client)s AND e.id =")
         return plain, {**values, "own_client": self._client_id}
