@@ -346,6 +346,43 @@ END $$;
 
 ALTER FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) OWNER TO masstock_owner;
 
+CREATE FUNCTION app.describe_executions(p_ids uuid[], p_default_size text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+BEGIN
+    RETURN (
+        -- MATERIALIZED: else the planner starts from the names, because the caller sees few of them. LATERAL
+        -- with OFFSET 0: else it looks for the ids among all rows of the client.
+        WITH page AS MATERIALIZED (
+            SELECT e.* FROM unnest(p_ids) AS i (id) CROSS JOIN LATERAL (
+                SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.name, e.status, e.prompt_count,
+                    e.image_count, e.paused_at, e.output_data, e.started_at, e.completed_at,
+                    e.duration_seconds, e.error_code, e.error_message, e.created_at, e.expired_at,
+                    e.deadline_at, e.estimate_microusd, e.cost_microusd, e.settings ->> 'model' AS model, e.tier,
+                    coalesce(e.input_settings ->> 'image_size', p_default_size) AS image_size,
+                    app.images_of(NULL, e.input_settings -> 'images_per_prompt') AS images_per_prompt
+                FROM public.workflow_executions e WHERE e.id = i.id OFFSET 0
+            ) e
+        )
+        SELECT string_agg(row_to_json(x)::text, chr(10)) FROM (
+            SELECT e.*,
+                -- Subqueries: a join with a view that is a security barrier reads the whole view.
+                (SELECT w.name FROM app.workflow_names w WHERE w.id = e.workflow_id) AS workflow_name,
+                (SELECT p.name FROM app.people p WHERE p.id = e.user_id) AS user_name,
+                (SELECT c.name FROM public.clients c WHERE c.id = e.client_id) AS client_name,
+                coalesce(app.ended_progress(e.status, e.output_data),
+                    app.progress(e.id, e.status, e.image_count, e.output_data)) AS progress,
+                (SELECT json_build_array(b.execution_id, b.batch_index, b.thumbnail_path)
+                 FROM public.workflow_batch_results b
+                 WHERE b.execution_id = e.id AND b.has_thumbnail ORDER BY b.batch_index LIMIT 1) AS cover
+            FROM page e ORDER BY e.created_at DESC, e.id DESC
+        ) x
+    );
+END $$;
+
+ALTER FUNCTION app.describe_executions(p_ids uuid[], p_default_size text) OWNER TO masstock_owner;
+
 CREATE FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) RETURNS SETOF record
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -1027,6 +1064,21 @@ CREATE FUNCTION app.lock_ticket(p_id uuid) RETURNS void
 $$;
 
 ALTER FUNCTION app.lock_ticket(p_id uuid) OWNER TO masstock_owner;
+
+CREATE FUNCTION app.newest_executions(p_before timestamp with time zone, p_before_id uuid, p_limit integer, p_default_size text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+BEGIN
+    RETURN app.describe_executions(ARRAY(
+        SELECT e.id FROM public.workflow_executions e
+        WHERE (e.created_at, e.id) < (p_before, p_before_id)
+        -- A limit that the planner knows makes it sort the rows of a big client.
+        ORDER BY e.created_at DESC, e.id DESC LIMIT (SELECT p_limit)
+    ), p_default_size);
+END $$;
+
+ALTER FUNCTION app.newest_executions(p_before timestamp with time zone, p_before_id uuid, p_limit integer, p_default_size text) OWNER TO masstock_owner;
 
 CREATE TABLE public.workflow_batch_results (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -3427,7 +3479,7 @@ CREATE POLICY "Clients can view their own executions" ON public.workflow_executi
 
 CREATE POLICY "Clients can view their own requests" ON public.workflow_requests FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND COALESCE((client_id = ( SELECT app.client_id() AS client_id)), false)));
 
-CREATE POLICY "Clients can view their own results" ON public.workflow_batch_results FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND COALESCE((client_id = ( SELECT app.client_id() AS client_id)), false)));
+CREATE POLICY "Clients can view their own results" ON public.workflow_batch_results FOR SELECT TO masstock_api, authenticated USING (COALESCE((client_id = ( SELECT app.client_id() AS client_id)), false));
 
 CREATE POLICY "Clients can view their own spending" ON public.spend_ledger FOR SELECT TO masstock_api, authenticated USING (((client_id = ( SELECT app.client_id() AS client_id)) AND COALESCE((client_id = ( SELECT app.client_id() AS client_id)), false)));
 
@@ -3604,6 +3656,10 @@ REVOKE ALL ON FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indi
 GRANT ALL ON FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) TO masstock_api;
 GRANT ALL ON FUNCTION app.create_archive(p_id uuid, p_execution_id uuid, p_indices integer[]) TO masstock_admin;
 
+REVOKE ALL ON FUNCTION app.describe_executions(p_ids uuid[], p_default_size text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.describe_executions(p_ids uuid[], p_default_size text) TO masstock_api;
+GRANT ALL ON FUNCTION app.describe_executions(p_ids uuid[], p_default_size text) TO masstock_admin;
+
 REVOKE ALL ON FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) TO masstock_api;
 GRANT ALL ON FUNCTION app.economy_progress(p_id uuid, OUT submitted bigint, OUT painted_by_provider bigint) TO masstock_admin;
@@ -3710,6 +3766,10 @@ GRANT ALL ON FUNCTION app.lock_request(p_id uuid) TO masstock_admin;
 REVOKE ALL ON FUNCTION app.lock_ticket(p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION app.lock_ticket(p_id uuid) TO masstock_api;
 GRANT ALL ON FUNCTION app.lock_ticket(p_id uuid) TO masstock_admin;
+
+REVOKE ALL ON FUNCTION app.newest_executions(p_before timestamp with time zone, p_before_id uuid, p_limit integer, p_default_size text) FROM PUBLIC;
+GRANT ALL ON FUNCTION app.newest_executions(p_before timestamp with time zone, p_before_id uuid, p_limit integer, p_default_size text) TO masstock_api;
+GRANT ALL ON FUNCTION app.newest_executions(p_before timestamp with time zone, p_before_id uuid, p_limit integer, p_default_size text) TO masstock_admin;
 
 GRANT SELECT ON TABLE public.workflow_batch_results TO masstock_api;
 GRANT SELECT ON TABLE public.workflow_batch_results TO authenticated;

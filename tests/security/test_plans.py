@@ -99,6 +99,19 @@ def test_no_column_statistics_contain_confidential_text(
     assert superuser.execute(query, [table, column]).rowcount == 0
 
 
+def test_the_policy_of_results_is_no_reason_to_read_all_results_of_a_client(
+    callers: Callers,
+) -> None:
+    """docs/decisions.md, 113. Without a sequential scan the planner takes any usable condition."""
+    with callers.writing(JOHN_OF_ACME) as tx:
+        tx.fetch_all("SET LOCAL enable_seqscan = off")
+        plan = tx.fetch_all(
+            "EXPLAIN (COSTS OFF) SELECT prompt_text FROM public.workflow_batch_results"
+        )
+    conditions = [line for row in plan for line in row.values() if "Index Cond" in line]
+    assert all("client_id" not in line for line in conditions), conditions
+
+
 def test_one_request_cannot_switch_off_durability_for_another(callers: Callers) -> None:
     with callers.writing(JOHN_OF_ACME) as tx:
         tx.fetch_all("SET synchronous_commit = off")

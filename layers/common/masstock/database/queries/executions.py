@@ -146,49 +146,34 @@ def fetch_execution(tx: Executor, execution_id: UUID, *, for_update: bool = Fals
 def list_executions(tx: Executor, page: Page) -> list[str]:
     """A page of executions as JSON, without input_data, which can be megabytes. The last member
     `cover` of each is [id, batch_index, thumbnail_path] of its first thumbnail."""
-    # MATERIALIZED: otherwise the planner starts from the names, because the caller sees few of
-    # them. Subqueries for the names: a join with a security_barrier view reads the whole view.
-    rows = tx.fetch_all(
-        """
-        WITH page AS MATERIALIZED (
-            SELECT e.id, e.workflow_id, e.client_id, e.user_id, e.name, e.status, e.prompt_count,
-                e.image_count, e.paused_at, e.output_data, e.started_at, e.completed_at,
-                e.duration_seconds,
-                e.error_code,
-                e.error_message, e.created_at, e.expired_at, e.deadline_at, e.estimate_microusd,
-                e.cost_microusd, e.settings ->> 'model' AS model, e.tier,
-                coalesce(e.input_settings ->> 'image_size', %(default_size)s) AS image_size,
-                app.images_of(NULL, e.input_settings -> 'images_per_prompt') AS images_per_prompt
-            FROM public.workflow_executions e
-            WHERE (%(status)s::text IS NULL OR e.status = %(status)s)
-              AND (%(workflow_id)s::uuid IS NULL OR e.workflow_id = %(workflow_id)s)
-              AND (%(client_id)s::uuid IS NULL OR e.client_id = %(client_id)s)
-              AND (%(user_id)s::uuid IS NULL OR e.user_id = %(user_id)s)
-              AND (%(created_from)s::timestamptz IS NULL OR e.created_at >= %(created_from)s)
-              AND (%(created_to)s::timestamptz IS NULL OR e.created_at < %(created_to)s)
-              AND (e.created_at, e.id) < (%(before_created_at)s, %(before_id)s)
-            ORDER BY e.created_at DESC, e.id DESC
-            LIMIT (SELECT %(limit)s::integer)
+    if all(value is None for value in page.filters.values()):
+        rows = tx.fetch_all(
+            """
+            SELECT app.newest_executions(
+                %(before_created_at)s, %(before_id)s, %(limit)s, %(default_size)s) AS json
+            """,
+            default_size=DEFAULT_SIZE,
+            **page.parameters(),
         )
-        SELECT string_agg(row_to_json(x)::text, chr(10)) AS json FROM (
-            SELECT e.*,
-                (SELECT w.name FROM app.workflow_names w WHERE w.id = e.workflow_id)
-                    AS workflow_name,
-                (SELECT p.name FROM app.people p WHERE p.id = e.user_id) AS user_name,
-                (SELECT c.name FROM public.clients c WHERE c.id = e.client_id) AS client_name,
-                coalesce(app.ended_progress(e.status, e.output_data),
-                    app.progress(e.id, e.status, e.image_count, e.output_data)) AS progress,
-                (SELECT json_build_array(b.execution_id, b.batch_index, b.thumbnail_path)
-                 FROM public.workflow_batch_results b
-                 WHERE b.execution_id = e.id AND b.has_thumbnail
-                 ORDER BY b.batch_index LIMIT 1) AS cover
-            FROM page e
-            ORDER BY e.created_at DESC, e.id DESC
-        ) x
-        """,
-        default_size=DEFAULT_SIZE,
-        **page.parameters(),
-    )
+    else:
+        rows = tx.fetch_all(
+            """
+            SELECT app.describe_executions(ARRAY(
+                SELECT e.id FROM public.workflow_executions e
+                WHERE (%(status)s::text IS NULL OR e.status = %(status)s)
+                  AND (%(workflow_id)s::uuid IS NULL OR e.workflow_id = %(workflow_id)s)
+                  AND (%(client_id)s::uuid IS NULL OR e.client_id = %(client_id)s)
+                  AND (%(user_id)s::uuid IS NULL OR e.user_id = %(user_id)s)
+                  AND (%(created_from)s::timestamptz IS NULL OR e.created_at >= %(created_from)s)
+                  AND (%(created_to)s::timestamptz IS NULL OR e.created_at < %(created_to)s)
+                  AND (e.created_at, e.id) < (%(before_created_at)s, %(before_id)s)
+                ORDER BY e.created_at DESC, e.id DESC
+                LIMIT (SELECT %(limit)s::integer)
+            ), %(default_size)s) AS json
+            """,
+            default_size=DEFAULT_SIZE,
+            **page.parameters(),
+        )
     return lines_of(rows)
 
 
