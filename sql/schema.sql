@@ -1236,7 +1236,7 @@ CREATE FUNCTION app.pace(p_id uuid) RETURNS json
     SET search_path TO ''
     AS $$
     WITH execution AS (
-        SELECT e.status, e.lane_key, e.settings, e.image_count, e.paused_at,
+        SELECT e.id, e.status, e.lane_key, e.settings, e.image_count, e.paused_at,
             e.tier = 'economy' AND e.fell_back_at IS NULL AS by_jobs,
             coalesce(e.working_since, e.started_at, e.created_at) AS since
         FROM public.workflow_executions e
@@ -1247,7 +1247,8 @@ CREATE FUNCTION app.pace(p_id uuid) RETURNS json
             count(*) FILTER (WHERE r.status = 'completed'
                              AND r.completed_at > now() - interval '1 minute') AS painted,
             count(*) AS laid_out
-        FROM public.workflow_batch_results r WHERE r.execution_id = p_id
+        FROM public.workflow_batch_results r
+        WHERE r.execution_id = (SELECT e.id FROM execution e WHERE e.status = 'processing')
     ), measured AS (
         SELECT e.status = 'processing' AS is_running, e.by_jobs OR e.paused_at IS NOT NULL AS has_no_end,
             CASE WHEN NOT e.by_jobs AND e.paused_at IS NULL THEN l.opens_at END AS opens_at,
