@@ -50,8 +50,9 @@ class Stack:
 
     def warm(self, environments: int) -> None:
         """Makes sure that so many execution environments of generate are running."""
-        # Slow enough that all of them start before the first one is free again.
-        self.tell_model(seconds=1)
+        # Slow enough that all of them start before the first one is free again: a start takes a
+        # second of CPU, and all start at once.
+        self.tell_model(seconds=environments)
         self.paint(environments)
 
     def paint(self, prompts: int) -> float:
