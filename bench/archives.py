@@ -8,16 +8,15 @@ so that its peak memory is that of the work.
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 
-from bench.measure import CannotRun, Row, Sample, compare
+from bench.measure import Row, Sample, compare
+from bench.processes import measured
 from local.aws.resources import REGION
 from local.processes import children
 from local.processes.services import Service
@@ -29,7 +28,6 @@ ROUNDS = 3
 BUCKET = "images"
 COPY = Path(__file__).parent / "peers/copy_images.py"
 BUILD = Path(__file__).parent / "peers/build_archive.py"
-MEGABYTE = 1024
 
 
 def run(names: list[str], *, full: bool) -> Iterator[Row]:
@@ -103,12 +101,4 @@ def _measured(script: Path, url: str, images: int) -> tuple[Sample, float]:
         "AWS_ACCESS_KEY_ID": "bench",
         "AWS_SECRET_ACCESS_KEY": "bench",
     }
-    began = time.perf_counter()
-    command = [sys.executable, str(script), BUCKET, str(images)]
-    with subprocess.Popen(command, env=environment) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise CannotRun(f"{script.name} failed")
-    sample = Sample(time.perf_counter() - began, usage.ru_utime + usage.ru_stime)
-    return sample, round(usage.ru_maxrss / MEGABYTE, 1)
+    return measured([sys.executable, script, BUCKET, str(images)], environment)

@@ -8,7 +8,6 @@ checks. So the run needs 2 GB on the disk, not 30.
 import hashlib
 import os
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from uuid import UUID, uuid4
 import psycopg
 
 from bench.environment import SCRATCH
+from bench.processes import measured
 from local import database
 from local.keys import USERS, Keys
 from local.processes.postgres import PostgresServer
@@ -177,12 +177,8 @@ def _build(url: str, store: Store, archive_id: UUID, part: int) -> float:
         "AWS_ACCESS_KEY_ID": "bench",
         "AWS_SECRET_ACCESS_KEY": "bench",
     }
-    command = [sys.executable, str(BUILD), url, str(archive_id), str(part)]
-    with subprocess.Popen(command, env=environment) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return usage.ru_maxrss / 1024
+    command = [sys.executable, BUILD, url, str(archive_id), str(part)]
+    return measured(command, environment)[1]
 
 
 def _checked(store: Store) -> set[str]:

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice, repeat
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
@@ -24,6 +23,7 @@ from PIL import Image
 from bench import environment, functions, stage
 from bench.functions import Function, Warm
 from bench.measure import CannotRun, Row, Sample, compare, interleave
+from bench.processes import memory_mb
 from bench.stage import PROMPTS, Event, Stage
 
 MEGABYTE = 1_000_000
@@ -192,12 +192,12 @@ def _memory(scene: Stage, model: Model) -> Row:
         ):
             model.paint(usual, "image/jpeg")
             generate.call(1, 0)
-            idle.append(_resident(generate))
+            idle.append(memory_mb(generate.pid))
             model.paint(largest, "image/png")
             for position in range(1, LARGE_IMAGES + 1):
                 generate.call(1, position)
-            peak.append(_resident(generate, "VmHWM"))
-            after.append(_resident(generate))
+            peak.append(memory_mb(generate.pid, "VmHWM"))
+            after.append(memory_mb(generate.pid))
     taken = (median(peak) - median(idle)) * MEGABYTE / LARGEST
     return Row(
         "memory",
@@ -208,13 +208,6 @@ def _memory(scene: Stage, model: Model) -> Row:
         # Four copies of it exist: the response body, its text, the base64 string and the bytes.
         {"peak_in_images": round(taken, 1), "after_mb": round(median(after), 1)},
     )
-
-
-def _resident(process: Warm, which: str = "VmRSS") -> float:
-    """Megabytes of memory that the process uses (VmRSS) or used at most (VmHWM)."""
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    [line] = [line for line in lines if line.startswith(f"{which}:")]
-    return int(line.split()[1]) * 1024 / MEGABYTE
 
 
 def _prompts(scene: Stage, number: int) -> list[Event]:
