@@ -16,7 +16,6 @@ from masstock.errors import (
     ValidationFailed,
 )
 from masstock.file_names import safe_stem
-from masstock.services.archive_storage import Archives
 from masstock.services.signed_urls import expiry
 from masstock.telemetry import logger
 from masstock_api import session
@@ -113,6 +112,8 @@ def _answer(archive: Archive) -> dict[str, object]:
 
 
 def _part(archive: Archive, part: Part) -> dict[str, object]:
+    from masstock.services.archive_storage import Archives
+
     number = "" if len(archive["parts"]) == 1 else f"-{part['part']}"
     stem = safe_stem(archive["name"] or "") or archive["execution_id"]
     file_name = f"{stem}{number}.zip"

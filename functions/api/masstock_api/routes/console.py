@@ -3,7 +3,6 @@
 import hashlib
 import json
 from functools import cache
-from html import escape
 from pathlib import Path
 
 from aws_lambda_powertools.event_handler import Response
@@ -39,6 +38,8 @@ POLICY = (
 def get_console(_: Request) -> Response[str]:
     """Returns the web page where people submit prompts and look at images. An identity provider
     sends people back here with a query string, which only the page's script reads."""
+    from html import escape
+
     settings = session.settings()
     results = images_origin()
     uploads = origin_of(Uploads(settings.uploads_bucket).address())

@@ -1,12 +1,16 @@
 """Image models of the catalogue."""
 
+from typing import TYPE_CHECKING
+
 from aws_lambda_powertools.event_handler import Response
 
-from masstock.catalogue.image_models import MODELS, ImageModel, halved
 from masstock.database.queries import users
 from masstock_api.operation import Answer, operation
 from masstock_api.request import Request
 from masstock_api.responses import as_json, cacheable_answer
+
+if TYPE_CHECKING:
+    from masstock.catalogue.image_models import ImageModel
 
 
 @operation(
@@ -19,6 +23,8 @@ from masstock_api.responses import as_json, cacheable_answer
 def list_models(request: Request) -> Response[str]:
     """The known image models: sizes, ratios, prices of both tiers, and retirement. A workflow may
     name another model."""
+    from masstock.catalogue.image_models import MODELS
+
     # Asks the database, because a suspended account gets nothing.
     users.admit(request.reading())
     items = [_described(name, model) for name, model in MODELS.items()]
@@ -26,7 +32,9 @@ def list_models(request: Request) -> Response[str]:
     return cacheable_answer(body, request.header("if-none-match"))
 
 
-def _described(name: str, model: ImageModel) -> dict[str, object]:
+def _described(name: str, model: "ImageModel") -> dict[str, object]:
+    from masstock.catalogue.image_models import halved
+
     sizes: list[dict[str, object]] = []
     for size in model.image_tokens:
         price = model.cost_of(model.usual(size))
