@@ -12,8 +12,8 @@ from tools.npm import NODE, ROOT, packages
 
 SOURCES = ROOT / "tests/console"
 INSTALLED = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser")
-# The package's own arguments would switch off what users' browsers enforce
-# (findings/chromium-sparticuz-cors.sh), so only the program is asked for.
+# The package's own arguments contain --disable-web-security, which no user's browser has, so only
+# the program is asked for.
 DESCRIBE = """
 import chromium from "@sparticuz/chromium";
 console.log(await chromium.executablePath());
