@@ -167,12 +167,14 @@ def validated[Body: "RequestBody"](model: type[Body], content: object) -> Body:
     MAX_MISTAKES mistakes."""
     from pydantic import ValidationError
 
+    from masstock.schemas.patterns import reason_of
+
     try:
         return model.model_validate(content)
     except ValidationError as error:
         mistakes = error.errors(include_url=False, include_input=False)[:MAX_MISTAKES]
         raise ValidationFailed(
-            [FieldError(_pointer(mistake["loc"]), mistake["msg"]) for mistake in mistakes]
+            [FieldError(_pointer(mistake["loc"]), reason_of(mistake)) for mistake in mistakes]
         ) from error
 
 

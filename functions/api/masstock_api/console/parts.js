@@ -72,9 +72,7 @@ export function wordsOf(error, fields = []) {
   if (error?.code === "validation_failed" && error.errors?.length) {
     return error.errors.map((/** @type {{pointer: string, detail: string}} */ one) => {
       const field = fields.find(({ name }) => one.pointer.endsWith(`/${name}`));
-      // A pattern is for programs.
-      const told = one.detail.includes("should match pattern") ? "It is not written as it should be." : one.detail;
-      return field ? `${field.label}: ${told}` : told;
+      return field ? `${field.label}: ${one.detail}` : one.detail;
     }).join(" ");
   }
   if (error?.code === "budget_exceeded" && error.message) return error.message;

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from masstock.errors import FieldError, MalformedJson, ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
+from masstock.schemas.patterns import reason_of
 from masstock.schemas.prompts import PromptWithId, SubmittedPrompt
 from masstock_api import strict_json
 from masstock_api.prompt_lists.encoding import beginning, not_utf8
@@ -44,7 +45,7 @@ def read_prompts(content: bytes) -> PromptList:
             lines.append(line)
         except ValidationError as error:
             for mistake in error.errors(include_url=False, include_input=False):
-                described_as = described(mistake["loc"], mistake["type"], mistake["msg"])
+                described_as = described(mistake["loc"], mistake["type"], reason_of(mistake))
                 mistakes.append(in_line(line, *described_as))
         if len(mistakes) >= MAX_MISTAKES or len(prompts) > PROMPTS_LIMIT:
             break

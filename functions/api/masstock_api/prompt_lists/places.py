@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from masstock.errors import FieldError, ValidationFailed
+from masstock.schemas.patterns import reason_of
 from masstock.schemas.prompts import PromptWithId
 from masstock_api.strict_json import MAX_MISTAKES, pointer
 
@@ -100,7 +101,7 @@ def validated(
                 )
                 for mistake in error.errors(include_url=False, include_input=False)[:MAX_MISTAKES]
                 for member, detail in [
-                    described(mistake["loc"][1:], mistake["type"], mistake["msg"])
+                    described(mistake["loc"][1:], mistake["type"], reason_of(mistake))
                 ]
             ]
         ) from error

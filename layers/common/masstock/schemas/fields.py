@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from masstock.limits import IMAGES_LIMIT, IMAGES_PER_PROMPT_LIMIT
-from masstock.schemas.workflow_config import RATIO_PATTERN, WHOLE
+from masstock.schemas.patterns import API_KEY, EMAIL, RATIO, VISIBLE, WEB_URL
+from masstock.schemas.workflow_config import WHOLE
 
 PROMPT_LENGTH = 10_000
 # The database has the same limit (0033).
@@ -21,21 +22,13 @@ METADATA_BYTES = 4096
 MAX_SEED = 2**31 - IMAGES_PER_PROMPT_LIMIT
 
 
-# Spaces, control characters and characters of no width. Not \s, which differs between dialects of
-# regular expressions.
-SPACES = (
-    r"\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
-    r"\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0"
-)
-
-
 def text_of(max_length: int) -> StringConstraints:
-    """Text with a visible character. U+0000 is refused: Postgres cannot store it."""
+    """Text with a visible character."""
     return StringConstraints(
         strip_whitespace=True,
         min_length=1,
         max_length=max_length,
-        pattern=rf"^[^\x00]*[^{SPACES}][^\x00]*$",
+        pattern=VISIBLE,
     )
 
 
@@ -44,19 +37,9 @@ Notes = Annotated[str, text_of(10_000)]
 Prompt = Annotated[str, text_of(PROMPT_LENGTH)]
 Email = Annotated[
     str,
-    StringConstraints(
-        strip_whitespace=True,
-        max_length=320,
-        pattern=rf"^[^{SPACES}@]+@[^{SPACES}@]+\.[^{SPACES}@]+$",
-    ),
+    StringConstraints(strip_whitespace=True, max_length=320, pattern=EMAIL),
 ]
-# HTTP cannot send a header value that begins or ends with a space.
-ApiKey = Annotated[
-    str,
-    StringConstraints(
-        min_length=8, max_length=512, pattern=r"^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$"
-    ),
-]
+ApiKey = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=API_KEY)]
 
 
 def _future(value: object) -> datetime:
@@ -80,7 +63,7 @@ CustomId = Annotated[str, text_of(200)]
 AspectRatio = Annotated[
     str,
     Field(
-        pattern=RATIO_PATTERN,
+        pattern=RATIO,
         description="Ratio of width to height of the images, if the model supports it.",
         examples=["16:9"],
     ),
@@ -90,7 +73,7 @@ BatchIndex = Annotated[int, Field(ge=0, lt=IMAGES_LIMIT), WHOLE]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE]
 WebhookUrl = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=2000, pattern=r"^https?://[\x21-\x7e]+$"),
+    StringConstraints(min_length=1, max_length=2000, pattern=WEB_URL),
     Field(
         description="https URL that gets a Standard Webhooks message at the end of an execution; "
         "no private or link-local address."

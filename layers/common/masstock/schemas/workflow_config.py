@@ -15,23 +15,17 @@ from pydantic_core import PydanticCustomError
 
 from masstock.catalogue.image_models import provider_of
 from masstock.limits import PROMPTS_LIMIT
+from masstock.schemas.patterns import MODEL_NAME, RATIO
 
 type ImageSize = Literal["512", "1K", "2K", "4K"]
 type Tier = Literal["standard", "economy"]
-RATIO_PATTERN = r"^[1-9][0-9]?:[1-9][0-9]?$"
 
 DEFAULT_MAX_PROMPTS = 100
 # Step Functions runs at most 10,000 children of a Distributed Map at once.
 MAX_CONCURRENCY = 10_000
 # 1,000 US dollars. Times PROMPTS_LIMIT it stays far below the limit of a bigint.
 MAX_MICROUSD_PER_IMAGE = 10**9
-# The name is one part of the path of the provider's URL.
-ModelName = Annotated[
-    str,
-    StringConstraints(
-        min_length=1, max_length=200, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$"
-    ),
-]
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=MODEL_NAME)]
 
 
 def _whole(value: object) -> object:
@@ -66,7 +60,7 @@ class WorkflowConfig(BaseModel):
     )
     supports_reference_images: bool = False
     aspect_ratio: str | None = Field(
-        None, pattern=RATIO_PATTERN, description="Ratio of submissions that name none."
+        None, pattern=RATIO, description="Ratio of submissions that name none."
     )
     image_size: ImageSize | None = Field(None, description="Size of submissions that name none.")
     max_concurrency: Concurrency | None = Field(
