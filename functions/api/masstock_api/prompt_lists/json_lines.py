@@ -9,7 +9,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from masstock.errors import FieldError, MalformedJson, ValidationFailed
 from masstock.limits import PROMPTS_LIMIT
-from masstock.schemas.patterns import reason_of
 from masstock.schemas.prompts import PromptWithId, SubmittedPrompt
 from masstock_api import strict_json
 from masstock_api.prompt_lists.encoding import beginning, not_utf8
@@ -44,9 +43,10 @@ def read_prompts(content: bytes) -> PromptList:
             prompts.append(adapter.validate_python(value))
             lines.append(line)
         except ValidationError as error:
-            for mistake in error.errors(include_url=False, include_input=False):
-                described_as = described(mistake["loc"], mistake["type"], reason_of(mistake))
-                mistakes.append(in_line(line, *described_as))
+            mistakes += [
+                in_line(line, *described(mistake["loc"], mistake))
+                for mistake in error.errors(include_url=False, include_input=False)
+            ]
         if len(mistakes) >= MAX_MISTAKES or len(prompts) > PROMPTS_LIMIT:
             break
     refuse(mistakes)

@@ -3,7 +3,7 @@ can find."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -11,6 +11,9 @@ from masstock.errors import FieldError, ValidationFailed
 from masstock.schemas.patterns import reason_of
 from masstock.schemas.prompts import PromptWithId
 from masstock_api.strict_json import MAX_MISTAKES, pointer
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 FILE = "/prompts_key"
 MAX_NAME = 100
@@ -100,15 +103,14 @@ def validated(
                     detail,
                 )
                 for mistake in error.errors(include_url=False, include_input=False)[:MAX_MISTAKES]
-                for member, detail in [
-                    described(mistake["loc"][1:], mistake["type"], reason_of(mistake))
-                ]
+                for member, detail in [described(mistake["loc"][1:], mistake)]
             ]
         ) from error
 
 
-def described(loc: tuple[int | str, ...], kind: str, message: str) -> tuple[str | None, str]:
-    """The member of a prompt that pydantic refuses, and the reason. Names in angle brackets are
-    forms of a prompt (masstock.schemas.requests)."""
+def described(loc: tuple[int | str, ...], mistake: "ErrorDetails") -> tuple[str | None, str]:
+    """The member of a prompt that pydantic refuses, and the reason. `loc` is its place in the
+    prompt. Names in angle brackets are forms of a prompt (masstock.schemas.requests)."""
     named = [str(part) for part in loc if not str(part).startswith("<")]
-    return ".".join(named) or None, NO_SUCH_FIELD if kind == "extra_forbidden" else message
+    is_unknown = mistake["type"] == "extra_forbidden"
+    return ".".join(named) or None, NO_SUCH_FIELD if is_unknown else reason_of(mistake)

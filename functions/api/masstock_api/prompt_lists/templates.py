@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from masstock.errors import FieldError
 from masstock.limits import PROMPTS_LIMIT
-from masstock.schemas.patterns import reason_of
 from masstock.schemas.prompts import PromptWithId
 from masstock.services.storage import MAX_PROMPTS_BYTES
 from masstock_api.prompt_lists.places import Places, PromptList, described, refuse, short, validated
@@ -64,7 +63,7 @@ class Template:
             PromptWithId.model_validate({"prompt": "-"} | _settings(row))
         except ValidationError as error:
             for mistake in error.errors(include_url=False, include_input=False):
-                yield described(mistake["loc"], mistake["type"], reason_of(mistake))
+                yield described(mistake["loc"], mistake)
         if combined:
             for name in OF_ONE_PROMPT:
                 if name in row:

@@ -35,10 +35,7 @@ def text_of(max_length: int) -> StringConstraints:
 Name = Annotated[str, text_of(200)]
 Notes = Annotated[str, text_of(10_000)]
 Prompt = Annotated[str, text_of(PROMPT_LENGTH)]
-Email = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, max_length=320, pattern=EMAIL),
-]
+Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=320, pattern=EMAIL)]
 ApiKey = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=API_KEY)]
 
 
