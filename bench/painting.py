@@ -23,10 +23,9 @@ from PIL import Image
 from bench import environment, functions, stage
 from bench.functions import Function, Warm
 from bench.measure import CannotRun, Row, Sample, compare, interleave
-from bench.processes import memory_mb
+from bench.processes import MEGABYTE, memory_mb
 from bench.stage import PROMPTS, Event, Stage
 
-MEGABYTE = 1_000_000
 # The largest image that generate stores: a PNG of this many pixels a side is a little smaller.
 LARGEST = 10 * 1024 * 1024
 LARGEST_SIDE = 1868
