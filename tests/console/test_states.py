@@ -73,7 +73,7 @@ def test_a_form_says_which_field_is_refused(visit: Visit, look: str) -> None:
     assert webhook.evaluate("(field) => field.validity.patternMismatch")
     webhook.fill("")
     person.press("Add client")
-    person.page.get_by_role("alert").get_by_text("E-mail: It is not written").wait_for()
+    person.page.get_by_role("alert").get_by_text("E-mail: Send an e-mail address").wait_for()
     person.check(f"client-refused-{look}")
 
 

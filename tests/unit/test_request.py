@@ -151,6 +151,7 @@ def submission(**more: Any) -> dict[str, Any]:
 
 
 @given(st.text())
+@example("\xad")
 def test_a_prompt_is_trimmed_and_has_a_visible_character(prompt: str) -> None:
     outcome = read(json.dumps(submission(prompts=[prompt])))
     if isinstance(outcome, ExecutionCreate):
@@ -163,8 +164,25 @@ def test_a_prompt_is_trimmed_and_has_a_visible_character(prompt: str) -> None:
         assert [mistake.pointer for mistake in outcome.errors] == ["/prompts/0"]
 
 
+# Default_Ignorable_Code_Point of Unicode, in its first plane, and the empty pattern of Braille.
+WITHOUT_INK = frozenset(
+    map(
+        chr,
+        [
+            *(0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810)),
+            *(*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)),
+            *(0x2800, 0x3164, *range(0xFE00, 0xFE10), 0xFEFF, 0xFFA0),
+        ],
+    )
+)
+
+
 def _visible(character: str) -> bool:
-    return not character.isspace() and unicodedata.category(character) != "Cc"
+    return (
+        not character.isspace()
+        and unicodedata.category(character) != "Cc"
+        and character not in WITHOUT_INK
+    )
 
 
 @pytest.mark.parametrize(
