@@ -19,7 +19,7 @@ from PIL import Image
 from tests.support.databases import Server, Urls
 from tests.support.readme import ROOT, ci_commands, commands
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SESSION_SECONDS = 600
 # The reader replaces these two values.
