@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,7 +88,6 @@ class Aws:
     service: Service
     configuration: dict[str, Any]
     notes: Path
-    start_seconds: float
 
     def client(self, name: str) -> Any:
         """Return a boto3 client of the process."""
@@ -184,10 +182,9 @@ def aws(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         log=directory / "aws.log",
         stdin=json.dumps(configuration),
     )
-    began = time.monotonic()
     service.start()
     service.wait_until_ready()
-    yield Aws(service, configuration, notes, time.monotonic() - began)
+    yield Aws(service, configuration, notes)
     service.stop()
     inner.stop()
     pools.close()

@@ -317,11 +317,11 @@ def test_a_refused_call_uses_no_time_of_a_rule() -> None:
 
 def test_a_refusal_comes_at_once(url: str) -> None:
     limit_to(url, {"requests": 1, "seconds": 60, "kind": "token_bucket"})
-    control(url, {"match": ".", "behave": "slow", "delay_ms": 700})
     assert generate(url, "a kite")[0] == 200
+    control(url, {"match": ".", "behave": "slow", "delay_ms": 30_000})
     started = time.monotonic()
     assert generate(url, "a kite")[0] == 429
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 10
 
 
 def test_limits_that_are_set_again_start_anew(url: str) -> None:
