@@ -76,7 +76,7 @@ test-unit: $(ENVIRONMENT) ## Run the fast tests in less than 30 seconds (ARGS="-
 
 test-crash: $(ENVIRONMENT) ## Kill each function at each step, and run the slow tests, about 23 minutes
 	@python -m pytest tests/crash $(ARGS)
-	@$(if $(ARGS),,python -m pytest -m slow tests/integration tests/local tests/e2e)
+	@$(if $(ARGS),,python -m pytest -m slow tests/contract tests/integration tests/local tests/e2e)
 
 bench: package ## Compare speed with other systems, less than an hour (NAME=row; docs/performance.md)
 	@python -m bench $(NAME)

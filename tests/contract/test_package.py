@@ -118,6 +118,7 @@ def build_with(target: Path, parameter: str, **variables: str) -> subprocess.Com
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ELF_MACHINES)
 def test_the_parameter_alone_chooses_the_architecture(architecture: str, tmp_path: Path) -> None:
     done = build_with(tmp_path / "build", architecture)

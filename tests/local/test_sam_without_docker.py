@@ -178,6 +178,7 @@ def test_two_stacks_of_one_build_keep_serving_while_it_is_built_again(
             assert template.exists()
 
 
+@pytest.mark.slow
 def test_functions_that_cannot_be_imported_are_not_served(
     programs: Path, build: Path, tmp_path: Path
 ) -> None:
@@ -199,11 +200,11 @@ def test_functions_that_cannot_be_imported_are_not_served(
 
 @pytest.mark.parametrize("arguments", [["--check"], []])
 def test_a_missing_base_image_is_named_before_anything_starts(
-    programs: Path, build: Path, tmp_path: Path, arguments: list[str]
+    programs: Path, tmp_path: Path, arguments: list[str]
 ) -> None:
     write_program(programs / "docker", DOCKER % (GATEWAY, 1))
     line, environment = command(
-        programs, tmp_path / "stack", "--built", build / "template.yaml", *arguments
+        programs, tmp_path / "stack", "--built", ROOT / "template.yaml", *arguments
     )
     try:
         done = run(line, environment, seconds=60)
