@@ -173,3 +173,13 @@ def test_a_busy_server_is_asked_again(visit: Visit, execution: str) -> None:
     person.press("Batches")
     person.see("The server is busy.")
     person.see("Lighthouses")
+
+
+@pytest.mark.parametrize(("who", "home"), [("client_a", "New batch"), ("admin", "Clients")])
+def test_a_tab_in_the_background_shows_its_page(visit: Visit, who: str, home: str) -> None:
+    """Such a tab draws nothing. Each effect begins 100 ms late, often after the module is here."""
+    person = visit(who)
+    person.page.add_init_script("window.requestAnimationFrame = () => 0")
+    for _ in range(5):
+        person.page.reload()
+        person.page.get_by_role("heading", name=home, exact=True).wait_for()

@@ -37,9 +37,11 @@ const loaded = {};
 function View({ name, ...props }) {
   const [, setReady] = useState(0);
   const [error, setError] = useState(/** @type {any} */ (null));
+  const Component = loaded[name];
   useEffect(() => {
     setError(null);
-    if (loaded[name]) return;
+    // The module can arrive between the render and this effect: what was rendered counts.
+    if (Component) return;
     VIEWS[name]?.().then(
       (module) => {
         loaded[name] = module.default;
@@ -49,7 +51,6 @@ function View({ name, ...props }) {
     );
   }, [name]);
   if (error) return html`<${NewRelease} />`;
-  const Component = loaded[name];
   return Component ? html`<${Component} ...${props} />` : html`<div class="head"><div class="head-row"></div></div><${Loading} />`;
 }
 
