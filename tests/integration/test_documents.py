@@ -31,6 +31,24 @@ def test_large_documents_are_compressed(api: Api, path: str) -> None:
     assert packed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(packed.data) == plain.data
     assert len(packed.data) < len(plain.data) / 2
+    # A cache keeps both apart.
+    assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [
+        ("gzip", True),
+        ("br, gzip;q=0.001", True),
+        ("gzip;q=0", False),
+        ("identity, gzip; q=0.000", False),
+        ("x-gzip-of-another-kind", False),
+    ],
+)
+def test_only_callers_that_accept_gzip_get_it(api: Api, accepted: str, is_packed: bool) -> None:
+    answer = api.call(None, "GET", "/openapi.json", headers={"Accept-Encoding": accepted})
+    assert ("Content-Encoding" in answer.headers) == is_packed
+    assert (gzip.decompress(answer.data) if is_packed else answer.data) == COMMITTED.read_bytes()
 
 
 def test_the_page_loads_only_our_files_and_its_policy_forbids_others(api: Api) -> None:

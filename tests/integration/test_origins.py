@@ -81,6 +81,8 @@ def test_pages_of_other_origins_can_read_no_answer(api: Api, allow: Allow, origi
     answer = api.call("client_a", "GET", "/v1/me", headers={"Origin": origin})
     assert cors(answer) == {}
     assert answer.headers["Vary"] == "Origin"
+    document = api.call(None, "GET", "/openapi.json", headers={"Origin": origin})
+    assert document.headers["Vary"] == "Accept-Encoding, Origin"
     preflight = api.call(None, "OPTIONS", "/v1/me", headers={"Origin": origin, **PREFLIGHT})
     assert preflight.status_code == 405
     assert cors(preflight) == {}

@@ -13,6 +13,7 @@ from masstock.telemetry import logger
 from masstock_api import cors, session
 from masstock_api.operation import Operation, declared_in
 from masstock_api.problems import problem_of, respond
+from masstock_api.responses import compress
 from masstock_api.routes import (
     analytics,
     archives,
@@ -62,9 +63,12 @@ app = APIGatewayHttpResolver()
 
 def _register(operation: Operation) -> None:
     def answer(**path_values: str) -> Response[Any]:
-        return operation.run(app.current_event, path_values)
+        response = operation.run(app.current_event, path_values)
+        if operation.compress:
+            compress(response, app.current_event.headers.get("accept-encoding", ""))
+        return response
 
-    route = app.route(operation.path, operation.method, compress=operation.compress)
+    route = app.route(operation.path, operation.method)
     route(answer)  # pyright: ignore[reportUnknownMemberType]
 
 
@@ -88,7 +92,10 @@ def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         response = {**app.resolve(_as_get(event), context), "body": "", "isBase64Encoded": False}
     else:
         response = app.resolve(event, context)
-    response["headers"] = {**response["headers"], **origin, "X-Request-Id": request_id}
+    headers = {**response["headers"], **origin, "X-Request-Id": request_id}
+    if vary := [each["Vary"] for each in (response["headers"], origin) if "Vary" in each]:
+        headers["Vary"] = ", ".join(vary)
+    response["headers"] = headers
     logger.info(
         "request",
         status=response["statusCode"],

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
 from masstock.database.connection import Versioned
 
 JSON = "application/json"
+REFUSED = re.compile(r"q=0(\.0{0,3})?")
 
 
 def json_answer(
@@ -46,6 +49,15 @@ def cacheable_answer(
 def page_answer(body: str) -> Response[str]:
     """A 200 that no cache may store."""
     return Response(200, JSON, body, {"Cache-Control": "private, no-store"})
+
+
+def compress(response: Response[Any], accept_encoding: str) -> None:
+    """Have Powertools compress the body, if the caller's Accept-Encoding allows gzip (RFC 9110,
+    12.5.3). Powertools alone also compresses for `gzip;q=0`, which refuses gzip."""
+    codings = (each.replace(" ", "").lower().partition(";") for each in accept_encoding.split(","))
+    weights = [weight for coding, _, weight in codings if coding == "gzip"]
+    response.compress = any(not REFUSED.fullmatch(weight) for weight in weights)
+    response.headers["Vary"] = "Accept-Encoding"
 
 
 def as_json(value: object) -> str:
