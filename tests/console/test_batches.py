@@ -81,6 +81,22 @@ def test_a_csv_fills_a_template(visit: Visit, stack: Stack, tmp_path: Path) -> N
     assert painted == ["A mug on a desk; a tidy one", "A vase on a shelf"]
 
 
+def test_a_corrected_file_of_the_same_name_is_read_again(visit: Visit, tmp_path: Path) -> None:
+    table = tmp_path / "products.csv"
+    table.write_text("prompt,aspect_ratio\na mug,7:7\na vase,1:1\n")
+    person = visit(expects=(422,))
+    person.write("API key of the image model", "a-key-of-practice")
+    field = person.page.locator("input[accept*='.csv']")
+    field.set_input_files(table)
+    paint = person.page.get_by_role("button", name="Paint 2 images")
+    person.page.locator(".why.bad").wait_for()
+    assert paint.is_disabled()
+    table.write_text("prompt,aspect_ratio\na mug,1:1\na vase,1:1\n")
+    field.set_input_files(table)
+    person.page.locator(".why.bad").wait_for(state="detached")
+    assert paint.is_enabled()
+
+
 def test_a_batch_over_the_budget_cannot_be_sent(visit: Visit, stack: Stack) -> None:
     client_b = stack.call("client_b", "GET", "/v1/me").json()["client_id"]
     with left_of_the_budget(stack, client_b, 50_000):

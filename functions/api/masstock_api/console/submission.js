@@ -78,7 +78,7 @@ async function uploaded(text) {
 export function usePrice(draft, file, keys, isReady) {
   const [price, setPrice] = useState(/** @type {{estimate: any, problem: any, isAsking: boolean}} */ ({ estimate: null, problem: null, isAsking: false }));
   const { name: _, ...asked } = draft;
-  const wanted = isReady ? JSON.stringify([asked, keys, file?.name, file?.rows.length]) : "";
+  const wanted = isReady ? JSON.stringify([asked, keys]) : "";
   const latest = useRef({ draft, file, keys });
   latest.current = { draft, file, keys };
   useEffect(() => {
@@ -102,6 +102,6 @@ export function usePrice(draft, file, keys, isReady) {
       }
     })();
     return () => stop.abort();
-  }, [wanted]);
+  }, [wanted, file]);
   return price;
 }
