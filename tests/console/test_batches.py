@@ -5,6 +5,8 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from PIL import Image
@@ -185,3 +187,58 @@ def test_every_picture_of_ten_thousand_has_a_place_and_few_exist(
     person.page.evaluate("scrollTo(0, document.body.scrollHeight)")
     person.page.locator('[data-index="9999"]').wait_for()
     assert person.page.locator(".cell").count() < 100
+
+
+def test_a_changed_batch_can_be_sent_after_a_lost_answer(visit: Visit, stack: Stack) -> None:
+    stack.rule()
+    person = visit(expects=(0,))
+    name = f"Lost {uuid4()}"
+    keys: list[str] = []
+
+    def lose_the_first(route: Any) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) > 1:
+            return route.fallback()
+        route.fetch()
+        return route.abort("internetdisconnected")
+
+    person.page.route("**/v1/executions", lose_the_first)
+    person.write("Prompts", "a comet")
+    person.write("Name", name)
+    person.write("API key of the image model", stack.api_key)
+    person.press("Paint 1 image · about")
+    person.page.locator(".why.bad").wait_for()
+    person.write("Prompts", "a comet\na star")
+    person.press("Paint 2 images · about")
+    person.see("of 2 images")
+    assert keys[0] != keys[1]
+
+
+def test_a_batch_that_is_being_sent_is_not_sent_again_after_a_look_around(
+    visit: Visit, stack: Stack
+) -> None:
+    stack.rule()
+    person = visit()
+    name = f"Once {uuid4()}"
+    waiting: list[Any] = []
+
+    def hold_the_first(route: Any) -> None:
+        waiting.append(route)
+        if len(waiting) > 1:
+            route.fallback()
+
+    person.page.route("**/v1/executions", hold_the_first)
+    person.write("Prompts", "a planet")
+    person.write("Name", name)
+    person.write("API key of the image model", stack.api_key)
+    person.press("Paint 1 image · about")
+    person.see("Sending…")
+    person.press("Usage", exact=True)
+    person.page.get_by_role("heading", name="Usage").wait_for()
+    person.press("New batch", exact=True)
+    person.press("Paint 1 image · about")
+    person.see("of 1 image")
+    waiting[0].fallback()
+    person.page.wait_for_timeout(1000)
+    rows = stack.call("client_a", "GET", "/v1/executions").json()["items"]
+    assert sum(row["name"] == name for row in rows) == 1

@@ -136,6 +136,19 @@ export function newKey() {
 }
 
 /**
+ * Keys for what a person may send again: the same key for the same body.
+ * @returns {(body: unknown) => string}
+ */
+export function attempts() {
+  let last = { text: "", key: "" };
+  return (body) => {
+    const text = JSON.stringify(body);
+    if (last.text !== text) last = { text, key: newKey() };
+    return last.key;
+  };
+}
+
+/**
  * All rows of a list, page by page, at most `most`.
  * @param {string} path
  * @param {Options["query"]} [query]

@@ -1,6 +1,6 @@
 // New batch: prompts, references, settings, and a button that says what it does.
 import { html, useEffect, useState } from "./preact.js";
-import { all, call, newKey } from "./api.js";
+import { all, attempts, call } from "./api.js";
 import { change, draft, promptFile, references, startOver } from "./draft.js";
 import { many, money } from "./format.js";
 import { Chips, Empty, Failure, Field, Head, Loading, useLoaded, wordsOf, titleOf } from "./parts.js";
@@ -9,6 +9,9 @@ import { References } from "./references.js";
 import { apiKey, practiceMode } from "./session.js";
 import { go, useStore } from "./state.js";
 import { bodyOf, countOf, usePrice } from "./submission.js";
+
+// Also after a look at another page, while the answer is on its way.
+let keyOf = attempts();
 
 export default function NewBatch() {
   const { data, error, again } = useLoaded(
@@ -87,7 +90,6 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
   const [isKept, setKept] = useState(Boolean(apiKey.get()));
   const [isSending, setSending] = useState(false);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
-  const [attempt] = useState(newKey);
   const needsKey = workflow.config.requires_api_key;
   const images = price.estimate?.images ?? counted.prompts * now.images;
   const cost = now.tier === "economy" ? price.estimate?.estimates?.economy : price.estimate?.estimate_microusd;
@@ -97,7 +99,8 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
     try {
       if (typed) apiKey.set(typed);
       const body = { ...(await bodyOf(now, file, keys)), ...(needsKey && { api_key: apiKey.get() }) };
-      const made = await call("POST", "/v1/executions", { body, key: attempt });
+      const made = await call("POST", "/v1/executions", { body, key: keyOf(body) });
+      keyOf = attempts();
       startOver();
       go(`batches/${made.id}`);
     } catch (error) {
