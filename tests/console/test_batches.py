@@ -242,3 +242,26 @@ def test_a_batch_that_is_being_sent_is_not_sent_again_after_a_look_around(
     person.page.wait_for_timeout(1000)
     rows = stack.call("client_a", "GET", "/v1/executions").json()["items"]
     assert sum(row["name"] == name for row in rows) == 1
+
+
+def test_what_is_written_while_a_batch_is_sent_stays(visit: Visit, stack: Stack) -> None:
+    stack.rule()
+    person = visit()
+    waiting: list[Any] = []
+
+    def hold(route: Any) -> None:
+        waiting.append(route)
+
+    person.page.route("**/v1/executions", hold)
+    person.write("Prompts", "a canoe")
+    person.write("API key of the image model", stack.api_key)
+    person.press("Paint 1 image · about")
+    person.see("Sending…")
+    person.press("Usage", exact=True)
+    person.page.get_by_role("heading", name="Usage").wait_for()
+    person.press("New batch", exact=True)
+    person.write("Prompts", "the next canoe")
+    with person.page.expect_response("**/v1/executions"):
+        waiting[0].fallback()
+    person.page.wait_for_timeout(500)
+    assert person.page.get_by_label("Prompts", exact=True).input_value() == "the next canoe"

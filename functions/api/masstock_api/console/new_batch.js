@@ -1,5 +1,5 @@
 // New batch: prompts, references, settings, and a button that says what it does.
-import { html, useEffect, useState } from "./preact.js";
+import { html, useEffect, useRef, useState } from "./preact.js";
 import { all, attempts, call } from "./api.js";
 import { change, draft, promptFile, references, startOver } from "./draft.js";
 import { many, money } from "./format.js";
@@ -7,7 +7,7 @@ import { Chips, Empty, Failure, Field, Head, Loading, useLoaded, wordsOf, titleO
 import { FilePreview, PromptBox } from "./prompt_box.js";
 import { References } from "./references.js";
 import { apiKey, practiceMode } from "./session.js";
-import { go, useStore } from "./state.js";
+import { go, say, useStore } from "./state.js";
 import { bodyOf, countOf, usePrice } from "./submission.js";
 
 // Also after a look at another page, while the answer is on its way.
@@ -90,6 +90,10 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
   const [isKept, setKept] = useState(Boolean(apiKey.get()));
   const [isSending, setSending] = useState(false);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
+  const isHere = useRef(true);
+  useEffect(() => () => {
+    isHere.current = false;
+  }, []);
   const needsKey = workflow.config.requires_api_key;
   const images = price.estimate?.images ?? counted.prompts * now.images;
   const cost = now.tier === "economy" ? price.estimate?.estimates?.economy : price.estimate?.estimate_microusd;
@@ -101,11 +105,14 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
       const body = { ...(await bodyOf(now, file, keys)), ...(needsKey && { api_key: apiKey.get() }) };
       const made = await call("POST", "/v1/executions", { body, key: keyOf(body) });
       keyOf = attempts();
-      startOver();
-      go(`batches/${made.id}`);
+      // The next batch may have been begun, or another page opened.
+      if (draft.get() === now && promptFile.get() === file) startOver();
+      if (isHere.current) go(`batches/${made.id}`);
+      else say("Your batch was sent.");
     } catch (error) {
       const refusal = /** @type {any} */ (error);
       if (refusal.errors?.some((/** @type {{pointer: string}} */ one) => one.pointer === "/api_key")) setKept(false);
+      if (!isHere.current) say(`${titleOf(refusal)}. ${wordsOf(refusal)}`);
       setProblem(refusal);
       setSending(false);
     }
