@@ -265,3 +265,15 @@ def test_what_is_written_while_a_batch_is_sent_stays(visit: Visit, stack: Stack)
         waiting[0].fallback()
     person.page.wait_for_timeout(500)
     assert person.page.get_by_label("Prompts", exact=True).input_value() == "the next canoe"
+
+
+def test_a_refusal_goes_away_with_the_next_change(visit: Visit, stack: Stack) -> None:
+    person = visit(expects=(409,))
+    problem = {"code": "conflict", "status": 409, "detail": "This workflow is being changed."}
+    person.page.route("**/v1/executions", lambda route: route.fulfill(status=409, json=problem))
+    person.write("Prompts", "a kite")
+    person.write("API key of the image model", stack.api_key)
+    person.press("Paint 1 image · about")
+    person.see("This workflow is being changed.")
+    person.write("Prompts", "a blue kite")
+    person.page.locator(".why.bad").wait_for(state="detached")

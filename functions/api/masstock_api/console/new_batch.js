@@ -94,6 +94,8 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
   useEffect(() => () => {
     isHere.current = false;
   }, []);
+  // A refusal is about what was sent.
+  useEffect(() => setProblem(null), [now, file, keys.join(), typed]);
   const needsKey = workflow.config.requires_api_key;
   const images = price.estimate?.images ?? counted.prompts * now.images;
   const cost = now.tier === "economy" ? price.estimate?.estimates?.economy : price.estimate?.estimate_microusd;
