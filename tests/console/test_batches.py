@@ -277,3 +277,21 @@ def test_a_refusal_goes_away_with_the_next_change(visit: Visit, stack: Stack) ->
     person.see("This workflow is being changed.")
     person.write("Prompts", "a blue kite")
     person.page.locator(".why.bad").wait_for(state="detached")
+
+
+def test_a_price_is_asked_again_after_a_lost_answer(visit: Visit, stack: Stack) -> None:
+    person = visit(expects=(0,))
+    answers = iter(["lost"])
+
+    def lose_the_first(route: Any) -> None:
+        if next(answers, None):
+            route.abort("internetdisconnected")
+        else:
+            route.fallback()
+
+    person.page.route("**/v1/executions?dry_run=true", lose_the_first)
+    person.write("API key of the image model", stack.api_key)
+    person.write("Prompts", "a raft")
+    person.page.locator(".why.bad").wait_for()
+    person.page.locator(".why.bad").wait_for(state="detached")
+    assert person.page.get_by_role("button", name="Paint 1 image · about").is_enabled()

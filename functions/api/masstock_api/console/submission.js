@@ -9,6 +9,7 @@ import { upload } from "./uploads.js";
 const MOST_BODY = 3_500_000;
 const NAME_LENGTH = 60;
 const PAUSE_SECONDS = 0.35;
+const AGAIN_SECONDS = 4;
 
 /** @typedef {import("./draft.js").Draft} Draft */
 /** @typedef {import("./prompts.js").PromptFile} PromptFile */
@@ -89,16 +90,23 @@ export function usePrice(draft, file, keys, isReady) {
     const stop = new AbortController();
     setPrice((before) => ({ ...before, isAsking: true }));
     (async () => {
-      await sleep(PAUSE_SECONDS, stop.signal);
-      if (stop.signal.aborted) return;
-      try {
-        const { draft, file, keys } = latest.current;
-        // The price is shown before the key is entered. A dry run uses no key, but wants one.
-        const body = { ...(await bodyOf(draft, file, keys)), api_key: apiKey.get() ?? "to-be-entered" };
-        const estimate = await call("POST", "/v1/executions", { query: { dry_run: true }, body, signal: stop.signal });
-        if (!stop.signal.aborted) setPrice({ estimate, problem: null, isAsking: false });
-      } catch (problem) {
-        if (!stop.signal.aborted) setPrice({ estimate: null, problem, isAsking: false });
+      let pause = PAUSE_SECONDS;
+      while (pause) {
+        await sleep(pause, stop.signal);
+        if (stop.signal.aborted) return;
+        pause = 0;
+        try {
+          const { draft, file, keys } = latest.current;
+          // The price is shown before the key is entered. A dry run uses no key, but wants one.
+          const body = { ...(await bodyOf(draft, file, keys)), api_key: apiKey.get() ?? "to-be-entered" };
+          const estimate = await call("POST", "/v1/executions", { query: { dry_run: true }, body, signal: stop.signal });
+          if (!stop.signal.aborted) setPrice({ estimate, problem: null, isAsking: false });
+        } catch (problem) {
+          if (!stop.signal.aborted) setPrice({ estimate: null, problem, isAsking: false });
+          // Whatever does not refuse this draft passes.
+          const { status = 0 } = /** @type {any} */ (problem);
+          if (status < 400 || status === 429 || status >= 500) pause = AGAIN_SECONDS;
+        }
       }
     })();
     return () => stop.abort();
