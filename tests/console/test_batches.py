@@ -295,3 +295,13 @@ def test_a_price_is_asked_again_after_a_lost_answer(visit: Visit, stack: Stack) 
     person.page.locator(".why.bad").wait_for()
     person.page.locator(".why.bad").wait_for(state="detached")
     assert person.page.get_by_role("button", name="Paint 1 image · about").is_enabled()
+
+
+def test_the_button_never_counts_the_prompts_of_an_older_draft(visit: Visit) -> None:
+    person = visit()
+    person.write("API key of the image model", "a-key-of-practice")
+    person.write("Prompts", "a\nb")
+    person.page.get_by_role("button", name="Paint 2 images · about").wait_for()
+    person.page.route("**/v1/executions?dry_run=true", lambda route: None)
+    person.write("Prompts", "a\nb\nc")
+    person.page.get_by_role("button", name="Paint 3 images").wait_for()

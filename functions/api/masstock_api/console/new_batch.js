@@ -97,8 +97,10 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
   // A refusal is about what was sent.
   useEffect(() => setProblem(null), [now, file, keys.join(), typed]);
   const needsKey = workflow.config.requires_api_key;
-  const images = price.estimate?.images ?? counted.prompts * now.images;
-  const cost = now.tier === "economy" ? price.estimate?.estimates?.economy : price.estimate?.estimate_microusd;
+  // While a price is asked for, the last one is of another draft.
+  const estimate = price.isAsking ? null : price.estimate;
+  const images = estimate?.images ?? counted.prompts * now.images;
+  const cost = now.tier === "economy" ? estimate?.estimates?.economy : estimate?.estimate_microusd;
   const send = async () => {
     setSending(true);
     setProblem(null);
