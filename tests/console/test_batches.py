@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.console.conftest import Visit
-from tests.e2e.conftest import WORKFLOW, Stack
+from tests.e2e.conftest import WORKFLOW, Stack, workflow
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -305,3 +305,20 @@ def test_the_button_never_counts_the_prompts_of_an_older_draft(visit: Visit) -> 
     person.page.route("**/v1/executions?dry_run=true", lambda route: None)
     person.write("Prompts", "a\nb\nc")
     person.page.get_by_role("button", name="Paint 3 images").wait_for()
+
+
+def test_references_stay_behind_where_a_workflow_takes_none(
+    visit: Visit, stack: Stack, tmp_path: Path
+) -> None:
+    plain = workflow(stack, supports_reference_images=False)
+    person = visit()
+    person.page.locator("input[type=file][multiple]").set_input_files(
+        picture(tmp_path, "teal.png", "teal")
+    )
+    person.page.locator(".references progress").wait_for(state="detached")
+    person.page.get_by_label("Workflow", exact=True).select_option(plain)
+    person.page.locator(".references").wait_for(state="detached")
+    person.write("API key of the image model", "a-key-of-practice")
+    person.write("Prompts", "a jar")
+    person.page.get_by_role("button", name="Paint 1 image · about").wait_for()
+    assert person.page.get_by_role("button", name="Paint 1 image").is_enabled()

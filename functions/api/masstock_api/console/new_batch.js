@@ -37,12 +37,13 @@ function Form({ workflows, models }) {
     if (now.workflow !== workflow.id) change({ workflow: workflow.id });
   }, [workflow.id, now.workflow]);
   const model = models.find((/** @type {any} */ one) => one.model === workflow.config.model);
-  const keys = pictures.filter((one) => one.key).map((one) => one.key);
-  const isUploading = pictures.some((one) => !one.key && !one.error);
+  const allowsReferences = workflow.config.supports_reference_images && (model?.max_reference_images ?? 3) > 0;
+  const used = allowsReferences ? pictures : [];
+  const keys = used.filter((one) => one.key).map((one) => one.key);
+  const isUploading = used.some((one) => !one.key && !one.error);
   const counted = countOf(now, file);
   const isReady = counted.prompts > 0 && !counted.unknown.length && !counted.needsTemplate && now.workflow === workflow.id;
   const price = usePrice(now, file, keys, isReady);
-  const allowsReferences = workflow.config.supports_reference_images && (model?.max_reference_images ?? 3) > 0;
   return html`<${Head} title="New batch" />
     <form class="new" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
       <div class="new-main">
