@@ -322,3 +322,26 @@ def test_references_stay_behind_where_a_workflow_takes_none(
     person.write("Prompts", "a jar")
     person.page.get_by_role("button", name="Paint 1 image · about").wait_for()
     assert person.page.get_by_role("button", name="Paint 1 image").is_enabled()
+
+
+def test_a_correction_made_while_a_retry_is_sent_is_kept(visit: Visit, stack: Stack) -> None:
+    stack.rule({"match": "forbidden", "behave": "prompt_blocked"})
+    execution = stack.submit(["a forbidden oak", "a forbidden elm"])
+    stack.wait(execution, 60)
+    person = visit(at=f"batches/{execution}")
+    waiting: list[Any] = []
+
+    def hold(route: Any) -> None:
+        waiting.append(route)
+
+    person.page.route("**/retry", hold)
+    for number, prompt in ((1, "a kind oak"), (2, "a kind elm")):
+        person.page.locator(f'[data-index="{number - 1}"]').get_by_text("Edit prompt").click()
+        person.write(f"Prompt {number}", prompt)
+        person.press("Add to the retry")
+        if number == 1:
+            person.press("Paint 1 prompt again")
+            person.page.locator("[aria-busy=true]").wait_for()
+    waiting[0].fallback()
+    person.see("a kind oak", exact=True)
+    person.see("To be painted as: a kind elm")

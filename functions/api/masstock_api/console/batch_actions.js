@@ -29,7 +29,7 @@ export function BatchActions({ execution, failed, onChange, onPick, isPicking })
   const retryable = failed.filter((row) => row.retryable).length;
   const retry = async (/** @type {object} */ body) => {
     onChange(await call("POST", `${path}/retry`, { body, key: newKey() }));
-    edits.forget(execution.id);
+    edits.forget(execution.id, planned);
   };
   const remove = async () => {
     await call("DELETE", path);

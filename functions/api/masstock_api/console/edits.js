@@ -22,10 +22,13 @@ export const edits = {
   add(id, index, prompt) {
     keep({ ...state.get(), [id]: { ...state.get()[id], [index]: prompt } });
   },
-  /** @param {string} id */
-  forget(id) {
-    const { [id]: _, ...others } = state.get();
-    keep(others);
+  /** What was collected since these were sent stays.
+   * @param {string} id @param {{batch_index: number, prompt?: string}[]} sent */
+  forget(id, sent) {
+    const { [id]: planned, ...others } = state.get();
+    const left = { ...planned };
+    for (const { batch_index, prompt = null } of sent) if (left[batch_index] === prompt) delete left[batch_index];
+    keep(Object.keys(left).length ? { ...others, [id]: left } : others);
   },
   /** @param {string} id @returns {{batch_index: number, prompt?: string}[]} */
   of(id) {
