@@ -345,3 +345,40 @@ def test_a_correction_made_while_a_retry_is_sent_is_kept(visit: Visit, stack: St
     waiting[0].fallback()
     person.see("a kind oak", exact=True)
     person.see("To be painted as: a kind elm")
+
+
+def test_the_last_pictures_arrive_after_a_lost_answer(visit: Visit, stack: Stack) -> None:
+    stack.rule()
+    execution = stack.submit(["a fjord", "a delta"])
+    row = stack.wait(execution, 60)
+    person = visit(at="usage", expects=(0,))
+    path = f"/v1/executions/{execution}"
+    items = stack.call("client_a", "GET", f"{path}/results").json()["items"]
+    gone = {"status": "processing", "result_url": None, "thumbnail_url": None}
+    progress = {**row["progress"], "successful": 1, "processing": 1}
+    running = {**row, "status": "processing", "progress": progress}
+    state = ["running"]
+
+    def results(route: Any) -> None:
+        if state[0] in ("running", "ended"):
+            route.fulfill(json={"items": [items[0], {**items[1], **gone}], "next_cursor": None})
+        elif state[0] == "lose":
+            state[0] = "lost"
+            route.abort("internetdisconnected")
+        else:
+            route.fallback()
+
+    def one(route: Any) -> None:
+        if state[0] == "running":
+            route.fulfill(json=running)
+        else:
+            state[0] = "lose" if state[0] == "ended" else state[0]
+            route.fallback()
+
+    person.page.route(f"**{path}/results?*", results)
+    person.page.route(f"**{path}", one)
+    person.page.goto(f"{person.base}/#/batches/{execution}")
+    person.picture(0)
+    state[0] = "ended"
+    person.see("done", exact=True)
+    person.picture(1)

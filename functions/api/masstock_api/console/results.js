@@ -104,12 +104,14 @@ export function useResults(execution, range) {
     (async () => {
       while (!stop.signal.aborted) {
         let isFinal = true;
+        let isLost = false;
         try {
           for (let number = first; number <= last; number += 1) isFinal = (await read(number)) && isFinal;
         } catch {
           isFinal = false;
+          isLost = true;
         }
-        if (isFinal || (!isLive(execution) && pages.get(last)?.readAt)) return;
+        if (isFinal || (!isLost && !isLive(execution) && pages.get(last)?.readAt)) return;
         await sleep(document.hidden ? 15 : LOOK_SECONDS, stop.signal);
       }
     })();
