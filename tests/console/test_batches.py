@@ -382,3 +382,22 @@ def test_the_last_pictures_arrive_after_a_lost_answer(visit: Visit, stack: Stack
     state[0] = "ended"
     person.see("done", exact=True)
     person.picture(1)
+
+
+def test_the_failed_pictures_are_read_again_after_a_lost_answer(visit: Visit, stack: Stack) -> None:
+    stack.rule({"match": "forbidden", "behave": "prompt_blocked"})
+    execution = stack.submit(["a moor", "a forbidden moor"])
+    stack.wait(execution, 60)
+    person = visit(at="usage", expects=(0,))
+    answers = iter(["lost"])
+
+    def lose_the_first(route: Any) -> None:
+        if next(answers, None):
+            route.abort("internetdisconnected")
+        else:
+            route.fallback()
+
+    person.page.route("**/results?*status=failed*", lose_the_first)
+    person.page.goto(f"{person.base}/#/batches/{execution}")
+    person.press("Only failed")
+    person.page.get_by_role("button", name="Image 2, failed").wait_for()

@@ -4,7 +4,7 @@ import { BatchActions, Selection } from "./batch_actions.js";
 import { EditPrompt, edits, planOf } from "./edits.js";
 import { Grid, shapeOf } from "./grid.js";
 import { ago, money } from "./format.js";
-import { all } from "./api.js";
+import { all, sleep } from "./api.js";
 import { Empty, Failure, Head, Loading } from "./parts.js";
 import { Progress, State, partsOf, titleOfBatch } from "./progress.js";
 import { isLive, promptAt, totalOf, useExecution, useResults } from "./results.js";
@@ -94,14 +94,20 @@ function useFailed(execution) {
       setFailed([]);
       return undefined;
     }
-    let isCurrent = true;
-    const timer = setTimeout(() => {
-      all(`/v1/executions/${execution.id}/results`, { status: "failed" }, MOST_FAILED).then((rows) => isCurrent && setFailed(rows), () => undefined);
-    }, isLive(execution) ? 1500 : 0);
-    return () => {
-      isCurrent = false;
-      clearTimeout(timer);
-    };
+    const stop = new AbortController();
+    (async () => {
+      await sleep(isLive(execution) ? 1.5 : 0, stop.signal);
+      while (!stop.signal.aborted) {
+        try {
+          const rows = await all(`/v1/executions/${execution.id}/results`, { status: "failed" }, MOST_FAILED);
+          if (!stop.signal.aborted) setFailed(rows);
+          return;
+        } catch {
+          await sleep(5, stop.signal);
+        }
+      }
+    })();
+    return () => stop.abort();
   }, [execution.id, execution.status, number]);
   return failed;
 }
