@@ -401,3 +401,32 @@ def test_the_failed_pictures_are_read_again_after_a_lost_answer(visit: Visit, st
     person.page.goto(f"{person.base}/#/batches/{execution}")
     person.press("Only failed")
     person.page.get_by_role("button", name="Image 2, failed").wait_for()
+
+
+def test_the_viewer_of_failed_pictures_keeps_its_picture(visit: Visit, stack: Stack) -> None:
+    stack.rule({"match": "forbidden", "behave": "prompt_blocked"})
+    execution = stack.submit(["a forbidden ant", "a forbidden bee"])
+    row = stack.wait(execution, 60)
+    person = visit(at="usage")
+    path = f"/v1/executions/{execution}"
+    items = stack.call("client_a", "GET", f"{path}/results").json()["items"]
+    failed = [1]
+
+    def results(route: Any) -> None:
+        known = [items[index] for index in sorted(failed)]
+        route.fulfill(json={"items": known, "next_cursor": None})
+
+    def one(route: Any) -> None:
+        counted = {"failed": len(failed), "processing": 2 - len(failed)}
+        progress = {**row["progress"], **counted}
+        route.fulfill(json={**row, "status": "processing", "progress": progress})
+
+    person.page.route(f"**{path}/results?*", results)
+    person.page.route(f"**{path}", one)
+    person.page.goto(f"{person.base}/#/batches/{execution}")
+    person.press("Only failed")
+    person.page.get_by_role("button", name="Image 2, failed").click()
+    person.see("Image 1 of 1")
+    failed.append(0)
+    person.page.locator("dialog h2", has_text="of 2").wait_for()
+    person.page.locator("dialog .prompt", has_text="a forbidden bee").wait_for()

@@ -49,6 +49,8 @@ function Pictures({ execution, onChange, profile }) {
   const live = isLive(execution);
   const parts = partsOf(execution);
   const price = execution.cost_microusd ?? execution.estimate_microusd;
+  // What is open is a picture, whose position changes with the list.
+  const position = indices ? indices.indexOf(open) : open;
   const at = (/** @type {number} */ position) => (indices ? indices[position] ?? 0 : position);
   const resultAt = (/** @type {number} */ index) =>
     rows.get(index) ?? failed.find((row) => row.batch_index === index);
@@ -62,7 +64,7 @@ function Pictures({ execution, onChange, profile }) {
     const result = resultAt(index);
     return html`<${Tile} result=${result} prompt=${promptAt(execution, index)} number=${index + 1}
       planned=${planOf(execution.id, index)} isPicking=${picked !== null} isPicked=${picked?.has(index)}
-      onOpen=${() => (picked ? pick(index) : setOpen(position))} onEdit=${() => result && setEditing(result)}
+      onOpen=${() => (picked ? pick(index) : setOpen(index))} onEdit=${() => result && setEditing(result)}
       onAgain=${() => edits.add(execution.id, index, null)} />`;
   };
   return html`
@@ -78,8 +80,8 @@ function Pictures({ execution, onChange, profile }) {
       label="Images" tile=${tile} onRange=${setRange} />
     ${picked && html`<${Selection} execution=${execution} picked=${picked} rows=${rows} onDone=${() => setPicked(null)}
       onAll=${() => setPicked(new Set(Array.from({ length: total }, (_, index) => index).filter((index) => (resultAt(index)?.status ?? "completed") === "completed")))} />`}
-    ${open >= 0 && html`<${Viewer} position=${open} total=${indices ? indices.length : total} resultOf=${(/** @type {number} */ position) => resultAt(at(position))}
-      promptOf=${(/** @type {number} */ position) => promptAt(execution, at(position))} onMove=${(/** @type {number} */ position) => { setOpen(position); setRange({ from: position, to: position }); }}
+    ${position >= 0 && html`<${Viewer} position=${position} total=${indices ? indices.length : total} resultOf=${(/** @type {number} */ position) => resultAt(at(position))}
+      promptOf=${(/** @type {number} */ position) => promptAt(execution, at(position))} onMove=${(/** @type {number} */ position) => { setOpen(at(position)); setRange({ from: position, to: position }); }}
       onClose=${() => setOpen(-1)} onEdit=${(/** @type {Result} */ result) => { setOpen(-1); setEditing(result); }}
       onAgain=${(/** @type {Result} */ result) => { setOpen(-1); edits.add(execution.id, result.batch_index, null); }} settings=${execution.input_data} />`}
     ${editing && html`<${EditPrompt} result=${editing} isLive=${live} onClose=${() => setEditing(null)} />`}`;
