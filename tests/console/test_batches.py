@@ -430,3 +430,34 @@ def test_the_viewer_of_failed_pictures_keeps_its_picture(visit: Visit, stack: St
     failed.append(0)
     person.page.locator("dialog h2", has_text="of 2").wait_for()
     person.page.locator("dialog .prompt", has_text="a forbidden bee").wait_for()
+
+
+def test_pictures_around_the_viewer_go_on_arriving(visit: Visit, stack: Stack) -> None:
+    stack.rule()
+    execution = stack.submit(["a reef"])
+    row = stack.wait(execution, 60)
+    person = visit(at="usage")
+    path = f"/v1/executions/{execution}"
+    [item] = stack.call("client_a", "GET", f"{path}/results").json()["items"]
+    progress = {"total": 60, "successful": 1, "failed": 0, "processing": 59}
+    here = [0]
+
+    def results(route: Any) -> None:
+        first = 50 if "from_index=50" in route.request.url else 0
+        rows = [{**item, "batch_index": index} for index in here if first <= index < first + 50]
+        route.fulfill(json={"items": rows, "next_cursor": None})
+
+    person.page.route(f"**{path}/results?*", results)
+    person.page.route(
+        f"**{path}",
+        lambda route: route.fulfill(json={**row, "status": "processing", "progress": progress}),
+    )
+    person.page.goto(f"{person.base}/#/batches/{execution}")
+    person.picture(0)
+    person.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    person.page.locator('[data-index="48"] .picture').click()
+    person.press("Next image")
+    person.see("Image 50 of 60")
+    person.page.keyboard.press("Escape")
+    here.append(56)
+    person.picture(56)

@@ -42,7 +42,7 @@ function Pictures({ execution, onChange, profile }) {
   const failed = useFailed(execution);
   const isFiltered = shown === "failed" && partsOf(execution).failed > 0;
   const indices = useMemo(() => (isFiltered ? failed.map((row) => row.batch_index) : null), [isFiltered, failed]);
-  const visible = indices ? { from: 0, to: 0 } : range;
+  const visible = indices ? { from: 0, to: 0 } : open >= 0 ? { from: open, to: open } : range;
   const rows = useResults(execution, visible);
   useStore(edits);
   const total = totalOf(execution);
@@ -81,7 +81,7 @@ function Pictures({ execution, onChange, profile }) {
     ${picked && html`<${Selection} execution=${execution} picked=${picked} rows=${rows} onDone=${() => setPicked(null)}
       onAll=${() => setPicked(new Set(Array.from({ length: total }, (_, index) => index).filter((index) => (resultAt(index)?.status ?? "completed") === "completed")))} />`}
     ${position >= 0 && html`<${Viewer} position=${position} total=${indices ? indices.length : total} resultOf=${(/** @type {number} */ position) => resultAt(at(position))}
-      promptOf=${(/** @type {number} */ position) => promptAt(execution, at(position))} onMove=${(/** @type {number} */ position) => { setOpen(at(position)); setRange({ from: position, to: position }); }}
+      promptOf=${(/** @type {number} */ position) => promptAt(execution, at(position))} onMove=${(/** @type {number} */ position) => setOpen(at(position))}
       onClose=${() => setOpen(-1)} onEdit=${(/** @type {Result} */ result) => { setOpen(-1); setEditing(result); }}
       onAgain=${(/** @type {Result} */ result) => { setOpen(-1); edits.add(execution.id, result.batch_index, null); }} settings=${execution.input_data} />`}
     ${editing && html`<${EditPrompt} result=${editing} isLive=${live} onClose=${() => setEditing(null)} />`}`;
