@@ -461,3 +461,35 @@ def test_pictures_around_the_viewer_go_on_arriving(visit: Visit, stack: Stack) -
     person.page.keyboard.press("Escape")
     here.append(56)
     person.picture(56)
+
+
+def test_only_failed_shows_a_failure_that_was_seen_as_running(visit: Visit, stack: Stack) -> None:
+    stack.rule({"match": "forbidden", "behave": "prompt_blocked"})
+    execution = stack.submit(["a forbidden gull"])
+    row = stack.wait(execution, 60)
+    person = visit(at="usage")
+    path = f"/v1/executions/{execution}"
+    [item] = stack.call("client_a", "GET", f"{path}/results").json()["items"]
+    item["batch_index"] = 55
+    failed = [0]
+
+    def results(route: Any) -> None:
+        rows = [item] if failed[0] else [{**item, "status": "processing"}]
+        is_first = "from_index=0" in route.request.url
+        route.fulfill(json={"items": [] if is_first else rows, "next_cursor": None})
+
+    def one(route: Any) -> None:
+        progress = {"total": 60, "successful": 0, "failed": failed[0], "processing": 60}
+        route.fulfill(json={**row, "status": "processing", "progress": progress})
+
+    person.page.route(f"**{path}/results?*", results)
+    person.page.route(f"**{path}", one)
+    person.page.goto(f"{person.base}/#/batches/{execution}")
+    person.see("of 60 images")
+    with person.page.expect_response("**/results?from_index=50*"):
+        person.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    person.page.evaluate("scrollTo(0, 0)")
+    person.page.wait_for_timeout(500)
+    failed[0] = 1
+    person.press("Only failed")
+    person.page.get_by_role("button", name="Image 56, failed").wait_for()

@@ -52,8 +52,11 @@ function Pictures({ execution, onChange, profile }) {
   // What is open is a picture, whose position changes with the list.
   const position = indices ? indices.indexOf(open) : open;
   const at = (/** @type {number} */ position) => (indices ? indices[position] ?? 0 : position);
-  const resultAt = (/** @type {number} */ index) =>
-    rows.get(index) ?? failed.find((row) => row.batch_index === index);
+  const resultAt = (/** @type {number} */ index) => {
+    const failure = failed.find((row) => row.batch_index === index);
+    // Among the failed ones, the pages of all pictures are not read again.
+    return (indices && failure) || rows.get(index) || failure;
+  };
   const pick = (/** @type {number} */ index) => {
     const next = new Set(picked);
     if (!next.delete(index)) next.add(index);
