@@ -493,3 +493,19 @@ def test_only_failed_shows_a_failure_that_was_seen_as_running(visit: Visit, stac
     failed[0] = 1
     person.press("Only failed")
     person.page.get_by_role("button", name="Image 56, failed").wait_for()
+
+
+def test_a_taller_window_shows_more_pictures(visit: Visit, stack: Stack) -> None:
+    stack.rule()
+    execution = stack.submit(["a dune"])
+    row = stack.wait(execution, 60)
+    many = {"total": 200, "successful": 1, "failed": 0, "processing": 199}
+    person = visit(at="usage", height=500)
+    person.page.route(
+        f"**/v1/executions/{execution}",
+        lambda route: route.fulfill(json={**row, "progress": many}),
+    )
+    person.page.goto(f"{person.base}/#/batches/{execution}")
+    person.picture(0)
+    person.page.set_viewport_size({"width": 1440, "height": 2400})
+    person.page.locator('[data-index="30"]').wait_for()

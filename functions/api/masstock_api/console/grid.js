@@ -41,9 +41,11 @@ export function Grid({ total, ratio, caption = 50, least = 220, label, tile, onR
     observer.observe(box);
     observer.observe(document.body);
     addEventListener("scroll", soon, { passive: true });
+    addEventListener("resize", soon);
     return () => {
       observer.disconnect();
       removeEventListener("scroll", soon);
+      removeEventListener("resize", soon);
       cancelAnimationFrame(frame);
     };
   }, []);
