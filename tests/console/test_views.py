@@ -183,3 +183,14 @@ def test_a_tab_in_the_background_shows_its_page(visit: Visit, who: str, home: st
     for _ in range(5):
         person.page.reload()
         person.page.get_by_role("heading", name=home, exact=True).wait_for()
+
+
+def test_nothing_of_a_user_is_left_for_the_next(visit: Visit) -> None:
+    person = visit(None)
+    person.press("Enter as Acme")
+    person.write("Prompts", "a secret of Acme")
+    person.page.get_by_label("Account of").click()
+    person.press("Sign out")
+    assert "secret" not in person.page.evaluate("JSON.stringify(sessionStorage)")
+    person.press("Enter as Beta")
+    assert person.page.get_by_label("Prompts", exact=True).input_value() == ""

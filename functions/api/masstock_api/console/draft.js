@@ -1,4 +1,5 @@
 // The batch that is being written. It survives a reload of the tab; its files do not.
+import { session } from "./session.js";
 import { store, tabValue } from "./state.js";
 
 /** @typedef {{id: number, name: string, preview: string, key: string, done: number, error: string}} Reference */
@@ -37,6 +38,10 @@ export function change(part) {
   draft.set({ ...draft.get(), ...part });
   kept.set(JSON.stringify(draft.get()));
 }
+
+session.subscribe(({ token, ended }) => {
+  if (!token && !ended) startOver({ workflow: "" });
+});
 
 /** @param {Partial<Draft>} [part] what the next batch begins with */
 export function startOver(part = {}) {

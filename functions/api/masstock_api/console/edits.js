@@ -1,6 +1,7 @@
 // Prompts to paint again. While the batch runs they are collected; then one run paints all of them.
 import { html, useState } from "./preact.js";
 import { Dialog, Field } from "./parts.js";
+import { session } from "./session.js";
 import { store, tabValue } from "./state.js";
 
 /** By execution: the new prompt by index; null paints the same prompt again.
@@ -14,6 +15,10 @@ function keep(next) {
   state.set(next);
   kept.set(JSON.stringify(next));
 }
+
+session.subscribe(({ token, ended }) => {
+  if (!token && !ended) keep({});
+});
 
 export const edits = {
   get: state.get,

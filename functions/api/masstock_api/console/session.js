@@ -11,6 +11,8 @@ const keptToken = tabValue("token");
 const keptRefresh = tabValue("refresh");
 const key = tabValue("api-key");
 const practice = tabValue("practice");
+/** What a user writes; the views keep it in memory too. */
+const written = [tabValue("draft"), tabValue("edits")];
 
 const state = store({ token: keptToken.get() ?? "", ended: false });
 
@@ -35,7 +37,7 @@ export const session = {
     }
   },
   leave() {
-    for (const kept of [keptToken, keptRefresh, key, practice]) kept.set(null);
+    for (const kept of [keptToken, keptRefresh, key, practice, ...written]) kept.set(null);
     state.set({ token: "", ended: false });
   },
 };
