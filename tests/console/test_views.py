@@ -194,3 +194,23 @@ def test_nothing_of_a_user_is_left_for_the_next(visit: Visit) -> None:
     assert "secret" not in person.page.evaluate("JSON.stringify(sessionStorage)")
     person.press("Enter as Beta")
     assert person.page.get_by_label("Prompts", exact=True).input_value() == ""
+
+
+def test_a_late_failure_of_an_older_search_is_not_shown(visit: Visit, execution: str) -> None:
+    person = visit(at="library", expects=(500,))
+    person.picture(0)
+    waiting: list[Any] = []
+
+    def hold(route: Any) -> None:
+        waiting.append(route)
+
+    person.page.route("**/v1/results?*q=noon*", hold)
+    search = person.page.get_by_label("Search the library")
+    with person.page.expect_request("**/v1/results?*q=noon*"):
+        search.fill("noon")
+    search.fill("lighthouse dusk")
+    person.page.get_by_text("a lighthouse at noon").first.wait_for(state="detached")
+    with person.page.expect_response("**/v1/results?*q=noon*"):
+        waiting[0].fulfill(status=500, json={"code": "internal_error", "status": 500})
+    person.page.wait_for_timeout(300)
+    assert person.page.get_by_role("alert").count() == 0

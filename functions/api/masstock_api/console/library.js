@@ -36,9 +36,9 @@ export default function Library() {
       setRows((last) => (isFirst ? page.items : [...(last ?? []), ...page.items]));
       setError(null);
     } catch (problem) {
-      setError(problem);
+      if (state.words === words) setError(problem);
     } finally {
-      state.isReading = false;
+      if (state.words === words) state.isReading = false;
     }
   };
   useEffect(() => {
