@@ -214,3 +214,24 @@ def test_a_late_failure_of_an_older_search_is_not_shown(visit: Visit, execution:
         waiting[0].fulfill(status=500, json={"code": "internal_error", "status": 500})
     person.page.wait_for_timeout(300)
     assert person.page.get_by_role("alert").count() == 0
+
+
+def test_a_search_does_not_change_the_picture_that_is_open(visit: Visit, execution: str) -> None:
+    person = visit(at="library")
+    person.picture(0)
+    waiting: list[Any] = []
+
+    def hold(route: Any) -> None:
+        waiting.append(route)
+
+    person.page.route("**/v1/results?*q=zebracorn*", hold)
+    with person.page.expect_request("**/v1/results?*q=zebracorn*"):
+        person.page.get_by_label("Search the library").fill("zebracorn")
+    person.page.locator('[data-index="1"] .picture').click()
+    title = person.page.locator("dialog h2").text_content()
+    prompt = person.page.locator("dialog .prompt").text_content()
+    with person.page.expect_response("**/v1/results?*q=zebracorn*"):
+        waiting[0].fallback()
+    person.page.wait_for_timeout(300)
+    assert person.page.locator("dialog h2").text_content() == title
+    assert person.page.locator("dialog .prompt").text_content() == prompt

@@ -17,7 +17,8 @@ export default function Library() {
   const [words, setWords] = useState("");
   const [rows, setRows] = useState(/** @type {Result[] | null} */ (null));
   const [error, setError] = useState(/** @type {any} */ (null));
-  const [open, setOpen] = useState(-1);
+  // The viewer goes through the list in which it was opened.
+  const [open, setOpen] = useState(/** @type {{position: number, rows: Result[]} | null} */ (null));
   const next = useRef({ cursor: /** @type {string | null} */ (null), isReading: false, words: "" });
   useEffect(() => {
     const timer = setTimeout(() => setWords(search.trim()), PAUSE_MS);
@@ -49,7 +50,7 @@ export default function Library() {
   };
   const tile = (/** @type {number} */ index) => {
     const row = rows?.[index];
-    return row && html`<${Tile} result=${row} prompt="" number=${index + 1} note=${ago(row.created_at)} onOpen=${() => setOpen(index)} />`;
+    return row && html`<${Tile} result=${row} prompt="" number=${index + 1} note=${ago(row.created_at)} onOpen=${() => rows && setOpen({ position: index, rows })} />`;
   };
   return html`<${Head} title="Library" aside=${html`<input type="search" class="search" placeholder="Words of a prompt" aria-label="Search the library" maxlength="200"
       value=${search} onInput=${(/** @type {any} */ event) => setSearch(event.target.value)} />`} />
@@ -59,6 +60,6 @@ export default function Library() {
       ? html`<${Empty} title="No picture found"><p>No prompt has these words. Try fewer, or others.</p><//>`
       : html`<${Empty} title="No pictures yet"><p>Every picture that you paint is kept here.</p><p><a class="button primary" href="#/new">New batch</a></p><//>`)}
     ${rows && rows.length > 0 && html`<${Grid} key=${words} total=${rows.length} ratio=${1} caption=${66} label="Images" tile=${tile} onRange=${onRange} />`}
-    ${open >= 0 && rows && html`<${Viewer} position=${open} total=${rows.length} resultOf=${(/** @type {number} */ index) => rows[index]} promptOf=${() => ""}
-      onMove=${setOpen} onClose=${() => setOpen(-1)} isInLibrary />`}`;
+    ${open && html`<${Viewer} position=${open.position} total=${open.rows.length} resultOf=${(/** @type {number} */ index) => open.rows[index]} promptOf=${() => ""}
+      onMove=${(/** @type {number} */ position) => setOpen({ ...open, position })} onClose=${() => setOpen(null)} isInLibrary />`}`;
 }
