@@ -235,3 +235,16 @@ def test_a_search_does_not_change_the_picture_that_is_open(visit: Visit, executi
     person.page.wait_for_timeout(300)
     assert person.page.locator("dialog h2").text_content() == title
     assert person.page.locator("dialog .prompt").text_content() == prompt
+
+
+def test_a_batch_that_cannot_be_read_says_so_and_is_read_again(
+    visit: Visit, execution: str
+) -> None:
+    person = visit(at="usage", expects=(500,))
+    path = f"**/v1/executions/{execution}"
+    problem = {"code": "internal_error", "status": 500, "detail": "…", "request_id": "r-1"}
+    person.page.route(path, lambda route: route.fulfill(status=500, json=problem))
+    person.page.goto(f"{person.base}/#/batches/{execution}")
+    person.see("The server has a problem")
+    person.page.unroute(path)
+    person.see("Lighthouses")

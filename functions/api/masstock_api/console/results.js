@@ -41,6 +41,7 @@ export function useExecution(id) {
             setState({ execution: null, error });
             return;
           }
+          setState((before) => (before.execution ? before : { execution: null, error }));
           pause = 5;
         }
         await sleep(document.hidden ? 15 : pause, stop.signal);
