@@ -68,3 +68,12 @@ def test_every_view_of_administrators_is_accessible_and_fits(visit: Visit, look:
         person.page.get_by_role("heading", name=view.capitalize(), exact=True).first.wait_for()
         person.page.locator(".page :is(table, .card, .batch, .empty)").first.wait_for()
         person.check(f"admin-{view}-{look}")
+
+
+def test_reports_never_show_another_period(visit: Visit) -> None:
+    person = visit("admin", at="reports")
+    person.page.locator(".reports, .empty").first.wait_for()
+    person.page.route("**/v1/analytics/**", lambda route: None)
+    person.press("7 days")
+    person.page.get_by_label("Loading").wait_for()
+    assert person.page.locator(".reports, .empty").count() == 0

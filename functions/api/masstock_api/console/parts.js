@@ -191,17 +191,19 @@ export async function copy(text) {
  * @param {unknown[]} deps
  */
 export function useLoaded(load, deps) {
-  const [state, setState] = useState(/** @type {{data: any, error: any}} */ ({ data: null, error: null }));
+  const asked = JSON.stringify(deps);
+  const [state, setState] = useState(/** @type {{data: any, error: any, asked: string}} */ ({ data: null, error: null, asked }));
   const [round, setRound] = useState(0);
+  const isOld = state.asked !== asked;
   useEffect(() => {
     let isCurrent = true;
     load().then(
-      (data) => isCurrent && setState({ data, error: null }),
-      (error) => isCurrent && setState((last) => ({ ...last, error })),
+      (data) => isCurrent && setState({ data, error: null, asked }),
+      (error) => isCurrent && setState((last) => ({ data: last.asked === asked ? last.data : null, error, asked })),
     );
     return () => {
       isCurrent = false;
     };
   }, [...deps, round]);
-  return { ...state, again: () => setRound((last) => last + 1) };
+  return { data: isOld ? null : state.data, error: isOld ? null : state.error, again: () => setRound((last) => last + 1) };
 }
