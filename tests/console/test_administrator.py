@@ -1,5 +1,6 @@
 """What administrators do in the console."""
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -77,3 +78,29 @@ def test_reports_never_show_another_period(visit: Visit) -> None:
     person.press("7 days")
     person.page.get_by_label("Loading").wait_for()
     assert person.page.locator(".reports, .empty").count() == 0
+
+
+def test_a_form_that_was_left_leaves_the_next_alone(visit: Visit) -> None:
+    person = visit("admin", at="clients", expects=(422,))
+    waiting: list[Any] = []
+
+    def hold(route: Any) -> None:
+        waiting.append(route)
+
+    person.page.route("**/v1/clients/*", hold)
+    for _ in range(2):
+        person.press("Change Acme Corporation")
+        person.press("Save")
+        person.page.keyboard.press("Escape")
+        person.page.locator("dialog").wait_for(state="detached")
+    person.press("New client")
+    person.write("Name", "Half a name")
+    with person.page.expect_response("**/v1/clients/*"):
+        waiting[0].fallback()
+    person.page.wait_for_timeout(300)
+    name = person.page.get_by_label("Name", exact=True)
+    assert name.input_value(timeout=1000) == "Half a name"
+    person.page.keyboard.press("Escape")
+    problem = {"code": "conflict", "status": 422, "detail": "That cannot be."}
+    waiting[1].fulfill(status=422, json=problem)
+    person.see("That cannot be.")

@@ -1,6 +1,7 @@
 // Tables that become cards on a phone, and forms in a dialog.
-import { html, useState } from "./preact.js";
+import { html, useEffect, useRef, useState } from "./preact.js";
 import { Dialog, Field, Notice, titleOf, wordsOf } from "./parts.js";
+import { say } from "./state.js";
 
 /**
  * @param {object} props
@@ -44,6 +45,10 @@ export function FormDialog({ title, verb, fields, values: begin, save, onClose, 
   const [values, setValues] = useState(begin);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
   const [isBusy, setBusy] = useState(false);
+  const isHere = useRef(true);
+  useEffect(() => () => {
+    isHere.current = false;
+  }, []);
   const set = (/** @type {string} */ name, /** @type {any} */ value) => setValues((last) => ({ ...last, [name]: value }));
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -51,8 +56,9 @@ export function FormDialog({ title, verb, fields, values: begin, save, onClose, 
     setProblem(null);
     try {
       await save(values);
-      onClose();
+      if (isHere.current) onClose();
     } catch (error) {
+      if (!isHere.current) say(`${titleOf(error)}. ${wordsOf(error, fields)}`);
       setProblem(error);
       setBusy(false);
     }
