@@ -104,3 +104,21 @@ def test_a_form_that_was_left_leaves_the_next_alone(visit: Visit) -> None:
     problem = {"code": "conflict", "status": 422, "detail": "That cannot be."}
     waiting[1].fulfill(status=422, json=problem)
     person.see("That cannot be.")
+
+
+def test_a_form_waits_for_what_it_offers(visit: Visit) -> None:
+    person = visit("admin", at="workflows")
+    waiting: list[Any] = []
+
+    def hold(route: Any) -> None:
+        waiting.append(route)
+
+    person.page.route("**/v1/clients?*", hold)
+    person.press("Users", exact=True)
+    invite = person.page.get_by_role("button", name="Invite")
+    invite.wait_for()
+    assert invite.is_disabled()
+    waiting[0].fallback()
+    invite.click()
+    client = person.page.get_by_label("Client", exact=True)
+    assert client.input_value() != ""

@@ -25,7 +25,7 @@ export default function Users({ profile }) {
     await call("PATCH", `/v1/users/${user.id}`, { body: { status } });
     again();
   };
-  return html`<${Head} title="Users" aside=${html`<button class="button primary" onClick=${() => setInviting(true)}>Invite</button>`} />
+  return html`<${Head} title="Users" aside=${html`<button class="button primary" disabled=${!users} onClick=${() => setInviting(true)}>Invite</button>`} />
     ${error && html`<${Failure} error=${error} again=${again} />`}
     ${!data && !error && html`<${Loading} />`}
     ${users && html`<${Table} label="Users" empty="No users yet." rows=${users.filter((/** @type {any} */ one) => one.status !== "deleted")} columns=${[

@@ -15,7 +15,7 @@ export default function Workflows() {
     else await call("POST", "/v1/workflows", { body, key: newKey() });
     again();
   };
-  return html`<${Head} title="Workflows" aside=${html`<button class="button primary" onClick=${() => setEditing({ status: "active", config: { requires_api_key: true, supports_reference_images: true } })}>New workflow</button>`} />
+  return html`<${Head} title="Workflows" aside=${html`<button class="button primary" disabled=${!workflows} onClick=${() => setEditing({ status: "active", config: { requires_api_key: true, supports_reference_images: true } })}>New workflow</button>`} />
     ${error && html`<${Failure} error=${error} again=${again} />`}
     ${!workflows && !error && html`<${Loading} />`}
     ${workflows?.length === 0 && html`<${Empty} title="No workflows yet"><p>Nobody can paint before there is one.</p><//>`}
