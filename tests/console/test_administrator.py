@@ -122,3 +122,27 @@ def test_a_form_waits_for_what_it_offers(visit: Visit) -> None:
     invite.click()
     client = person.page.get_by_label("Client", exact=True)
     assert client.input_value() != ""
+
+
+def test_a_form_whose_answer_was_lost_makes_one_workflow(visit: Visit, stack: Stack) -> None:
+    person = visit("admin", at="workflows", expects=(0,))
+    answers = iter(["lost"])
+
+    def lose_the_first(route: Any) -> None:
+        if route.request.method == "POST" and next(answers, None):
+            route.fetch()
+            route.abort("internetdisconnected")
+        else:
+            route.fallback()
+
+    person.page.route("**/v1/workflows", lose_the_first)
+    person.page.locator("li.workflow").first.wait_for()
+    person.press("New workflow")
+    name = f"Once {uuid4().hex[:8]}"
+    person.write("Name", name)
+    person.press("Save")
+    person.page.get_by_role("alert").wait_for()
+    person.press("Save")
+    person.page.locator("dialog").wait_for(state="detached")
+    items = stack.call("admin", "GET", "/v1/workflows?limit=200").json()["items"]
+    assert sum(item["name"] == name for item in items) == 1

@@ -1,6 +1,6 @@
 // Administrators: the clients and their budgets.
 import { html, useState } from "./preact.js";
-import { all, call, newKey } from "./api.js";
+import { all, call } from "./api.js";
 import { day, money } from "./format.js";
 import { Empty, Failure, Head, Loading, useLoaded } from "./parts.js";
 import { FormDialog, Table } from "./table.js";
@@ -19,7 +19,7 @@ const STATUS = { name: "status", label: "Status", type: "select", options: [
 export default function Clients() {
   const { data, error, again } = useLoaded(() => all("/v1/clients"), []);
   const [editing, setEditing] = useState(/** @type {any} */ (null));
-  const save = async (/** @type {any} */ values) => {
+  const save = async (/** @type {any} */ values, /** @type {string} */ key) => {
     const body = {
       name: values.name,
       email: values.email,
@@ -28,7 +28,7 @@ export default function Clients() {
       ...(editing.id && { status: values.status }),
     };
     if (editing.id) await call("PATCH", `/v1/clients/${editing.id}`, { body });
-    else await call("POST", "/v1/clients", { body, key: newKey() });
+    else await call("POST", "/v1/clients", { body, key });
     again();
   };
   const clients = data?.filter((/** @type {any} */ one) => one.status !== "deleted");

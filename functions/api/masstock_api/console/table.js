@@ -1,5 +1,6 @@
 // Tables that become cards on a phone, and forms in a dialog.
 import { html, useEffect, useRef, useState } from "./preact.js";
+import { attempts } from "./api.js";
 import { Dialog, Field, Notice, titleOf, wordsOf } from "./parts.js";
 import { say } from "./state.js";
 
@@ -37,7 +38,7 @@ export function Table({ label, rows, columns, empty }) {
  * @param {string} props.verb
  * @param {FormField[]} props.fields
  * @param {Record<string, any>} props.values what the form begins with
- * @param {(values: Record<string, any>) => Promise<unknown>} props.save
+ * @param {(values: Record<string, any>, key: string) => Promise<unknown>} props.save
  * @param {() => void} props.onClose
  * @param {any} [props.children]
  */
@@ -45,6 +46,7 @@ export function FormDialog({ title, verb, fields, values: begin, save, onClose, 
   const [values, setValues] = useState(begin);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
   const [isBusy, setBusy] = useState(false);
+  const [keyOf] = useState(attempts);
   const isHere = useRef(true);
   useEffect(() => () => {
     isHere.current = false;
@@ -55,7 +57,7 @@ export function FormDialog({ title, verb, fields, values: begin, save, onClose, 
     setBusy(true);
     setProblem(null);
     try {
-      await save(values);
+      await save(values, keyOf(values));
       if (isHere.current) onClose();
     } catch (error) {
       if (!isHere.current) say(`${titleOf(error)}. ${wordsOf(error, fields)}`);

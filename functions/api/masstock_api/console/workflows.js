@@ -1,6 +1,6 @@
 // Administrators: workflows, with a form for the config and the catalogue's models and prices.
 import { html, useState } from "./preact.js";
-import { all, call, newKey } from "./api.js";
+import { all, call } from "./api.js";
 import { count, money } from "./format.js";
 import { Empty, Failure, Head, Loading, useLoaded } from "./parts.js";
 import { FormDialog } from "./table.js";
@@ -9,10 +9,10 @@ export default function Workflows() {
   const { data, error, again } = useLoaded(() => Promise.all([all("/v1/workflows"), call("GET", "/v1/models")]), []);
   const [editing, setEditing] = useState(/** @type {any} */ (null));
   const [workflows, models] = data ? [data[0], data[1].items] : [null, []];
-  const save = async (/** @type {any} */ values) => {
+  const save = async (/** @type {any} */ values, /** @type {string} */ key) => {
     const body = { name: values.name, description: values.description || null, status: values.status, config: configOf(values, editing.config ?? {}) };
     if (editing.id) await call("PATCH", `/v1/workflows/${editing.id}`, { body });
-    else await call("POST", "/v1/workflows", { body, key: newKey() });
+    else await call("POST", "/v1/workflows", { body, key });
     again();
   };
   return html`<${Head} title="Workflows" aside=${html`<button class="button primary" disabled=${!workflows} onClick=${() => setEditing({ status: "active", config: { requires_api_key: true, supports_reference_images: true } })}>New workflow</button>`} />
