@@ -132,3 +132,14 @@ def test_supabase_takes_a_code_by_email_and_renews_the_token(deployment: Deploym
     person.page.get_by_label("Prompts", exact=True).wait_for()
     assert deployment.issuer.refreshed >= 1
     person.leave()
+
+
+def test_a_double_click_asks_for_one_code(deployment: Deployment) -> None:
+    person = deployment.visit()
+    person.write("E-mail", EMAIL)
+    person.press("Get a code by e-mail instead")
+    person.page.get_by_role("button", name="Send me a code").dblclick()
+    person.page.get_by_label("Code", exact=True).wait_for()
+    asked = [url for url in deployment.urls if url.endswith("/otp")]
+    assert len(asked) == 1
+    person.leave()

@@ -43,12 +43,16 @@ export function SupabaseSignIn() {
   const [isCode, setCode] = useState(false);
   const [isSent, setSent] = useState(false);
   const [problem, setProblem] = useState("");
+  const [isBusy, setBusy] = useState(false);
   const attempt = async (/** @type {() => Promise<unknown>} */ act) => {
     setProblem("");
+    setBusy(true);
     try {
       await act();
     } catch (error) {
       setProblem(/** @type {Error} */ (error).message);
+    } finally {
+      setBusy(false);
     }
   };
   const begin = (/** @type {any} */ answer) => session.begin(answer.access_token, answer.refresh_token);
@@ -77,8 +81,8 @@ export function SupabaseSignIn() {
     ${isCode && isSent && html`<${Field} label="Code" hint="Six digits, in the e-mail that was just sent."><input inputmode="numeric" autocomplete="one-time-code" required maxlength="8"
       value=${secret} onInput=${(/** @type {any} */ event) => setSecret(event.target.value)} /><//>`}
     ${problem && html`<${Notice} kind="bad">${problem}<//>`}
-    <button class="button primary big">${isCode && !isSent ? "Send me a code" : "Enter"}</button>
-    <button type="button" class="link" onClick=${change}>${isCode ? "Use my password" : "Get a code by e-mail instead"}</button>
+    <button class="button primary big" disabled=${isBusy}>${isCode && !isSent ? "Send me a code" : "Enter"}</button>
+    <button type="button" class="link" disabled=${isBusy} onClick=${change}>${isCode ? "Use my password" : "Get a code by e-mail instead"}</button>
   </form>`;
 }
 
