@@ -143,3 +143,26 @@ def test_a_double_click_asks_for_one_code(deployment: Deployment) -> None:
     asked = [url for url in deployment.urls if url.endswith("/otp")]
     assert len(asked) == 1
     person.leave()
+
+
+def test_two_requests_renew_the_token_once(deployment: Deployment) -> None:
+    person = deployment.visit(expects=(401,))
+    person.write("E-mail", EMAIL)
+    person.write("Password", PASSWORD)
+    person.press("Enter", exact=True)
+    person.page.get_by_label("Prompts", exact=True).wait_for()
+    person.press("Usage", exact=True)
+    person.page.get_by_role("heading", name="Usage").wait_for()
+
+    def expire(route: Any) -> None:
+        if deployment.issuer.refreshed == 0:
+            route.fulfill(status=401, json={"code": "unauthorized", "status": 401})
+        else:
+            route.fallback()
+
+    person.page.route(f"{person.base}/v1/**", expire)
+    person.press("New batch", exact=True)
+    person.page.get_by_label("Prompts", exact=True).wait_for()
+    person.page.wait_for_timeout(500)
+    assert deployment.issuer.refreshed == 1
+    person.leave()

@@ -73,7 +73,8 @@ export async function exchange(method, path, options = {}) {
       throw new Problem({ status: 0, code: "offline", detail: "The server cannot be reached." });
     }
     if (response.status === 401 && refreshToken.get() && !isRenewed) {
-      isRenewed = await (await import("./signin.js")).renew();
+      // Another request may have renewed it.
+      isRenewed = session.get().token !== token || (await (await import("./signin.js")).renew());
       headers.Authorization = `Bearer ${session.get().token}`;
       if (isRenewed) continue;
     }

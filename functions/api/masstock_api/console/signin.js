@@ -23,8 +23,19 @@ async function supabase(path, body) {
   return answer;
 }
 
-/** Gets a new token for the one that expired. Answers false if there is none to be had. */
-export async function renew() {
+/** @type {Promise<boolean> | null} */
+let renewal = null;
+
+/** Gets a new token for the one that expired, once for all who ask. Answers false if there is none to be had. */
+export function renew() {
+  renewal ??= renewed().finally(() => {
+    renewal = null;
+  });
+  return renewal;
+}
+
+/** @returns {Promise<boolean>} */
+async function renewed() {
   const refresh = refreshToken.get();
   if (!refresh || !SIGN_IN.supabase_url) return false;
   try {
