@@ -166,3 +166,25 @@ def test_two_requests_renew_the_token_once(deployment: Deployment) -> None:
     person.page.wait_for_timeout(500)
     assert deployment.issuer.refreshed == 1
     person.leave()
+
+
+def test_a_renewal_keeps_the_page(deployment: Deployment) -> None:
+    person = deployment.visit(expects=(401,))
+    person.write("E-mail", EMAIL)
+    person.write("Password", PASSWORD)
+    person.press("Enter", exact=True)
+    key = person.page.get_by_label("API key of the image model", exact=True)
+    key.fill("typed-by-hand")
+
+    def expire(route: Any) -> None:
+        if deployment.issuer.refreshed == 0:
+            route.fulfill(status=401, json={"code": "unauthorized", "status": 401})
+        else:
+            route.fallback()
+
+    person.page.route(f"{person.base}/v1/**", expire)
+    with person.page.expect_response("**/auth/v1/token?*"):
+        person.write("Prompts", "a lamp")
+    person.page.wait_for_timeout(1000)
+    assert key.input_value() == "typed-by-hand"
+    person.leave()

@@ -67,9 +67,12 @@ function Console() {
   const [error, setError] = useState(/** @type {any} */ (null));
   const [round, setRound] = useState(0);
   useEffect(() => {
-    setProfile(null);
     setError(null);
-    if (!token) return undefined;
+    // A renewed token is of the same user, whose page stays.
+    if (!token) {
+      setProfile(null);
+      return undefined;
+    }
     const stop = new AbortController();
     call("GET", "/v1/me", { signal: stop.signal }).then(setProfile, (problem) => !stop.signal.aborted && setError(problem));
     return () => stop.abort();
