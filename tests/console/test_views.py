@@ -248,3 +248,21 @@ def test_a_batch_that_cannot_be_read_says_so_and_is_read_again(
     person.see("The server has a problem")
     person.page.unroute(path)
     person.see("Lighthouses")
+
+
+@pytest.mark.parametrize(("user", "found"), [("Acme", "a plan of Acme"), ("Beta", "")])
+def test_an_ended_session_goes_on_for_its_user_alone(visit: Visit, user: str, found: str) -> None:
+    person = visit(None, expects=(401,))
+    person.press("Enter as Acme")
+    person.write("Prompts", "a plan of Acme")
+    person.page.evaluate("sessionStorage.setItem('api-key', 'the-key-of-acme')")
+    problem = {"code": "unauthenticated", "status": 401, "detail": "…", "request_id": "r-1"}
+    person.page.route("**/v1/**", lambda route: route.fulfill(status=401, json=problem))
+    person.press("Batches")
+    person.see("Your session has ended")
+    person.page.unroute("**/v1/**")
+    person.press(f"Enter as {user}")
+    person.press("New batch")
+    assert person.page.get_by_label("Prompts", exact=True).input_value() == found
+    assert (person.page.evaluate("sessionStorage.getItem('api-key')") is None) == (not found)
+    assert person.page.evaluate("sessionStorage.getItem('practice')") == "1"

@@ -52,8 +52,8 @@ function DemoUsers() {
   if (error) return html`<${Failure} error=${error} />`;
   if (!entry) return html`<${Loading} />`;
   const enter = (/** @type {string} */ token) => {
-    practiceMode.set(entry.practice ? "1" : null);
     session.begin(token);
+    practiceMode.set(entry.practice ? "1" : null);
   };
   return html`${entry.practice && html`<p class="quiet">Practice mode: the pictures are samples, and nothing is charged.</p>`}
     <div class="entries">${entry.items.map(

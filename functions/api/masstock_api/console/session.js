@@ -11,8 +11,19 @@ const keptToken = tabValue("token");
 const keptRefresh = tabValue("refresh");
 const key = tabValue("api-key");
 const practice = tabValue("practice");
+/** The user whose session ended. */
+const keptUser = tabValue("user");
 /** What a user writes; the views keep it in memory too. */
 const written = [tabValue("draft"), tabValue("edits")];
+
+/** The user of a token: its `sub`. @param {string} token */
+function userOf(token) {
+  try {
+    return JSON.parse(atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/"))).sub ?? "";
+  } catch {
+    return "";
+  }
+}
 
 const state = store({ token: keptToken.get() ?? "", ended: false });
 
@@ -20,10 +31,14 @@ export const session = {
   get: state.get,
   subscribe: state.subscribe,
   /**
+   * After a session has ended, its user finds everything again, and another user nothing.
    * @param {string} token
    * @param {string} [refresh]
    */
   begin(token, refresh) {
+    const last = keptUser.get();
+    if (last !== null && last !== userOf(token)) session.leave();
+    keptUser.set(null);
     keptToken.set(token);
     keptRefresh.set(refresh ?? null);
     state.set({ token, ended: false });
@@ -32,12 +47,13 @@ export const session = {
    * @param {string} token */
   end(token) {
     if (token && token === state.get().token) {
+      keptUser.set(userOf(token));
       keptToken.set(null);
       state.set({ token: "", ended: true });
     }
   },
   leave() {
-    for (const kept of [keptToken, keptRefresh, key, practice, ...written]) kept.set(null);
+    for (const kept of [keptToken, keptRefresh, keptUser, key, practice, ...written]) kept.set(null);
     state.set({ token: "", ended: false });
   },
 };
