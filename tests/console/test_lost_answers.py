@@ -66,6 +66,37 @@ def test_a_batch_that_is_being_sent_is_not_sent_again_after_a_look_around(
     assert sum(row["name"] == name for row in rows) == 1
 
 
+def test_a_reload_while_a_batch_is_sent_makes_no_second_one(visit: Visit, stack: Stack) -> None:
+    stack.rule()
+    person = visit()
+    name = f"Once {uuid4()}"
+    statuses: list[int] = []
+
+    def lose_the_answer(route: Any) -> None:
+        statuses.append(route.fetch().status)
+
+    person.page.route("**/v1/executions", lose_the_answer)
+    person.write("Prompts", "a comet")
+    person.write("Name", name)
+    person.write("API key of the image model", stack.api_key)
+    person.press("Paint 1 image · about")
+    person.see("Sending…")
+    while not statuses:
+        person.page.wait_for_timeout(100)
+    person.page.unroute("**/v1/executions")
+    person.page.reload()
+    person.press("Paint 1 image · about")
+    person.see("of 1 image")
+    # The same prompts again, on purpose, are another batch.
+    person.press("New batch", exact=True)
+    person.write("Prompts", "a comet")
+    person.write("Name", name)
+    person.press("Paint 1 image · about")
+    person.see("of 1 image")
+    rows = stack.call("client_a", "GET", "/v1/executions").json()["items"]
+    assert (statuses, sum(row["name"] == name for row in rows)) == ([202], 2)
+
+
 def test_what_is_written_while_a_batch_is_sent_stays(visit: Visit, stack: Stack) -> None:
     stack.rule()
     person = visit()

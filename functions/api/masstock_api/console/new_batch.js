@@ -1,6 +1,6 @@
 // New batch: prompts, references, settings, and a button that says what it does.
 import { html, useEffect, useRef, useState } from "./preact.js";
-import { all, attempts, call } from "./api.js";
+import { all, call } from "./api.js";
 import { change, draft, promptFile, references, startOver } from "./draft.js";
 import { many, money } from "./format.js";
 import { Chips, Empty, Failure, Field, Head, Loading, useLoaded, wordsOf, titleOf } from "./parts.js";
@@ -8,10 +8,7 @@ import { FilePreview, PromptBox } from "./prompt_box.js";
 import { References } from "./references.js";
 import { apiKey, practiceMode } from "./session.js";
 import { go, say, useStore } from "./state.js";
-import { bodyOf, countOf, usePrice } from "./submission.js";
-
-// Also after a look at another page, while the answer is on its way.
-let keyOf = attempts();
+import { attempt, bodyOf, countOf, usePrice } from "./submission.js";
 
 export default function NewBatch() {
   const { data, error, again } = useLoaded(
@@ -108,8 +105,9 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
     try {
       if (typed) apiKey.set(typed);
       const body = { ...(await bodyOf(now, file, keys)), ...(needsKey && { api_key: apiKey.get() }) };
-      const made = await call("POST", "/v1/executions", { body, key: keyOf(body) });
-      keyOf = attempts();
+      const key = await attempt.keyOf(body);
+      const made = await call("POST", "/v1/executions", { body, key });
+      attempt.forget(key);
       // The next batch may have been begun, or another page opened.
       if (draft.get() === now && promptFile.get() === file) startOver();
       if (isHere.current) go(`batches/${made.id}`);

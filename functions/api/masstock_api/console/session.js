@@ -14,7 +14,7 @@ const practice = tabValue("practice");
 /** The user whose session ended. */
 const keptUser = tabValue("user");
 /** What a user writes; the views keep it in memory too. */
-const written = [tabValue("draft"), tabValue("edits")];
+const written = [tabValue("draft"), tabValue("edits"), tabValue("sent")];
 
 /** The user of a token: its `sub`. @param {string} token */
 function userOf(token) {
