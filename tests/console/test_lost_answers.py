@@ -75,7 +75,7 @@ def test_a_reload_while_a_batch_is_sent_makes_no_second_one(visit: Visit, stack:
     def lose_the_answer(route: Any) -> None:
         statuses.append(route.fetch().status)
 
-    person.page.route("**/v1/executions", lose_the_answer)
+    person.page.route("**/v1/executions", lose_the_answer, times=1)
     person.write("Prompts", "a comet")
     person.write("Name", name)
     person.write("API key of the image model", stack.api_key)
@@ -83,7 +83,6 @@ def test_a_reload_while_a_batch_is_sent_makes_no_second_one(visit: Visit, stack:
     person.see("Sending…")
     while not statuses:
         person.page.wait_for_timeout(100)
-    person.page.unroute("**/v1/executions")
     person.page.reload()
     person.press("Paint 1 image · about")
     person.see("of 1 image")
@@ -181,6 +180,34 @@ def test_a_correction_made_while_a_retry_is_sent_is_kept(visit: Visit, stack: St
     waiting[0].fallback()
     person.see("a kind oak", exact=True)
     person.see("To be painted as: a kind elm")
+
+
+def test_corrections_are_painted_once_although_the_answer_is_lost(
+    visit: Visit, stack: Stack
+) -> None:
+    stack.rule({"match": "forbidden", "behave": "prompt_blocked"})
+    execution = stack.submit(["a forbidden ash"])
+    stack.wait(execution, 60)
+    person = visit(at=f"batches/{execution}", expects=(0,))
+    statuses: list[int] = []
+
+    def lose_the_answer(route: Any) -> None:
+        statuses.append(route.fetch().status)
+        route.abort("internetdisconnected")
+
+    person.page.route("**/retry", lose_the_answer, times=1)
+    prompt = f"a kind ash {uuid4()}"
+    person.page.locator('[data-index="0"]').get_by_text("Edit prompt").click()
+    person.write("Prompt 1", prompt)
+    person.press("Add to the retry")
+    person.press("Paint 1 prompt again")
+    person.see("You are offline")
+    stack.wait(execution, 60)
+    person.page.reload()
+    person.press("Paint 1 prompt again")
+    person.page.get_by_role("button", name="Paint 1 prompt again").wait_for(state="detached")
+    stack.wait(execution, 60)
+    assert (statuses, len(stack.calls(prompt))) == ([202], 1)
 
 
 def test_the_last_pictures_arrive_after_a_lost_answer(visit: Visit, stack: Stack) -> None:

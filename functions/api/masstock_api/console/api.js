@@ -1,5 +1,5 @@
 // Calls of the public API. Everything that the console does goes through `call`.
-import { store } from "./state.js";
+import { store, tabValue } from "./state.js";
 import { refreshToken, session } from "./session.js";
 
 /** Why the last call did not get through: shown above every view. */
@@ -136,18 +136,26 @@ export function newKey() {
   return crypto.randomUUID();
 }
 
-/**
- * Keys for what a person may send again: the same key for the same body.
- * @returns {(body: unknown) => string}
- */
-export function attempts() {
-  let last = { text: "", key: "" };
-  return (body) => {
-    const text = JSON.stringify(body);
-    if (last.text !== text) last = { text, key: newKey() };
-    return last.key;
-  };
-}
+/** Idempotency-Keys of what was sent and not yet answered, by digest. */
+const sent = tabValue("sent");
+
+/** What a person sends again after a lost answer, also after a reload, happens once. */
+export const attempt = {
+  /** The Idempotency-Key: the same for the same path and body. @param {string} path @param {unknown} body */
+  async keyOf(path, body) {
+    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify([path, body])));
+    const hex = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    const keys = JSON.parse(sent.get() ?? "{}");
+    keys[hex] ??= newKey();
+    sent.set(JSON.stringify(keys));
+    return /** @type {string} */ (keys[hex]);
+  },
+  /** After the answer, the same body is another request. @param {string} key */
+  forget(key) {
+    const keys = Object.entries(JSON.parse(sent.get() ?? "{}"));
+    sent.set(JSON.stringify(Object.fromEntries(keys.filter(([, each]) => each !== key))));
+  },
+};
 
 /**
  * All rows of a list, page by page, at most `most`.

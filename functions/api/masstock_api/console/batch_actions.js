@@ -1,6 +1,6 @@
 // What can be done with a batch, and with some of its pictures.
 import { html, useState } from "./preact.js";
-import { call, newKey } from "./api.js";
+import { attempt, call, newKey } from "./api.js";
 import { startOver } from "./draft.js";
 import { edits } from "./edits.js";
 import { many } from "./format.js";
@@ -27,8 +27,9 @@ export function BatchActions({ execution, failed, onChange, onPick, isPicking })
   const path = `/v1/executions/${execution.id}`;
   const planned = edits.of(execution.id);
   const retryable = failed.filter((row) => row.retryable).length;
-  const retry = async (/** @type {object} */ body) => {
-    onChange(await call("POST", `${path}/retry`, { body, key: newKey() }));
+  const retry = async (/** @type {object} */ body, /** @type {string} */ key) => {
+    onChange(await call("POST", `${path}/retry`, { body, key }));
+    attempt.forget(key);
     edits.forget(execution.id, planned);
   };
   const remove = async () => {
@@ -37,9 +38,9 @@ export function BatchActions({ execution, failed, onChange, onPick, isPicking })
     go("batches");
   };
   return html`<div class="row wrap actions">
-    ${planned.length > 0 && html`<${Act} class="primary" disabled=${live} title=${live ? "As soon as this batch has ended" : ""} act=${() => retry({ edits: planned })}>
+    ${planned.length > 0 && html`<${Act} class="primary" disabled=${live} title=${live ? "As soon as this batch has ended" : ""} act=${async () => retry({ edits: planned }, await attempt.keyOf(path, planned))}>
       Paint ${many(planned.length, "prompt")} again<//>`}
-    ${!live && !planned.length && retryable > 0 && html`<${Act} class="primary" act=${() => retry({ only_retryable: true })}>Retry ${many(retryable, "failed image")}<//>`}
+    ${!live && !planned.length && retryable > 0 && html`<${Act} class="primary" act=${() => retry({ only_retryable: true }, newKey())}>Retry ${many(retryable, "failed image")}<//>`}
     ${execution.pace?.limited_by === "canary" && html`<${Act} class="primary" act=${async () => onChange(await call("POST", `${path}/resume`, { body: {}, key: newKey() }))}>Go on<//>`}
     ${live && html`<${Act} act=${async () => { setAsks("cancel"); }}>Cancel<//>`}
     ${!live && (execution.output_data?.successful ?? 0) > 0 && html`<${Zip} id=${execution.id} kind=${planned.length || retryable ? "" : "primary"} />`}

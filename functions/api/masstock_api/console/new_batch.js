@@ -1,6 +1,6 @@
 // New batch: prompts, references, settings, and a button that says what it does.
 import { html, useEffect, useRef, useState } from "./preact.js";
-import { all, call } from "./api.js";
+import { all, attempt, call } from "./api.js";
 import { change, draft, promptFile, references, startOver } from "./draft.js";
 import { many, money } from "./format.js";
 import { Chips, Empty, Failure, Field, Head, Loading, useLoaded, wordsOf, titleOf } from "./parts.js";
@@ -8,7 +8,7 @@ import { FilePreview, PromptBox } from "./prompt_box.js";
 import { References } from "./references.js";
 import { apiKey, practiceMode } from "./session.js";
 import { go, say, useStore } from "./state.js";
-import { attempt, bodyOf, countOf, usePrice } from "./submission.js";
+import { bodyOf, countOf, usePrice } from "./submission.js";
 
 export default function NewBatch() {
   const { data, error, again } = useLoaded(
@@ -105,7 +105,7 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
     try {
       if (typed) apiKey.set(typed);
       const body = { ...(await bodyOf(now, file, keys)), ...(needsKey && { api_key: apiKey.get() }) };
-      const key = await attempt.keyOf(body);
+      const key = await attempt.keyOf("/v1/executions", body);
       const made = await call("POST", "/v1/executions", { body, key });
       attempt.forget(key);
       // The next batch may have been begun, or another page opened.

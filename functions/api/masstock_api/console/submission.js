@@ -1,9 +1,8 @@
 // The body of a submission, and its price.
 import { useEffect, useRef, useState } from "./preact.js";
-import { call, newKey, sleep } from "./api.js";
+import { call, sleep } from "./api.js";
 import { contentOf, variablesOf } from "./prompts.js";
 import { apiKey } from "./session.js";
-import { tabValue } from "./state.js";
 import { upload } from "./uploads.js";
 
 /** Bodies are at most 4 MB; longer lists are uploaded. */
@@ -69,27 +68,6 @@ async function uploaded(text) {
   }
   return last.key;
 }
-
-/** Digest and Idempotency-Key of what was sent and not yet answered. */
-const sent = tabValue("sent");
-
-/** Whoever paints again, also after a reload, gets the batch that the first attempt has made. */
-export const attempt = {
-  /** The Idempotency-Key of a body: the same for the same body. @param {object} body */
-  async keyOf(body) {
-    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify(body)));
-    const hex = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    const [last, key = ""] = (sent.get() ?? "").split(" ");
-    if (last === hex) return key;
-    const next = newKey();
-    sent.set(`${hex} ${next}`);
-    return next;
-  },
-  /** After the answer: the next batch is another one, also with the same body. @param {string} key */
-  forget(key) {
-    if (sent.get()?.endsWith(key)) sent.set(null);
-  },
-};
 
 /**
  * What the draft would cost: a dry run a moment after the last change.

@@ -1,6 +1,6 @@
 // Tables that become cards on a phone, and forms in a dialog.
 import { html, useEffect, useRef, useState } from "./preact.js";
-import { attempts } from "./api.js";
+import { attempt } from "./api.js";
 import { Dialog, Field, Notice, titleOf, wordsOf } from "./parts.js";
 import { say } from "./state.js";
 
@@ -46,7 +46,6 @@ export function FormDialog({ title, verb, fields, values: begin, save, onClose, 
   const [values, setValues] = useState(begin);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
   const [isBusy, setBusy] = useState(false);
-  const [keyOf] = useState(attempts);
   const isHere = useRef(true);
   useEffect(() => () => {
     isHere.current = false;
@@ -57,7 +56,9 @@ export function FormDialog({ title, verb, fields, values: begin, save, onClose, 
     setBusy(true);
     setProblem(null);
     try {
-      await save(values, keyOf(values));
+      const key = await attempt.keyOf(title, values);
+      await save(values, key);
+      attempt.forget(key);
       if (isHere.current) onClose();
     } catch (error) {
       if (!isHere.current) say(`${titleOf(error)}. ${wordsOf(error, fields)}`);
