@@ -117,7 +117,7 @@ def test_an_attempt_ends_in_time_however_slowly_the_receiver_answers(
     with dribbling(SLOW[part], seconds=0.3) as slow:
         began = time.monotonic()
         answer = send(f"{scheme}://127.0.0.1:{slow.port}/hook")
-        assert 0.9 < time.monotonic() - began < 10
+        assert 0.9 < time.monotonic() - began < 2
     assert answer == webhooks.Answer(None, "No answer within 1 s.")
 
 
@@ -134,7 +134,7 @@ def test_a_receiver_that_does_not_read_does_not_delay_an_attempt(
             message_id="msg_1",
             allow_private=True,
         )
-        assert 0.9 < time.monotonic() - began < 10
+        assert 0.9 < time.monotonic() - began < 2
     assert answer.error == "No answer within 1 s."
 
 
@@ -143,7 +143,7 @@ def test_an_endless_body_does_not_delay_an_attempt() -> None:
     with dribbling(b"HTTP/1.1 200 OK\r\n\r\n", seconds=0) as slow:
         began = time.monotonic()
         assert send(f"http://127.0.0.1:{slow.port}/hook").delivered
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 2
 
 
 PRIVATE = [
