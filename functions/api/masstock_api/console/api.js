@@ -1,6 +1,6 @@
 // Calls of the public API. Everything that the console does goes through `call`.
-import { store, tabValue } from "./state.js";
-import { refreshToken, session } from "./session.js";
+import { store } from "./state.js";
+import { keptAttempts, refreshToken, session } from "./session.js";
 
 /** Why the last call did not get through: shown above every view. */
 export const trouble = store(/** @type {"" | "offline" | "busy"} */ (""));
@@ -136,24 +136,33 @@ export function newKey() {
   return crypto.randomUUID();
 }
 
-/** Idempotency-Keys of what was sent and not yet answered, by digest. */
-const sent = tabValue("sent");
+/** @param {Uint8Array} bytes */
+export function base64url(bytes) {
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/** The SHA-256 of a text. @param {string} text */
+export async function digestOf(text) {
+  return base64url(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
+}
+
+/** Idempotency-Keys of what was sent and not yet answered, by digest. @returns {Record<string, string>} */
+function sent() {
+  return JSON.parse(keptAttempts.get() ?? "{}");
+}
 
 /** What a person sends again after a lost answer, also after a reload, happens once. */
 export const attempt = {
   /** The Idempotency-Key: the same for the same path and body. @param {string} path @param {unknown} body */
   async keyOf(path, body) {
-    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify([path, body])));
-    const hex = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    const keys = JSON.parse(sent.get() ?? "{}");
-    keys[hex] ??= newKey();
-    sent.set(JSON.stringify(keys));
-    return /** @type {string} */ (keys[hex]);
+    const digest = await digestOf(JSON.stringify([path, body]));
+    const key = sent()[digest] ?? newKey();
+    keptAttempts.set(JSON.stringify({ ...sent(), [digest]: key }));
+    return key;
   },
   /** After the answer, the same body is another request. @param {string} key */
   forget(key) {
-    const keys = Object.entries(JSON.parse(sent.get() ?? "{}"));
-    sent.set(JSON.stringify(Object.fromEntries(keys.filter(([, each]) => each !== key))));
+    keptAttempts.set(JSON.stringify(Object.fromEntries(Object.entries(sent()).filter(([, each]) => each !== key))));
   },
 };
 

@@ -53,9 +53,9 @@ function Pictures({ execution, onChange, profile }) {
   const position = indices ? indices.indexOf(open) : open;
   const at = (/** @type {number} */ position) => (indices ? indices[position] ?? 0 : position);
   const resultAt = (/** @type {number} */ index) => {
-    const failure = failed.find((row) => row.batch_index === index);
+    const failure = () => failed.find((row) => row.batch_index === index);
     // Among the failed ones, the pages of all pictures are not read again.
-    return (indices && failure) || rows.get(index) || failure;
+    return indices ? failure() ?? rows.get(index) : rows.get(index) ?? failure();
   };
   const pick = (/** @type {number} */ index) => {
     const next = new Set(picked);
@@ -101,14 +101,15 @@ function useFailed(execution) {
     }
     const stop = new AbortController();
     (async () => {
-      await sleep(isLive(execution) ? 1.5 : 0, stop.signal);
-      while (!stop.signal.aborted) {
+      for (let pause = isLive(execution) ? 1.5 : 0; ; pause = 5) {
+        await sleep(pause, stop.signal);
+        if (stop.signal.aborted) return;
         try {
           const rows = await all(`/v1/executions/${execution.id}/results`, { status: "failed" }, MOST_FAILED);
           if (!stop.signal.aborted) setFailed(rows);
           return;
         } catch {
-          await sleep(5, stop.signal);
+          // Asked again.
         }
       }
     })();

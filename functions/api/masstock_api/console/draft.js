@@ -1,6 +1,6 @@
 // The batch that is being written. It survives a reload of the tab; its files do not.
-import { session } from "./session.js";
-import { store, tabValue } from "./state.js";
+import { keptDraft, session } from "./session.js";
+import { store } from "./state.js";
 
 /** @typedef {{id: number, name: string, preview: string, key: string, done: number, error: string}} Reference */
 /**
@@ -18,12 +18,11 @@ import { store, tabValue } from "./state.js";
 /** @type {Draft} */
 const EMPTY = { text: "", name: "", workflow: "", ratio: "", size: "", images: 1, tier: "standard", combine: "rows" };
 
-const kept = tabValue("draft");
 
 /** @returns {Draft} */
 function saved() {
   try {
-    return { ...EMPTY, ...JSON.parse(kept.get() ?? "{}") };
+    return { ...EMPTY, ...JSON.parse(keptDraft.get() ?? "{}") };
   } catch {
     return EMPTY;
   }
@@ -36,18 +35,16 @@ export const promptFile = store(/** @type {import("./prompts.js").PromptFile | n
 /** @param {Partial<Draft>} part */
 export function change(part) {
   draft.set({ ...draft.get(), ...part });
-  kept.set(JSON.stringify(draft.get()));
+  keptDraft.set(JSON.stringify(draft.get()));
 }
 
-session.subscribe(({ token, ended }) => {
-  if (!token && !ended) startOver({ workflow: "" });
-});
+session.onLeave(() => startOver({ workflow: "" }));
 
 /** @param {Partial<Draft>} [part] what the next batch begins with */
 export function startOver(part = {}) {
   const { workflow } = draft.get();
   draft.set({ ...EMPTY, workflow, ...part });
-  kept.set(JSON.stringify(draft.get()));
+  keptDraft.set(JSON.stringify(draft.get()));
   references.set([]);
   promptFile.set(null);
 }

@@ -1,24 +1,21 @@
 // Prompts to paint again. While the batch runs they are collected; then one run paints all of them.
 import { html, useState } from "./preact.js";
 import { Dialog, Field } from "./parts.js";
-import { session } from "./session.js";
-import { store, tabValue } from "./state.js";
+import { keptEdits, session } from "./session.js";
+import { store } from "./state.js";
 
 /** By execution: the new prompt by index; null paints the same prompt again.
  * @typedef {Record<string, Record<number, string | null>>} Edits */
 
-const kept = tabValue("edits");
-const state = store(/** @type {Edits} */ (JSON.parse(kept.get() ?? "{}")));
+const state = store(/** @type {Edits} */ (JSON.parse(keptEdits.get() ?? "{}")));
 
 /** @param {Edits} next */
 function keep(next) {
   state.set(next);
-  kept.set(JSON.stringify(next));
+  keptEdits.set(JSON.stringify(next));
 }
 
-session.subscribe(({ token, ended }) => {
-  if (!token && !ended) keep({});
-});
+session.onLeave(() => keep({}));
 
 export const edits = {
   get: state.get,

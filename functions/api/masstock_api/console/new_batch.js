@@ -1,9 +1,9 @@
 // New batch: prompts, references, settings, and a button that says what it does.
-import { html, useEffect, useRef, useState } from "./preact.js";
+import { html, useEffect, useState } from "./preact.js";
 import { all, attempt, call } from "./api.js";
 import { change, draft, promptFile, references, startOver } from "./draft.js";
 import { many, money } from "./format.js";
-import { Chips, Empty, Failure, Field, Head, Loading, useLoaded, wordsOf, titleOf } from "./parts.js";
+import { Chips, Empty, Failure, Field, Head, Loading, problemOf, useIsHere, useLoaded } from "./parts.js";
 import { FilePreview, PromptBox } from "./prompt_box.js";
 import { References } from "./references.js";
 import { apiKey, practiceMode } from "./session.js";
@@ -88,10 +88,7 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
   const [isKept, setKept] = useState(Boolean(apiKey.get()));
   const [isSending, setSending] = useState(false);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
-  const isHere = useRef(true);
-  useEffect(() => () => {
-    isHere.current = false;
-  }, []);
+  const isHere = useIsHere();
   // A refusal is about what was sent.
   useEffect(() => setProblem(null), [now, file, keys.join(), typed]);
   const needsKey = workflow.config.requires_api_key;
@@ -115,7 +112,7 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
     } catch (error) {
       const refusal = /** @type {any} */ (error);
       if (refusal.errors?.some((/** @type {{pointer: string}} */ one) => one.pointer === "/api_key")) setKept(false);
-      if (!isHere.current) say(`${titleOf(refusal)}. ${wordsOf(refusal)}`);
+      if (!isHere.current) say(problemOf(refusal));
       setProblem(refusal);
       setSending(false);
     }
@@ -132,7 +129,7 @@ function Paint({ now, file, keys, workflow, price, counted, isReady, isUploading
     <button class="button primary big" disabled=${!isReady || !hasKey || isSending || Boolean(price.problem)} aria-busy=${isSending}
       onClick=${send}>${isSending ? "Sending…" : labelOf(images, cost, counted.prompts)}</button>
     <p class=${refusal ? "why bad" : "why"} role="status">${
-      refusal ? `${titleOf(refusal)}. ${wordsOf(refusal)}`
+      refusal ? problemOf(refusal)
       : isUploading ? "The reference images are still uploading."
       : !counted.prompts ? "Write or paste prompts to begin."
       : !hasKey ? "Enter the API key to paint."

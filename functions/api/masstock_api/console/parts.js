@@ -99,6 +99,11 @@ export function Chips({ label, name, options, value, onChange }) {
   </div></fieldset>`;
 }
 
+/** Title and words in one line. @param {any} error @param {{name: string, label: string}[]} [fields] */
+export function problemOf(error, fields) {
+  return `${titleOf(error)}. ${wordsOf(error, fields)}`;
+}
+
 /** @param {{ratio: string}} props */
 function RatioBox({ ratio }) {
   const [width = 1, height = 1] = ratio.split(":").map(Number);
@@ -149,6 +154,15 @@ export function Dialog({ title, onClose, children, wide }) {
   </dialog>`;
 }
 
+/** False as soon as the component has gone, for what goes on without it. */
+export function useIsHere() {
+  const isHere = useRef(true);
+  useEffect(() => () => {
+    isHere.current = false;
+  }, []);
+  return isHere;
+}
+
 /**
  * A button that shows that its act is under way, and what went wrong with it.
  * @param {{act: () => Promise<unknown>, children: Children, class?: string, disabled?: boolean, title?: string}} props
@@ -160,7 +174,7 @@ export function Act({ act, children, class: kind = "", disabled = false, title }
     try {
       await act();
     } catch (error) {
-      say(`${titleOf(error)}. ${wordsOf(error)}`);
+      say(problemOf(error));
     } finally {
       setBusy(false);
     }

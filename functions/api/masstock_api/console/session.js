@@ -13,16 +13,24 @@ const key = tabValue("api-key");
 const practice = tabValue("practice");
 /** The user whose session ended. */
 const keptUser = tabValue("user");
-/** What a user writes; the views keep it in memory too. */
-const written = [tabValue("draft"), tabValue("edits"), tabValue("sent")];
+/** What a user writes. Their modules can be loaded later than the user leaves. */
+export const keptDraft = tabValue("draft");
+export const keptEdits = tabValue("edits");
+export const keptAttempts = tabValue("sent");
+const ofUser = [keptToken, keptRefresh, keptUser, key, practice, keptDraft, keptEdits, keptAttempts];
 
-/** The user of a token: its `sub`. @param {string} token */
-function userOf(token) {
+/** The claims of a token; none if it is no JWT. @param {string | undefined} token @returns {any} */
+export function claimsOf(token) {
   try {
-    return JSON.parse(atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/"))).sub ?? "";
+    return JSON.parse(atob((token?.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")));
   } catch {
-    return "";
+    return {};
   }
+}
+
+/** @param {string} token @returns {string} */
+function userOf(token) {
+  return claimsOf(token).sub ?? "";
 }
 
 const state = store({ token: keptToken.get() ?? "", ended: false });
@@ -53,8 +61,14 @@ export const session = {
     }
   },
   leave() {
-    for (const kept of [keptToken, keptRefresh, keptUser, key, practice, ...written]) kept.set(null);
+    for (const kept of ofUser) kept.set(null);
     state.set({ token: "", ended: false });
+  },
+  /** Forgets what a module keeps in memory of a user who leaves. @param {() => void} forget */
+  onLeave(forget) {
+    state.subscribe(({ token, ended }) => {
+      if (!token && !ended) forget();
+    });
   },
 };
 

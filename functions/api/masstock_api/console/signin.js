@@ -1,8 +1,9 @@
 // Sign-in where the installation has an issuer: Supabase by its REST API, any other by OpenID Connect
 // (code flow with PKCE). Tokens never are in an address.
 import { html, useState } from "./preact.js";
+import { base64url, digestOf } from "./api.js";
 import { Field, Notice } from "./parts.js";
-import { SIGN_IN, refreshToken, session } from "./session.js";
+import { SIGN_IN, claimsOf, refreshToken, session } from "./session.js";
 import { replaceAddress, tabValue } from "./state.js";
 
 const pending = tabValue("sign-in");
@@ -26,7 +27,7 @@ async function supabase(path, body) {
 /** @type {Promise<boolean> | null} */
 let renewal = null;
 
-/** Gets a new token for the one that expired, once for all who ask. Answers false if there is none to be had. */
+/** Renews the expired token. Requests at the same time share one renewal. Answers false without a new token. */
 export function renew() {
   renewal ??= renewed().finally(() => {
     renewal = null;
@@ -113,7 +114,7 @@ export function OpenIdSignIn() {
         redirect_uri: `${location.origin}/`,
         scope: "openid email profile",
         state,
-        code_challenge: await challengeOf(verifier),
+        code_challenge: await digestOf(verifier),
         code_challenge_method: "S256",
       });
       location.assign(`${endpoint}?${query}`);
@@ -152,7 +153,7 @@ export async function finishOpenId() {
     const answer = await response.json();
     if (!response.ok) return answer.error_description ?? "The issuer refused the sign-in.";
     // The API verifies the audience; an issuer may put it into either token.
-    const fitting = [answer.access_token, answer.id_token].find((token) => audienceOf(token).includes(SIGN_IN.audience));
+    const fitting = [answer.access_token, answer.id_token].find((token) => [claimsOf(token).aud].flat().includes(SIGN_IN.audience));
     session.begin(fitting ?? answer.access_token ?? answer.id_token);
     return "";
   } catch {
@@ -168,24 +169,4 @@ async function discover() {
 
 function randomText() {
   return base64url(crypto.getRandomValues(new Uint8Array(32)));
-}
-
-/** @param {string} verifier */
-async function challengeOf(verifier) {
-  return base64url(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier))));
-}
-
-/** @param {Uint8Array} bytes */
-function base64url(bytes) {
-  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-}
-
-/** @param {string | undefined} token @returns {string[]} */
-function audienceOf(token) {
-  try {
-    const payload = (token?.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
-    return [JSON.parse(atob(payload)).aud].flat();
-  } catch {
-    return [];
-  }
 }

@@ -90,22 +90,21 @@ export function usePrice(draft, file, keys, isReady) {
     const stop = new AbortController();
     setPrice((before) => ({ ...before, isAsking: true }));
     (async () => {
-      let pause = PAUSE_SECONDS;
-      while (pause) {
+      for (let pause = PAUSE_SECONDS; ; pause = AGAIN_SECONDS) {
         await sleep(pause, stop.signal);
         if (stop.signal.aborted) return;
-        pause = 0;
         try {
           const { draft, file, keys } = latest.current;
           // The price is shown before the key is entered. A dry run uses no key, but wants one.
           const body = { ...(await bodyOf(draft, file, keys)), api_key: apiKey.get() ?? "to-be-entered" };
           const estimate = await call("POST", "/v1/executions", { query: { dry_run: true }, body, signal: stop.signal });
           if (!stop.signal.aborted) setPrice({ estimate, problem: null, isAsking: false });
+          return;
         } catch (problem) {
           if (!stop.signal.aborted) setPrice({ estimate: null, problem, isAsking: false });
-          // Whatever does not refuse this draft passes.
           const { status = 0 } = /** @type {any} */ (problem);
-          if (status < 400 || status === 429 || status >= 500) pause = AGAIN_SECONDS;
+          const isRefused = status >= 400 && status < 500 && status !== 429;
+          if (isRefused) return;
         }
       }
     })();

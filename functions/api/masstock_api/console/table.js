@@ -1,7 +1,7 @@
 // Tables that become cards on a phone, and forms in a dialog.
-import { html, useEffect, useRef, useState } from "./preact.js";
+import { html, useState } from "./preact.js";
 import { attempt } from "./api.js";
-import { Dialog, Field, Notice, titleOf, wordsOf } from "./parts.js";
+import { Dialog, Field, Notice, problemOf, titleOf, useIsHere, wordsOf } from "./parts.js";
 import { say } from "./state.js";
 
 /**
@@ -46,10 +46,7 @@ export function FormDialog({ title, verb, fields, values: begin, save, onClose, 
   const [values, setValues] = useState(begin);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
   const [isBusy, setBusy] = useState(false);
-  const isHere = useRef(true);
-  useEffect(() => () => {
-    isHere.current = false;
-  }, []);
+  const isHere = useIsHere();
   const set = (/** @type {string} */ name, /** @type {any} */ value) => setValues((last) => ({ ...last, [name]: value }));
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -61,7 +58,7 @@ export function FormDialog({ title, verb, fields, values: begin, save, onClose, 
       attempt.forget(key);
       if (isHere.current) onClose();
     } catch (error) {
-      if (!isHere.current) say(`${titleOf(error)}. ${wordsOf(error, fields)}`);
+      if (!isHere.current) say(problemOf(error, fields));
       setProblem(error);
       setBusy(false);
     }
