@@ -82,12 +82,7 @@ def test_reports_never_show_another_period(visit: Visit) -> None:
 
 def test_a_form_that_was_left_leaves_the_next_alone(visit: Visit) -> None:
     person = visit("admin", at="clients", expects=(422,))
-    waiting: list[Any] = []
-
-    def hold(route: Any) -> None:
-        waiting.append(route)
-
-    person.page.route("**/v1/clients/*", hold)
+    waiting = person.hold("**/v1/clients/*")
     for _ in range(2):
         person.press("Change Acme Corporation")
         person.press("Save")
@@ -108,12 +103,7 @@ def test_a_form_that_was_left_leaves_the_next_alone(visit: Visit) -> None:
 
 def test_a_form_waits_for_what_it_offers(visit: Visit) -> None:
     person = visit("admin", at="workflows")
-    waiting: list[Any] = []
-
-    def hold(route: Any) -> None:
-        waiting.append(route)
-
-    person.page.route("**/v1/clients?*", hold)
+    waiting = person.hold("**/v1/clients?*")
     person.press("Users", exact=True)
     invite = person.page.get_by_role("button", name="Invite")
     invite.wait_for()

@@ -99,12 +99,7 @@ def test_a_reload_while_a_batch_is_sent_makes_no_second_one(visit: Visit, stack:
 def test_what_is_written_while_a_batch_is_sent_stays(visit: Visit, stack: Stack) -> None:
     stack.rule()
     person = visit()
-    waiting: list[Any] = []
-
-    def hold(route: Any) -> None:
-        waiting.append(route)
-
-    person.page.route("**/v1/executions", hold)
+    waiting = person.hold("**/v1/executions")
     person.write("Prompts", "a canoe")
     person.write("API key of the image model", stack.api_key)
     person.press("Paint 1 image · about")
@@ -133,15 +128,7 @@ def test_a_refusal_goes_away_with_the_next_change(visit: Visit, stack: Stack) ->
 
 def test_a_price_is_asked_again_after_a_lost_answer(visit: Visit, stack: Stack) -> None:
     person = visit(expects=(0,))
-    answers = iter(["lost"])
-
-    def lose_the_first(route: Any) -> None:
-        if next(answers, None):
-            route.abort("internetdisconnected")
-        else:
-            route.fallback()
-
-    person.page.route("**/v1/executions?dry_run=true", lose_the_first)
+    person.lose_one("**/v1/executions?dry_run=true")
     person.write("API key of the image model", stack.api_key)
     person.write("Prompts", "a raft")
     person.page.locator(".why.bad").wait_for()
@@ -164,12 +151,7 @@ def test_a_correction_made_while_a_retry_is_sent_is_kept(visit: Visit, stack: St
     execution = stack.submit(["a forbidden oak", "a forbidden elm"])
     stack.wait(execution, 60)
     person = visit(at=f"batches/{execution}")
-    waiting: list[Any] = []
-
-    def hold(route: Any) -> None:
-        waiting.append(route)
-
-    person.page.route("**/retry", hold)
+    waiting = person.hold("**/retry")
     for number, prompt in ((1, "a kind oak"), (2, "a kind elm")):
         person.page.locator(f'[data-index="{number - 1}"]').get_by_text("Edit prompt").click()
         person.write(f"Prompt {number}", prompt)
@@ -252,15 +234,7 @@ def test_the_failed_pictures_are_read_again_after_a_lost_answer(visit: Visit, st
     execution = stack.submit(["a moor", "a forbidden moor"])
     stack.wait(execution, 60)
     person = visit(at="usage", expects=(0,))
-    answers = iter(["lost"])
-
-    def lose_the_first(route: Any) -> None:
-        if next(answers, None):
-            route.abort("internetdisconnected")
-        else:
-            route.fallback()
-
-    person.page.route("**/results?*status=failed*", lose_the_first)
+    person.lose_one("**/results?*status=failed*")
     person.page.goto(f"{person.base}/#/batches/{execution}")
     person.press("Only failed")
     person.page.get_by_role("button", name="Image 2, failed").wait_for()

@@ -55,12 +55,7 @@ def test_a_view_has_a_loading_an_error_and_an_empty_state(
     visit: Visit, view: str, path: str, empty: str
 ) -> None:
     person = visit(at="new", expects=(500,))
-    waiting: list[Any] = []
-
-    def hold(route: Any) -> None:
-        waiting.append(route)
-
-    person.page.route(f"**{path}", hold)
+    waiting = person.hold(f"**{path}")
     with person.page.expect_request(f"**{path}"):
         person.page.goto(f"{person.base}/#/{view}")
     person.page.get_by_label("Loading").wait_for()
@@ -199,12 +194,7 @@ def test_nothing_of_a_user_is_left_for_the_next(visit: Visit) -> None:
 def test_a_late_failure_of_an_older_search_is_not_shown(visit: Visit, execution: str) -> None:
     person = visit(at="library", expects=(500,))
     person.picture(0)
-    waiting: list[Any] = []
-
-    def hold(route: Any) -> None:
-        waiting.append(route)
-
-    person.page.route("**/v1/results?*q=noon*", hold)
+    waiting = person.hold("**/v1/results?*q=noon*")
     search = person.page.get_by_label("Search the library")
     with person.page.expect_request("**/v1/results?*q=noon*"):
         search.fill("noon")
@@ -219,12 +209,7 @@ def test_a_late_failure_of_an_older_search_is_not_shown(visit: Visit, execution:
 def test_a_search_does_not_change_the_picture_that_is_open(visit: Visit, execution: str) -> None:
     person = visit(at="library")
     person.picture(0)
-    waiting: list[Any] = []
-
-    def hold(route: Any) -> None:
-        waiting.append(route)
-
-    person.page.route("**/v1/results?*q=zebracorn*", hold)
+    waiting = person.hold("**/v1/results?*q=zebracorn*")
     with person.page.expect_request("**/v1/results?*q=zebracorn*"):
         person.page.get_by_label("Search the library").fill("zebracorn")
     person.page.locator('[data-index="1"] .picture').click()
@@ -264,5 +249,6 @@ def test_an_ended_session_goes_on_for_its_user_alone(visit: Visit, user: str, fo
     person.press(f"Enter as {user}")
     person.press("New batch")
     assert person.page.get_by_label("Prompts", exact=True).input_value() == found
-    assert (person.page.evaluate("sessionStorage.getItem('api-key')") is None) == (not found)
+    kept = person.page.evaluate("sessionStorage.getItem('api-key')")
+    assert kept == ("the-key-of-acme" if found else None)
     assert person.page.evaluate("sessionStorage.getItem('practice')") == "1"

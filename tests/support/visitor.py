@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, Route
 
 from tests.e2e.conftest import WORKFLOW
 from tools.npm import ROOT, packages
@@ -109,6 +109,20 @@ class Visitor:
     def offline(self, is_offline: bool) -> None:
         """Cuts or restores the network."""
         self._context.set_offline(is_offline)
+
+    def hold(self, pattern: str) -> list[Route]:
+        """Keeps back the requests to these addresses. Returns them in the order of arrival."""
+        waiting: list[Route] = []
+
+        def keep(route: Route) -> None:
+            waiting.append(route)
+
+        self.page.route(pattern, keep)
+        return waiting
+
+    def lose_one(self, pattern: str) -> None:
+        """Cuts the network for one request to these addresses."""
+        self.page.route(pattern, lambda route: route.abort("internetdisconnected"), times=1)
 
     def picture(self, index: int) -> Locator:
         """The picture of a tile, as soon as it is shown."""
